@@ -1,0 +1,3 @@
+//! The program `sagellm-benchmark`.
+
+fn main() {}

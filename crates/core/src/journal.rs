@@ -1,0 +1,67 @@
+//! The file that a run leaves behind: `<workload>.records.jsonl`, one line of JSON per happening.
+//!
+//! First a header, then a line per request as it ends, then a closing line. A journal without the closing line is that
+//! of a run that crashed or still goes on; everything it holds is good.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{BackendStats, Measured, Nanos, Record, WallTime, Workload};
+
+/// One line.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "line", rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "lines are written and read one at a time, never stored in bulk")]
+pub enum Line {
+    /// The first.
+    Header(Header),
+    /// A finished request.
+    Request(Record),
+    /// The last.
+    Close(Close),
+}
+
+/// What the lines below it are about.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Header {
+    /// [`SCHEMA_VERSION`](crate::SCHEMA_VERSION).
+    pub schema_version: u32,
+    /// The workload that was run.
+    pub workload: Workload,
+    /// When the clock of the run read zero.
+    pub clock_started: WallTime,
+    /// When the workload began on that clock, warm-up excluded: offsets of the plan count from here.
+    pub start_ns: Nanos,
+    /// Largest share of failed requests that is still accepted.
+    pub max_error_rate: f64,
+}
+
+/// How the workload ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Close {
+    /// When, on the clock of the run.
+    pub end_ns: Nanos,
+    /// Whether a signal ended it early.
+    pub interrupted: bool,
+    /// What the backend counted.
+    pub backend: BackendStats,
+    /// Memory of what was measured.
+    pub memory: Memory,
+    /// Share of one core that this process used beside the engine's own work, in percent; `null` where it cannot be told apart.
+    pub client_cpu_percent: Measured<f64>,
+}
+
+/// Resident memory of what is measured, sampled over the window.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Memory {
+    /// How it was read: `pss`, `rss`, or the name of a metric.
+    pub kind: String,
+    /// Samples taken.
+    pub samples: u64,
+    /// Bytes of the idle process, before a model was loaded.
+    pub baseline_bytes: Measured<u64>,
+    /// Largest sample in bytes, baseline included.
+    pub peak_bytes: Measured<u64>,
+    /// Mean of the samples in bytes, baseline included.
+    pub avg_bytes: Measured<f64>,
+}

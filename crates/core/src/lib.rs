@@ -1,0 +1,28 @@
+//! The nouns of sagellm-benchmark.
+//!
+//! A [`Plan`] of [`Request`]s is dispatched to a [`Backend`]; the backend answers with [`Event`]s stamped on one
+//! [`Clock`]; events become [`Record`]s in an append-only [`journal`]. Every later stage reads only those.
+
+mod backend;
+mod clock;
+mod error;
+mod event;
+pub mod journal;
+mod measured;
+mod plan;
+mod progress;
+mod record;
+mod request;
+
+pub use backend::{Backend, BackendInfo, BackendStats, EventSink, ModelInfo, Prepared};
+pub use clock::{Clock, Nanos, WallTime, ms, seconds};
+pub use error::{Exit, Failure, UserError};
+pub use event::{Event, EventKind, FinishReason, OutcomeKind, TokenSource};
+pub use measured::Measured;
+pub use plan::{Arrival, Mode, Plan, Workload};
+pub use progress::{NoProgress, Progress};
+pub use record::{Chunk, Record, RecordBuilder, Stamp};
+pub use request::{Prompt, Request, Sampling};
+
+/// Version of every persisted format of this release. Raised when a reader of the former version would be misled.
+pub const SCHEMA_VERSION: u32 = 1;

@@ -1,0 +1,241 @@
+//! What is kept of a request.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Event, EventKind, FinishReason, Nanos, OutcomeKind, Request, TokenSource};
+
+/// One finished request. All stamps are nanoseconds on the clock of the run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Record {
+    /// [`Request::id`].
+    pub id: u64,
+    /// The machine that sent it; 0 in a run of one process.
+    pub worker: u32,
+    /// Whether it belongs to the warm-up and so to no figure.
+    pub warmup: bool,
+    /// When the plan wanted it sent.
+    pub scheduled_ns: Nanos,
+    /// When the backend got it; `null` when it never did.
+    pub sent_ns: Option<Nanos>,
+    /// When the first chunk with a token came.
+    pub first_token_ns: Option<Nanos>,
+    /// When the last chunk with a token came.
+    pub last_token_ns: Option<Nanos>,
+    /// When the request was over.
+    pub end_ns: Nanos,
+    /// Every chunk that carried tokens.
+    pub chunks: Vec<Chunk>,
+    /// Who took the stamps.
+    pub stamp: Stamp,
+    /// Tokens of the prompt.
+    pub input_tokens: u32,
+    /// Prompt tokens served from a prefix cache, where the backend tells.
+    pub cached_tokens: Option<u32>,
+    /// Output tokens asked for.
+    pub max_tokens: u32,
+    /// Whether the length asked for had to be reached.
+    pub ignore_eos: bool,
+    /// Output tokens received.
+    pub output_tokens: u32,
+    /// Who counted them.
+    pub output_tokens_source: TokenSource,
+    /// Fingerprint of the output: equal exactly when the output is equal.
+    pub output_digest: Option<String>,
+    /// Times that it was put back to be recomputed.
+    pub preemptions: u32,
+    /// How it ended.
+    pub outcome: OutcomeKind,
+    /// Why it did not succeed.
+    pub reason: Option<String>,
+    /// Why generation stopped.
+    pub finish_reason: Option<FinishReason>,
+}
+
+/// Tokens that arrived together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Chunk {
+    /// When, on the clock of the run.
+    pub at_ns: Nanos,
+    /// How many.
+    pub tokens: u32,
+}
+
+/// Who took the stamps of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Stamp {
+    /// The engine, in this process, when the token's id was known.
+    Engine,
+    /// The kernel, when the bytes arrived.
+    Kernel,
+    /// This program, right after the read.
+    User,
+}
+
+/// Collects the events of one request into its record.
+#[derive(Debug)]
+pub struct RecordBuilder {
+    record: Record,
+    ended: bool,
+}
+
+impl RecordBuilder {
+    /// Begins the record of `request`, due at `scheduled_ns`.
+    pub fn new(request: &Request, scheduled_ns: Nanos, warmup: bool, stamp: Stamp) -> Self {
+        let input_tokens =
+            request.prompt.token_ids.as_ref().map_or(0, |ids| u32::try_from(ids.len()).unwrap_or(u32::MAX));
+        Self {
+            record: Record {
+                id: request.id,
+                worker: 0,
+                warmup,
+                scheduled_ns,
+                sent_ns: None,
+                first_token_ns: None,
+                last_token_ns: None,
+                end_ns: scheduled_ns,
+                chunks: Vec::with_capacity(request.max_tokens.min(4096) as usize),
+                stamp,
+                input_tokens,
+                cached_tokens: None,
+                max_tokens: request.max_tokens,
+                ignore_eos: request.ignore_eos,
+                output_tokens: 0,
+                output_tokens_source: TokenSource::Chunks,
+                output_digest: None,
+                preemptions: 0,
+                outcome: OutcomeKind::NotSent,
+                reason: None,
+                finish_reason: None,
+            },
+            ended: false,
+        }
+    }
+
+    /// Takes an event of this request. Events after the end are ignored.
+    pub fn apply(&mut self, event: &Event) {
+        if self.ended {
+            return;
+        }
+        let record = &mut self.record;
+        record.end_ns = record.end_ns.max(event.at);
+        match &event.kind {
+            EventKind::Sent => {
+                record.sent_ns = Some(event.at);
+                record.outcome = OutcomeKind::Censored;
+            }
+            EventKind::Chunk { tokens, .. } => {
+                if *tokens == 0 {
+                    return;
+                }
+                record.first_token_ns.get_or_insert(event.at);
+                record.last_token_ns = Some(event.at);
+                record.output_tokens += tokens;
+                record.chunks.push(Chunk { at_ns: event.at, tokens: *tokens });
+            }
+            EventKind::Preempted => record.preemptions += 1,
+            EventKind::End {
+                outcome,
+                reason,
+                finish_reason,
+                input_tokens,
+                cached_tokens,
+                output_tokens,
+                output_tokens_source,
+                output_digest,
+            } => {
+                record.end_ns = event.at;
+                record.outcome = *outcome;
+                record.reason.clone_from(reason);
+                record.finish_reason = *finish_reason;
+                if let Some(tokens) = input_tokens {
+                    record.input_tokens = *tokens;
+                }
+                record.cached_tokens = *cached_tokens;
+                record.output_tokens = *output_tokens;
+                record.output_tokens_source = *output_tokens_source;
+                record.output_digest.clone_from(output_digest);
+                self.ended = true;
+            }
+        }
+    }
+
+    /// Whether the end has been seen.
+    pub fn ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Whether the backend has the request.
+    pub fn sent(&self) -> bool {
+        self.record.sent_ns.is_some()
+    }
+
+    /// Ends the request from outside: a timeout, an interruption, a backend that disappeared.
+    pub fn close(&mut self, at: Nanos, outcome: OutcomeKind, reason: impl Into<String>) {
+        if !self.ended {
+            self.record.end_ns = at;
+            self.record.outcome = outcome;
+            self.record.reason = Some(reason.into());
+            self.ended = true;
+        }
+    }
+
+    /// The record. One that saw no end stays `censored`, or `not_sent` when it never left.
+    pub fn finish(self) -> Record {
+        self.record
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Prompt, Sampling};
+
+    fn request() -> Request {
+        Request {
+            id: 7,
+            offset_ns: 0,
+            session: None,
+            prompt: Prompt { text: "a b".into(), token_ids: Some(vec![1, 2]) },
+            max_tokens: 3,
+            sampling: Sampling::default(),
+            ignore_eos: true,
+        }
+    }
+
+    fn event(at: Nanos, kind: EventKind) -> Event {
+        Event { request: 7, at, kind }
+    }
+
+    #[test]
+    fn stamps_come_from_the_events() {
+        let mut builder = RecordBuilder::new(&request(), 5, false, Stamp::Engine);
+        builder.apply(&event(10, EventKind::Sent));
+        builder.apply(&event(20, EventKind::Chunk { tokens: 1, text: None }));
+        builder.apply(&event(30, EventKind::Chunk { tokens: 2, text: None }));
+        let record = builder.finish();
+        assert_eq!((record.scheduled_ns, record.sent_ns), (5, Some(10)));
+        assert_eq!((record.first_token_ns, record.last_token_ns), (Some(20), Some(30)));
+        assert_eq!((record.input_tokens, record.output_tokens), (2, 3));
+        assert_eq!(record.outcome, OutcomeKind::Censored, "no end was seen");
+    }
+
+    #[test]
+    fn an_empty_chunk_is_not_a_token() {
+        let mut builder = RecordBuilder::new(&request(), 0, false, Stamp::User);
+        builder.apply(&event(1, EventKind::Sent));
+        builder.apply(&event(2, EventKind::Chunk { tokens: 0, text: None }));
+        assert_eq!(builder.finish().first_token_ns, None);
+    }
+
+    #[test]
+    fn nothing_changes_after_the_end() {
+        let mut builder = RecordBuilder::new(&request(), 0, false, Stamp::User);
+        builder.apply(&event(1, EventKind::Sent));
+        builder.close(9, OutcomeKind::Timeout, "no answer within 8 ns");
+        builder.apply(&event(10, EventKind::Chunk { tokens: 1, text: None }));
+        let record = builder.finish();
+        assert_eq!((record.outcome, record.end_ns, record.output_tokens), (OutcomeKind::Timeout, 9, 0));
+    }
+}

@@ -1,0 +1,1 @@
+//! The CPU inference engine: kernels, layers, KV cache, scheduler.

@@ -1,0 +1,1 @@
+//! Workloads and arrival processes, made into a plan.

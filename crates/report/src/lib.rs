@@ -1,0 +1,1 @@
+//! Metric registry, summary, validity verdict and renderers.

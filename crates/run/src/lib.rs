@@ -1,0 +1,1 @@
+//! Paces a plan onto a backend and keeps its journal.

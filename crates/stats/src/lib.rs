@@ -1,0 +1,1 @@
+//! Quantiles, intervals and tests. Pure: no input or output, no clock.

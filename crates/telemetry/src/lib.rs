@@ -1,0 +1,1 @@
+//! Memory and processor of this process and its host.
