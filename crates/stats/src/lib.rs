@@ -1,1 +1,30 @@
 //! Quantiles, intervals and tests. Pure: no input or output, no clock.
+//!
+//! Every function takes plain numbers. Values that are not finite are the caller's to keep out; what cannot be had from
+//! the values given (a spread of one value, an interval of three) is `None`, never a zero.
+
+mod bootstrap;
+mod concurrency;
+mod correlation;
+mod descriptive;
+mod quantile;
+mod random;
+mod student;
+mod tail;
+
+pub use bootstrap::{block_length, mean_interval, ratio_interval};
+pub use concurrency::{Concurrency, concurrency};
+pub use correlation::effective_n;
+pub use descriptive::{max, mean, min, sample_std};
+pub use quantile::{quantile, quantile_interval};
+pub use random::SplitMix64;
+pub use tail::successes_needed;
+
+/// A two-sided 95 % interval.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Interval {
+    /// Lower end.
+    pub low: f64,
+    /// Upper end.
+    pub high: f64,
+}
