@@ -6,7 +6,7 @@ pub(crate) fn t_975(degrees: usize) -> f64 {
     const Z: f64 = 1.959_963_984_540_054;
     match degrees {
         0 => f64::INFINITY,
-        1 => 12.706_204_736_174_70,
+        1 => 12.706_204_736_174_7,
         2 => 4.302_652_729_911_28,
         _ => {
             let v = degrees as f64;
