@@ -1,0 +1,48 @@
+//! What can go wrong while running, apart from what goes wrong with single requests.
+
+use std::io;
+use std::path::PathBuf;
+
+use sagellm_core::{Exit, UserError};
+
+/// Why a workload could not be run to its end. What befalls a single request is in its record instead.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The journal could not be created or written.
+    #[error("cannot {action} `{}`", path.display())]
+    Journal {
+        /// The journal.
+        path: PathBuf,
+        /// `create` or `write`.
+        action: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The plan contradicts itself.
+    #[error("the plan of workload `{workload}` cannot be run: {reason}")]
+    Plan {
+        /// Name of the workload.
+        workload: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl UserError for RunError {
+    fn exit(&self) -> Exit {
+        Exit::Input
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Journal { source, .. } => Some(match source.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                    "free some space there, or choose another folder with `--output`".into()
+                }
+                _ => "choose a folder that can be written with `--output`".into(),
+            }),
+            Self::Plan { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! One workload from its warm-up to the closing line of its journal.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use sagellm_core::journal::{Close, Header, Line};
+use sagellm_core::{
+    Arrival, Backend, Failure, Mode, Nanos, OutcomeKind, Plan, Prepared, Record, Request, SCHEMA_VERSION,
+};
+
+use crate::dispatch::{Dispatch, Phase};
+use crate::{Journal, Observer, RunError, Watch};
+
+/// Time between the opening of the window and the first due request: enough to write the header of the journal, so that
+/// this does not make the first request late.
+const LEAD: Nanos = 5_000_000;
+
+/// How to run a plan.
+#[derive(Debug)]
+pub struct RunOptions<'a> {
+    /// The journal to write; its folder must exist.
+    pub journal: &'a Path,
+    /// Longest time from sending a request to its end. After it the request is cancelled and recorded as `timeout`.
+    pub timeout: Duration,
+    /// Largest share of failed requests that is still accepted; noted in the journal for whoever judges the run.
+    pub max_error_rate: f64,
+    /// Set, by a signal handler for instance, to stop: nothing more is sent, what runs gets a second to finish.
+    pub stop: &'a AtomicBool,
+}
+
+/// How a workload went. The figures are in the journal.
+#[derive(Clone, Debug)]
+pub struct WorkloadRun {
+    /// The finished journal.
+    pub journal: PathBuf,
+    /// How the measured requests ended.
+    pub outcomes: BTreeMap<OutcomeKind, u64>,
+    /// Whether it was stopped from outside.
+    pub interrupted: bool,
+    /// Why the backend was given up, if it was. The requests that were left are recorded as failed.
+    pub gone: Option<Failure>,
+}
+
+/// Runs a plan on a backend.
+///
+/// The warm-ups are sent one after the other. Then the measured requests follow, each at its offset and within the
+/// workload's cap on concurrency. `scheduled_ns` of a record is the plan's own time, however long the request waited for
+/// a slot; only in a closed loop (traffic mode, immediate arrival, a cap) where the slots are the schedule, it is the
+/// moment at which its slot became free.
+///
+/// # Errors
+/// [`RunError`] when the plan contradicts itself or the journal cannot be written. A failing request or backend is not
+/// an error here: it is recorded, and the journal is complete.
+pub fn execute(
+    plan: &Plan,
+    backend: &dyn Backend,
+    options: &RunOptions<'_>,
+    watch: &mut dyn Watch,
+    observer: &mut dyn Observer,
+) -> Result<WorkloadRun, RunError> {
+    check(plan)?;
+    let workload = &plan.workload;
+    let cap = workload.max_concurrency.map(|cap| cap as usize);
+    let warmups = prepare(&plan.warmups);
+    let requests = prepare(&plan.requests);
+    let clock = backend.clock();
+    let stamp = backend.info().stamp;
+    let dispatch = Dispatch { backend, clock, stamp, timeout: options.timeout, stop: options.stop };
+
+    let mut journal = Journal::create(options.journal)?;
+    observer.on_begin(workload);
+
+    // The header names the start of the window and comes first, so the warm-up's lines wait for it.
+    let mut warmed: Vec<Record> = Vec::with_capacity(warmups.len());
+    let phase = Phase { warmup: true, start: clock.now(), cap: Some(1), closed_loop: true };
+    let warmup = dispatch.run(&warmups, phase, observer, &mut |record, observer| {
+        observer.on_request_end(&record);
+        warmed.push(record);
+        Ok(())
+    })?;
+
+    backend.begin_window();
+    watch.begin();
+    let start = clock.now() + LEAD;
+    journal.write(&Line::Header(Header {
+        schema_version: SCHEMA_VERSION,
+        workload: workload.clone(),
+        clock_started: clock.started_at(),
+        start_ns: start,
+        max_error_rate: options.max_error_rate,
+    }))?;
+    for record in warmed {
+        journal.write(&Line::Request(record))?;
+    }
+    observer.on_start();
+
+    let closed_loop = workload.mode == Mode::Traffic && workload.arrival == Arrival::Immediate && cap.is_some();
+    let phase = Phase { warmup: false, start, cap, closed_loop };
+    let mut outcomes = BTreeMap::new();
+    let mut keep = |record: Record, observer: &mut dyn Observer| {
+        *outcomes.entry(record.outcome).or_insert(0) += 1;
+        let line = Line::Request(record);
+        journal.write(&line)?;
+        if let Line::Request(record) = &line {
+            observer.on_request_end(record);
+        }
+        Ok(())
+    };
+    let ending = match warmup.gone {
+        None => dispatch.run(&requests, phase, observer, &mut keep)?,
+        Some(failure) => dispatch.give_up(&requests, phase, failure, observer, &mut keep)?,
+    };
+
+    let seen = watch.end();
+    let close = Close {
+        end_ns: clock.now(),
+        interrupted: ending.interrupted,
+        backend: backend.window(),
+        memory: seen.memory,
+        client_cpu_percent: seen.client_cpu_percent,
+    };
+    let line = Line::Close(close);
+    journal.write(&line)?;
+    let journal = journal.close()?;
+    if let Line::Close(close) = &line {
+        observer.on_end(close);
+    }
+    Ok(WorkloadRun { journal, outcomes, interrupted: ending.interrupted, gone: ending.gone })
+}
+
+/// Nothing is left to be done for a request when it is due but to hand it over.
+fn prepare(requests: &[Request]) -> Vec<Prepared> {
+    requests.iter().cloned().map(Arc::new).collect()
+}
+
+/// A plan may come from a file: what would make the run hang or lose a request is refused first.
+fn check(plan: &Plan) -> Result<(), RunError> {
+    let refuse = |reason: String| Err(RunError::Plan { workload: plan.workload.name.clone(), reason });
+    if plan.workload.max_concurrency == Some(0) {
+        return refuse("`max_concurrency` is 0, so no request could ever be sent".into());
+    }
+    let mut ids = HashSet::new();
+    for request in plan.warmups.iter().chain(&plan.requests) {
+        if !ids.insert(request.id) {
+            return refuse(format!("the request id {} occurs twice", request.id));
+        }
+    }
+    if let Some(pair) = plan.requests.windows(2).find(|pair| pair[0].offset_ns > pair[1].offset_ns) {
+        return refuse(format!("request {} is due before request {}, which precedes it", pair[1].id, pair[0].id));
+    }
+    Ok(())
+}

@@ -1,0 +1,143 @@
+//! The requests that the backend holds.
+
+use std::collections::HashMap;
+
+use sagellm_core::{Event, EventKind, Nanos, OutcomeKind, Record, RecordBuilder};
+
+/// Requests handed to the backend and not given back, by id.
+#[derive(Debug)]
+pub(crate) struct Flights {
+    flights: HashMap<u64, Flight>,
+    /// No deadline is earlier than this; it may be too early, never too late.
+    earliest: Nanos,
+}
+
+#[derive(Debug)]
+enum Flight {
+    /// Its end is awaited until `deadline`.
+    Running { record: RecordBuilder, deadline: Nanos },
+    /// Its record is written, but the backend has not let go of it: it keeps its slot until then, or until `deadline`.
+    Cancelled { deadline: Nanos },
+}
+
+impl Flight {
+    fn deadline(&self) -> Nanos {
+        match self {
+            Self::Running { deadline, .. } | Self::Cancelled { deadline } => *deadline,
+        }
+    }
+}
+
+/// What came of an event or a deadline.
+#[derive(Debug)]
+pub(crate) enum Landing {
+    /// The request is over and its slot free since `freed_at`.
+    Ended { record: Box<Record>, freed_at: Nanos },
+    /// A request whose record is already written gave its slot back.
+    Freed { freed_at: Nanos },
+}
+
+impl Flights {
+    pub(crate) fn new() -> Self {
+        Self { flights: HashMap::new(), earliest: Nanos::MAX }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.flights.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.flights.is_empty()
+    }
+
+    /// When [`Flights::expire`] has something to look at; `Nanos::MAX` when never.
+    pub(crate) fn earliest_deadline(&self) -> Nanos {
+        self.earliest
+    }
+
+    pub(crate) fn insert(&mut self, id: u64, record: RecordBuilder, deadline: Nanos) {
+        self.flights.insert(id, Flight::Running { record, deadline });
+        self.earliest = self.earliest.min(deadline);
+    }
+
+    /// Takes back a request that the backend did not accept.
+    pub(crate) fn withdraw(&mut self, id: u64) -> Option<RecordBuilder> {
+        match self.flights.remove(&id) {
+            Some(Flight::Running { record, .. }) => Some(record),
+            _ => None,
+        }
+    }
+
+    /// Whether the record of the request is still open.
+    pub(crate) fn is_running(&self, id: u64) -> bool {
+        matches!(self.flights.get(&id), Some(Flight::Running { .. }))
+    }
+
+    /// Enters an event into the record that it belongs to. The limit of a request counts from its `Sent`.
+    pub(crate) fn apply(&mut self, event: &Event, timeout: Nanos) -> Option<Landing> {
+        let ends = matches!(event.kind, EventKind::End { .. });
+        match self.flights.get_mut(&event.request)? {
+            Flight::Running { record, deadline } => {
+                record.apply(event);
+                if matches!(event.kind, EventKind::Sent) {
+                    *deadline = event.at.saturating_add(timeout);
+                    self.earliest = self.earliest.min(*deadline);
+                }
+                if !ends {
+                    return None;
+                }
+                let record = self.withdraw(event.request)?;
+                Some(Landing::Ended { record: Box::new(record.finish()), freed_at: event.at })
+            }
+            Flight::Cancelled { .. } if ends => {
+                self.flights.remove(&event.request);
+                Some(Landing::Freed { freed_at: event.at })
+            }
+            Flight::Cancelled { .. } => None,
+        }
+    }
+
+    /// Ids of the running requests whose deadline has passed. Cancelled ones that were never given back are dropped;
+    /// their number comes second.
+    pub(crate) fn expire(&mut self, now: Nanos) -> (Vec<u64>, usize) {
+        let before = self.flights.len();
+        self.flights.retain(|_, flight| !matches!(flight, Flight::Cancelled { deadline } if *deadline <= now));
+        let dropped = before - self.flights.len();
+        let late = self.ids_of(|flight| flight.deadline() <= now);
+        self.earliest = self.flights.values().map(Flight::deadline).min().unwrap_or(Nanos::MAX);
+        (late, dropped)
+    }
+
+    /// Ids of all running requests, ascending.
+    pub(crate) fn running(&self) -> Vec<u64> {
+        self.ids_of(|_| true)
+    }
+
+    /// Closes the record of a running request; its slot is held until `hold_until` unless the backend ends it sooner.
+    pub(crate) fn close(
+        &mut self,
+        id: u64,
+        now: Nanos,
+        outcome: OutcomeKind,
+        reason: &str,
+        hold_until: Nanos,
+    ) -> Option<Record> {
+        let mut record = self.withdraw(id)?;
+        record.close(now, outcome, reason);
+        self.flights.insert(id, Flight::Cancelled { deadline: hold_until });
+        self.earliest = self.earliest.min(hold_until);
+        Some(record.finish())
+    }
+
+    /// Forgets the cancelled requests.
+    pub(crate) fn forget_cancelled(&mut self) {
+        self.flights.retain(|_, flight| matches!(flight, Flight::Running { .. }));
+    }
+
+    fn ids_of(&self, wanted: impl Fn(&Flight) -> bool) -> Vec<u64> {
+        let running = self.flights.iter().filter(|(_, flight)| matches!(flight, Flight::Running { .. }));
+        let mut ids: Vec<u64> = running.filter(|(_, flight)| wanted(flight)).map(|(id, _)| *id).collect();
+        ids.sort_unstable();
+        ids
+    }
+}

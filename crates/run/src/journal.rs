@@ -1,0 +1,123 @@
+//! The writer of `<workload>.records.jsonl`.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use sagellm_core::journal::Line;
+
+use crate::RunError;
+
+/// An open journal. Each line reaches the operating system before [`Journal::write`] returns, so that what was written
+/// survives a crash of this process.
+#[derive(Debug)]
+pub struct Journal {
+    path: PathBuf,
+    file: File,
+    line: Vec<u8>,
+}
+
+impl Journal {
+    /// Where the journal of `workload` lies in the folder `output`.
+    pub fn path(output: &Path, workload: &str) -> PathBuf {
+        output.join(format!("{workload}.records.jsonl"))
+    }
+
+    /// Creates the file, or empties the one of an earlier run. Its folder must exist.
+    ///
+    /// # Errors
+    /// [`RunError::Journal`] when the file cannot be created.
+    pub fn create(path: &Path) -> Result<Self, RunError> {
+        match File::create(path) {
+            Ok(file) => Ok(Self { path: path.to_owned(), file, line: Vec::new() }),
+            Err(source) => Err(RunError::Journal { path: path.to_owned(), action: "create", source }),
+        }
+    }
+
+    /// Appends a line.
+    ///
+    /// # Errors
+    /// [`RunError::Journal`] when the disk is full or the file cannot be written; the last line may then be cut.
+    pub fn write(&mut self, line: &Line) -> Result<(), RunError> {
+        self.line.clear();
+        let written = serde_json::to_writer(&mut self.line, line).map_err(Into::into).and_then(|()| {
+            self.line.push(b'\n');
+            // One call, so that a crash between two lines leaves whole lines.
+            self.file.write_all(&self.line)
+        });
+        written.map_err(|source| self.failed(source))
+    }
+
+    /// Ends the journal: its bytes are on the disk when this returns.
+    ///
+    /// # Errors
+    /// [`RunError::Journal`] when the disk reports, only now, that it could not keep them.
+    pub fn close(self) -> Result<PathBuf, RunError> {
+        match self.file.sync_all() {
+            Ok(()) => Ok(self.path),
+            // Pipes and special files cannot be synchronised and need not be.
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => Ok(self.path),
+            Err(source) => Err(self.failed(source)),
+        }
+    }
+
+    fn failed(&self, source: std::io::Error) -> RunError {
+        RunError::Journal { path: self.path.clone(), action: "write", source }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sagellm_core::journal::Header;
+    use sagellm_core::{Arrival, Exit, Mode, UserError, WallTime, Workload};
+
+    fn header() -> Line {
+        Line::Header(Header {
+            schema_version: sagellm_core::SCHEMA_VERSION,
+            workload: Workload {
+                name: "short_input".into(),
+                mode: Mode::Traffic,
+                num_prompts: 1,
+                input_tokens: 1,
+                output_tokens: 1,
+                shared_prefix_tokens: 0,
+                max_concurrency: Some(1),
+                arrival: Arrival::Immediate,
+                num_warmups: 0,
+                seed: 0,
+            },
+            clock_started: WallTime { unix_ns: 0 },
+            start_ns: 0,
+            max_error_rate: 0.05,
+        })
+    }
+
+    #[test]
+    fn a_line_is_on_file_before_the_journal_is_closed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = Journal::path(folder.path(), "short_input");
+        let mut journal = Journal::create(&path).unwrap();
+        journal.write(&header()).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.ends_with("}\n"));
+        assert_eq!(serde_json::from_str::<Line>(&text).unwrap(), header());
+        assert_eq!(journal.close().unwrap(), folder.path().join("short_input.records.jsonl"));
+    }
+
+    #[test]
+    fn a_journal_without_a_folder_is_an_error_that_names_it() {
+        let error = Journal::create(Path::new("no/such/folder/x.records.jsonl")).unwrap_err();
+        assert_eq!(error.to_string(), "cannot create `no/such/folder/x.records.jsonl`");
+        assert_eq!(error.exit(), Exit::Input);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_full_disk_is_an_error_that_names_the_file() {
+        let mut journal = Journal::create(Path::new("/dev/full")).unwrap();
+        let error = journal.write(&header()).unwrap_err();
+        assert_eq!(error.to_string(), "cannot write `/dev/full`");
+        assert!(error.hint().unwrap().starts_with("free some space"));
+    }
+}

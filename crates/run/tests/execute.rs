@@ -1,0 +1,243 @@
+//! Plans run on a scripted backend: what is sent when, and what the journal holds afterwards.
+
+mod support;
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use sagellm_core::{Exit, Mode, OutcomeKind, UserError};
+use sagellm_run::Silent;
+use support::{Script, Scripted, plan, run};
+
+const MS: u64 = 1_000_000;
+const LONG: Duration = Duration::from_secs(20);
+
+fn millis(count: u64) -> Duration {
+    Duration::from_millis(count)
+}
+
+#[test]
+fn a_sequential_loop_runs_one_after_the_other_and_its_slots_are_its_schedule() {
+    let backend = Scripted::new(|_| Script::Answer(millis(1)));
+    let outcome = run(&plan(&[0; 4], 2, Some(1)), &backend, LONG, None);
+    assert_eq!(backend.order(), [4, 5, 0, 1, 2, 3], "warm-ups first, then in order");
+    assert_eq!(backend.most_running.load(Ordering::SeqCst), 1);
+    assert_eq!(outcome.outcomes(), [OutcomeKind::Success; 4]);
+    assert_eq!(outcome.run.outcomes[&OutcomeKind::Success], 4);
+
+    let measured = outcome.measured();
+    assert_eq!(measured[0].scheduled_ns, outcome.header.start_ns);
+    for pair in measured.windows(2) {
+        assert_eq!(pair[1].scheduled_ns, pair[0].end_ns, "due when the slot became free");
+        assert!(pair[1].sent_ns.unwrap() >= pair[0].end_ns);
+    }
+    for record in &outcome.records {
+        assert_eq!((record.output_tokens, record.chunks.len(), record.input_tokens), (3, 3, 2));
+        assert_eq!(record.warmup, record.id >= 4);
+        assert_eq!(record.warmup, record.end_ns < outcome.header.start_ns, "the window excludes the warm-up");
+    }
+    assert!(outcome.close.end_ns >= measured[3].end_ns);
+    assert!(!outcome.close.interrupted && outcome.run.gone.is_none());
+    assert_eq!(outcome.log.events.len(), 6 * 5, "sent, three tokens and the end of each");
+    assert_eq!(outcome.log.events.iter().filter(|(_, warmup)| *warmup).count(), 2 * 5);
+}
+
+#[test]
+fn the_cap_is_used_and_never_exceeded() {
+    let backend = Scripted::new(|request| Script::Answer(millis(1 + request.id % 3)));
+    let outcome = run(&plan(&[0; 40], 0, Some(4)), &backend, LONG, None);
+    assert_eq!(outcome.outcomes(), [OutcomeKind::Success; 40]);
+    assert_eq!(backend.most_running.load(Ordering::SeqCst), 4);
+    assert_eq!(backend.order(), (0..40).collect::<Vec<u64>>());
+    let mut ends: Vec<u64> = outcome.records.iter().map(|record| record.end_ns).collect();
+    ends.sort_unstable();
+    let mut scheduled: Vec<u64> = outcome.measured().iter().skip(4).map(|record| record.scheduled_ns).collect();
+    scheduled.sort_unstable();
+    assert_eq!(scheduled, ends[..36], "each slot is taken over from one end");
+}
+
+#[test]
+fn without_a_cap_everything_is_offered_at_once() {
+    let backend = Scripted::new(|_| Script::Answer(millis(30)));
+    let outcome = run(&plan(&[0; 12], 0, None), &backend, LONG, None);
+    assert_eq!(backend.most_running.load(Ordering::SeqCst), 12);
+    assert!(outcome.measured().iter().all(|record| record.scheduled_ns == outcome.header.start_ns));
+}
+
+#[test]
+fn a_capped_batch_is_scheduled_at_its_start() {
+    let mut plan = plan(&[0; 3], 0, Some(1));
+    plan.workload.mode = Mode::Batch;
+    let backend = Scripted::new(|_| Script::Answer(millis(2)));
+    let outcome = run(&plan, &backend, LONG, None);
+    assert_eq!(backend.most_running.load(Ordering::SeqCst), 1);
+    assert!(outcome.measured().iter().all(|record| record.scheduled_ns == outcome.header.start_ns));
+}
+
+#[test]
+fn offsets_are_kept_and_counted_from_the_start_of_the_window() {
+    let offsets = [0, 40, 41, 90, 200];
+    let backend = Scripted::new(|_| Script::Answer(millis(20)));
+    let outcome = run(&plan(&offsets, 1, None), &backend, LONG, None);
+    for (record, offset) in outcome.measured().iter().zip(offsets) {
+        let due = outcome.header.start_ns + offset * MS;
+        assert_eq!(record.scheduled_ns, due);
+        let sent = record.sent_ns.unwrap();
+        assert!(sent >= due, "never early");
+        assert!(sent - due < 30 * MS, "{} ms late", (sent - due) / MS);
+    }
+}
+
+#[test]
+fn a_capped_open_loop_waits_for_a_slot_and_shows_it() {
+    let backend = Scripted::new(|_| Script::Answer(millis(20)));
+    let outcome = run(&plan(&[0, 1, 2], 0, Some(1)), &backend, LONG, None);
+    assert_eq!(backend.most_running.load(Ordering::SeqCst), 1);
+    let measured = outcome.measured();
+    for (record, offset) in measured.iter().zip(0..) {
+        assert_eq!(record.scheduled_ns, outcome.header.start_ns + offset * MS, "the plan's own time");
+    }
+    assert!(measured[2].sent_ns.unwrap() - measured[2].scheduled_ns > 100 * MS, "two answers of 60 ms came before");
+}
+
+#[test]
+fn every_failure_is_a_record_of_its_kind() {
+    const KINDS: [OutcomeKind; 4] =
+        [OutcomeKind::Refused, OutcomeKind::ServerError, OutcomeKind::Truncated, OutcomeKind::Empty];
+    let backend = Scripted::new(|request| match KINDS.get(usize::try_from(request.id).unwrap()) {
+        Some(kind) => Script::Fail(*kind),
+        None => Script::Answer(millis(1)),
+    });
+    let outcome = run(&plan(&[0; 5], 0, Some(1)), &backend, LONG, None);
+    assert_eq!(outcome.outcomes()[..4], KINDS);
+    assert_eq!(outcome.outcomes()[4], OutcomeKind::Success);
+    assert_eq!(outcome.measured()[0].reason.as_deref(), Some("as scripted"));
+    assert_eq!(outcome.run.outcomes.len(), 5);
+}
+
+#[test]
+fn a_hanging_request_times_out_and_gives_its_slot_to_the_next() {
+    let backend = Scripted::new(|request| if request.id == 1 { Script::Hang } else { Script::Answer(millis(1)) });
+    let outcome = run(&plan(&[0; 3], 0, Some(1)), &backend, millis(150), None);
+    assert_eq!(outcome.outcomes(), [OutcomeKind::Success, OutcomeKind::Timeout, OutcomeKind::Success]);
+    let late = outcome.measured()[1];
+    assert_eq!(late.reason.as_deref(), Some("no complete answer within 0.15 s"));
+    let took = late.end_ns - late.sent_ns.unwrap();
+    assert!((150 * MS..400 * MS).contains(&took), "{} ms", took / MS);
+}
+
+#[test]
+fn the_tokens_before_a_timeout_are_kept() {
+    let backend = Scripted::new(|_| Script::Answer(millis(100)));
+    let outcome = run(&plan(&[0], 0, None), &backend, millis(150), None);
+    let record = outcome.measured()[0];
+    assert_eq!((record.outcome, record.output_tokens), (OutcomeKind::Timeout, 1));
+    assert!(record.first_token_ns.is_some());
+}
+
+#[test]
+fn a_backend_that_does_not_hear_the_cancellation_cannot_stop_the_run() {
+    let backend = Scripted::new(|request| if request.id == 0 { Script::Deaf } else { Script::Answer(millis(1)) });
+    let outcome = run(&plan(&[0; 2], 0, Some(1)), &backend, millis(100), None);
+    assert_eq!(outcome.outcomes(), [OutcomeKind::Timeout, OutcomeKind::Success]);
+    assert!(outcome.took < Duration::from_secs(10));
+}
+
+#[test]
+fn a_backend_that_is_gone_fails_what_is_left_at_once() {
+    let backend = Scripted::new(|request| match request.id {
+        0 | 1 => Script::Answer(millis(5)),
+        _ => Script::Gone,
+    });
+    let outcome = run(&plan(&[0, 0, 10, 60_000, 60_000], 0, None), &backend, LONG, None);
+    use OutcomeKind::{Connection, Success};
+    assert_eq!(outcome.outcomes(), [Success, Success, Connection, Connection, Connection], "what ran could finish");
+    let lost = outcome.measured()[3];
+    assert_eq!(lost.reason.as_deref(), Some("not sent, because the backend is gone: the engine stopped"));
+    assert_eq!(lost.sent_ns, None);
+    let gone = outcome.run.gone.unwrap();
+    assert_eq!((gone.exit, gone.message.as_str()), (Exit::Backend, "the engine stopped"));
+    assert!(!outcome.run.interrupted);
+    assert!(outcome.took < Duration::from_secs(10), "the far-off requests are not waited for");
+}
+
+#[test]
+fn a_backend_that_is_gone_in_the_warmup_fails_every_measured_request() {
+    let backend = Scripted::new(|_| Script::Gone);
+    let outcome = run(&plan(&[0; 3], 2, Some(1)), &backend, LONG, None);
+    assert_eq!(outcome.outcomes(), [OutcomeKind::Connection; 3]);
+    assert!(outcome.run.gone.is_some());
+    assert_eq!(backend.order(), [] as [u64; 0]);
+}
+
+#[test]
+fn a_request_that_the_backend_drops_is_not_waited_for() {
+    let backend = Scripted::new(|request| if request.id == 1 { Script::LetGo } else { Script::Answer(millis(5)) });
+    let outcome = run(&plan(&[0; 2], 0, None), &backend, LONG, None);
+    assert_eq!(outcome.outcomes(), [OutcomeKind::Success, OutcomeKind::ServerError]);
+    assert!(outcome.took < Duration::from_secs(10), "well before the timeout");
+    assert_eq!(outcome.run.gone.unwrap().exit, Exit::Backend);
+}
+
+#[test]
+fn an_interruption_lets_what_runs_finish_and_sends_nothing_more() {
+    let backend = Scripted::new(|_| Script::Answer(millis(100)));
+    let outcome = run(&plan(&[0, 0, 60_000], 0, None), &backend, LONG, Some(millis(100)));
+    use OutcomeKind::{NotSent, Success};
+    assert_eq!(outcome.outcomes(), [Success, Success, NotSent]);
+    assert!(outcome.run.interrupted && outcome.close.interrupted);
+    assert_eq!(backend.order(), [0, 1]);
+    assert!(outcome.took < Duration::from_secs(5));
+}
+
+#[test]
+fn an_interruption_cuts_off_what_does_not_finish_in_a_second() {
+    let backend = Scripted::new(|request| if request.id == 0 { Script::Hang } else { Script::Answer(millis(1)) });
+    let outcome = run(&plan(&[0; 2], 0, Some(1)), &backend, LONG, Some(millis(50)));
+    assert_eq!(outcome.outcomes(), [OutcomeKind::Censored, OutcomeKind::NotSent]);
+    assert_eq!(outcome.measured()[0].reason.as_deref(), Some("still running when the run was interrupted"));
+    assert!(outcome.took > Duration::from_secs(1) && outcome.took < Duration::from_secs(5));
+}
+
+#[test]
+fn an_interruption_in_the_warmup_sends_no_measured_request() {
+    let backend = Scripted::new(|_| Script::Answer(millis(40)));
+    let outcome = run(&plan(&[0; 2], 3, Some(1)), &backend, LONG, Some(millis(50)));
+    assert_eq!(outcome.outcomes(), [OutcomeKind::NotSent; 2]);
+    assert!(outcome.run.interrupted);
+    assert!(backend.order().len() < 3);
+}
+
+#[test]
+fn a_plan_that_contradicts_itself_is_refused_before_a_file_is_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.records.jsonl");
+    let backend = Scripted::new(|_| Script::Answer(millis(1)));
+    let refuse = |plan| {
+        let stop = AtomicBool::new(false);
+        let error = support::execute_into(&plan, &backend, &path, LONG, &stop, &mut Silent).unwrap_err();
+        assert!(!path.exists());
+        error.to_string()
+    };
+    assert_eq!(
+        refuse(plan(&[0; 2], 0, Some(0))),
+        "the plan of workload `test` cannot be run: `max_concurrency` is 0, so no request could ever be sent"
+    );
+    assert!(refuse(plan(&[5, 4], 0, None)).ends_with("request 1 is due before request 0, which precedes it"));
+    let mut twice = plan(&[0; 2], 1, None);
+    twice.warmups[0].id = 1;
+    assert!(refuse(twice).ends_with("the request id 1 occurs twice"));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_ends_the_run() {
+    let stop = AtomicBool::new(false);
+    let backend = Scripted::new(|_| Script::Answer(millis(1)));
+    let error =
+        support::execute_into(&plan(&[0; 2], 0, None), &backend, Path::new("/dev/full"), LONG, &stop, &mut Silent)
+            .unwrap_err();
+    assert_eq!(error.to_string(), "cannot write `/dev/full`");
+    assert_eq!(error.exit(), Exit::Input);
+}

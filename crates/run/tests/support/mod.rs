@@ -1,0 +1,342 @@
+//! A backend that does what a script says, one thread per request, and what a test needs to read the outcome.
+
+#![expect(clippy::unwrap_used, reason = "only tests use it")]
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use sagellm_core::journal::{Close, Header, Line, Memory};
+use sagellm_core::{
+    Arrival, Backend, BackendInfo, BackendStats, Clock, Event, EventKind, EventSink, Exit, Failure, FinishReason,
+    Measured, Mode, ModelInfo, OutcomeKind, Plan, Prepared, Prompt, Record, Request, SCHEMA_VERSION, Sampling, Stamp,
+    TokenSource, WallTime, Workload,
+};
+use sagellm_run::{Journal, Observed, Observer, RunError, RunOptions, Watch, WorkloadRun, execute};
+
+/// What becomes of a request.
+#[derive(Clone, Debug)]
+pub(crate) enum Script {
+    /// A token every so often, `max_tokens` of them.
+    Answer(Duration),
+    /// An end at once, with this outcome.
+    Fail(OutcomeKind),
+    /// `Sent` and then nothing until it is cancelled.
+    Hang,
+    /// `Sent` and then nothing, and a cancellation is not heard.
+    Deaf,
+    /// `Sent`, and then the sink is dropped.
+    LetGo,
+    /// `submit` answers that the backend is gone.
+    Gone,
+}
+
+/// The scripted backend.
+pub(crate) struct Scripted {
+    clock: Clock,
+    script: Box<dyn Fn(&Request) -> Script + Send + Sync>,
+    cancelled: Arc<Mutex<HashSet<u64>>>,
+    pub(crate) submitted: Mutex<Vec<u64>>,
+    pub(crate) windows: AtomicUsize,
+    running: Arc<AtomicUsize>,
+    pub(crate) most_running: AtomicUsize,
+}
+
+impl Scripted {
+    pub(crate) fn new(script: impl Fn(&Request) -> Script + Send + Sync + 'static) -> Self {
+        Self {
+            clock: Clock::start(),
+            script: Box::new(script),
+            cancelled: Arc::default(),
+            submitted: Mutex::default(),
+            windows: AtomicUsize::new(0),
+            running: Arc::default(),
+            most_running: AtomicUsize::new(0),
+        }
+    }
+
+    /// Ids that were submitted, in that order.
+    pub(crate) fn order(&self) -> Vec<u64> {
+        self.submitted.lock().unwrap().clone()
+    }
+}
+
+impl Backend for Scripted {
+    fn info(&self) -> BackendInfo {
+        BackendInfo {
+            name: "scripted".into(),
+            version: None,
+            model: ModelInfo {
+                name: "none".into(),
+                path: None,
+                architecture: None,
+                parameters: None,
+                dtype: None,
+                context_length: None,
+                synthetic: true,
+                fingerprint: None,
+            },
+            stamp: Stamp::Engine,
+            settings: BTreeMap::new(),
+        }
+    }
+
+    fn submit(&self, request: Prepared, sink: &EventSink) -> Result<(), Failure> {
+        let script = (self.script)(&request);
+        if matches!(script, Script::Gone) {
+            return Err(Failure::new(Exit::Backend, "the engine stopped"));
+        }
+        self.submitted.lock().unwrap().push(request.id);
+        let running = self.running.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most_running.fetch_max(running, Ordering::SeqCst);
+        let tell = Teller { clock: self.clock, id: request.id, sink: sink.clone() };
+        let (cancelled, running) = (Arc::clone(&self.cancelled), Arc::clone(&self.running));
+        std::thread::spawn(move || {
+            tell.event(EventKind::Sent);
+            let is_cancelled = || cancelled.lock().unwrap().contains(&request.id);
+            let mut made = 0;
+            let outcome = match script {
+                Script::Answer(gap) => {
+                    while made < request.max_tokens && !is_cancelled() {
+                        std::thread::sleep(gap);
+                        made += 1;
+                        tell.event(EventKind::Chunk { tokens: 1, text: None });
+                    }
+                    if made == request.max_tokens { OutcomeKind::Success } else { OutcomeKind::Censored }
+                }
+                Script::Fail(outcome) => outcome,
+                Script::Hang => {
+                    while !is_cancelled() {
+                        std::thread::sleep(Duration::from_millis(1));
+                    }
+                    OutcomeKind::Censored
+                }
+                Script::Deaf => {
+                    std::thread::sleep(Duration::from_secs(30));
+                    return;
+                }
+                Script::LetGo => return,
+                Script::Gone => unreachable!("answered above"),
+            };
+            running.fetch_sub(1, Ordering::SeqCst);
+            tell.event(EventKind::End {
+                outcome,
+                reason: (outcome != OutcomeKind::Success).then(|| "as scripted".into()),
+                finish_reason: (outcome == OutcomeKind::Success).then_some(FinishReason::Length),
+                input_tokens: None,
+                cached_tokens: None,
+                output_tokens: made,
+                output_tokens_source: TokenSource::Engine,
+                output_digest: None,
+            });
+        });
+        Ok(())
+    }
+
+    fn cancel(&self, request: u64) {
+        self.cancelled.lock().unwrap().insert(request);
+    }
+
+    fn begin_window(&self) {
+        self.windows.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn window(&self) -> BackendStats {
+        let no = || Measured::unknown("scripted");
+        BackendStats {
+            kv_used_tokens: no(),
+            kv_used_bytes: no(),
+            kv_capacity_tokens: no(),
+            prefix_lookup_tokens: no(),
+            prefix_hit_tokens: no(),
+            evict_count: no(),
+            evict_kind: None,
+            evict_ms: Measured::unknown("scripted"),
+            preemptions: no(),
+            spec_drafted_tokens: no(),
+            spec_accepted_tokens: no(),
+        }
+    }
+
+    fn clock(&self) -> Clock {
+        self.clock
+    }
+}
+
+struct Teller {
+    clock: Clock,
+    id: u64,
+    sink: EventSink,
+}
+
+impl Teller {
+    fn event(&self, kind: EventKind) {
+        // The receiver may be gone: the test is over.
+        let _ = self.sink.send(Event { request: self.id, at: self.clock.now(), kind });
+    }
+}
+
+/// A plan of requests due at `offsets`, in milliseconds, with `warmups` before them and 3 output tokens each.
+pub(crate) fn plan(offsets: &[u64], warmups: u32, max_concurrency: Option<u32>) -> Plan {
+    let request = |id: u64, offset_ms: u64| Request {
+        id,
+        offset_ns: offset_ms * 1_000_000,
+        session: None,
+        prompt: Prompt { text: format!("request {id}"), token_ids: Some(vec![1, 2]) },
+        max_tokens: 3,
+        sampling: Sampling::default(),
+        ignore_eos: true,
+    };
+    let count = offsets.len() as u64;
+    let immediate = offsets.iter().all(|offset| *offset == 0);
+    Plan {
+        workload: Workload {
+            name: "test".into(),
+            mode: Mode::Traffic,
+            num_prompts: u32::try_from(count).unwrap(),
+            input_tokens: 2,
+            output_tokens: 3,
+            shared_prefix_tokens: 0,
+            max_concurrency,
+            arrival: if immediate { Arrival::Immediate } else { Arrival::Gamma { rate: 1.0, burstiness: 1.0 } },
+            num_warmups: warmups,
+            seed: 0,
+        },
+        warmups: (0..u64::from(warmups)).map(|k| request(count + k, 0)).collect(),
+        requests: (0..).zip(offsets).map(|(id, offset)| request(id, *offset)).collect(),
+    }
+}
+
+/// Everything that a run left behind.
+pub(crate) struct Outcome {
+    pub(crate) run: WorkloadRun,
+    pub(crate) header: Header,
+    /// Warm-ups and measured requests, in the order of the journal.
+    pub(crate) records: Vec<Record>,
+    pub(crate) close: Close,
+    pub(crate) log: Log,
+    pub(crate) took: Duration,
+}
+
+impl Outcome {
+    pub(crate) fn measured(&self) -> Vec<&Record> {
+        let mut records: Vec<&Record> = self.records.iter().filter(|record| !record.warmup).collect();
+        records.sort_by_key(|record| record.id);
+        records
+    }
+
+    pub(crate) fn outcomes(&self) -> Vec<OutcomeKind> {
+        self.measured().iter().map(|record| record.outcome).collect()
+    }
+}
+
+/// Counts what an observer is told.
+#[derive(Debug, Default)]
+pub(crate) struct Log {
+    pub(crate) begun: usize,
+    pub(crate) started: usize,
+    pub(crate) events: Vec<(u64, bool)>,
+    pub(crate) ended: Vec<u64>,
+    pub(crate) closed: usize,
+}
+
+impl Observer for Log {
+    fn on_begin(&mut self, _workload: &Workload) {
+        self.begun += 1;
+    }
+    fn on_start(&mut self) {
+        self.started += 1;
+    }
+    fn on_event(&mut self, event: &Event, warmup: bool) {
+        self.events.push((event.request, warmup));
+    }
+    fn on_request_end(&mut self, record: &Record) {
+        self.ended.push(record.id);
+    }
+    fn on_end(&mut self, _close: &Close) {
+        self.closed += 1;
+    }
+}
+
+struct Unwatched;
+
+impl Watch for Unwatched {
+    fn begin(&mut self) {}
+    fn end(&mut self) -> Observed {
+        Observed {
+            memory: Memory {
+                kind: "none".into(),
+                samples: 0,
+                baseline_bytes: Measured::unknown("not watched"),
+                peak_bytes: Measured::unknown("not watched"),
+                avg_bytes: Measured::unknown("not watched"),
+            },
+            client_cpu_percent: Measured::unknown("not watched"),
+        }
+    }
+}
+
+/// Runs a plan, stopping it after `stop_after` if given, and reads the journal back.
+pub(crate) fn run(plan: &Plan, backend: &Scripted, timeout: Duration, stop_after: Option<Duration>) -> Outcome {
+    let folder = tempfile::tempdir().unwrap();
+    let path = Journal::path(folder.path(), &plan.workload.name);
+    let stop = Arc::new(AtomicBool::new(false));
+    if let Some(after) = stop_after {
+        let stop = Arc::clone(&stop);
+        std::thread::spawn(move || {
+            std::thread::sleep(after);
+            stop.store(true, Ordering::SeqCst);
+        });
+    }
+    let mut log = Log::default();
+    let begun = backend.clock.now();
+    let run = execute_into(plan, backend, &path, timeout, &stop, &mut log).unwrap();
+    let took = Duration::from_nanos(backend.clock.now() - begun);
+    assert_eq!(run.journal, path);
+
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.ends_with('\n'), "the last line is whole");
+    let mut lines: Vec<Line> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let Line::Header(header) = lines.remove(0) else { panic!("the header comes first") };
+    let Some(Line::Close(close)) = lines.pop() else { panic!("the closing line comes last") };
+    let records: Vec<Record> = lines
+        .into_iter()
+        .map(|line| match line {
+            Line::Request(record) => record,
+            other => panic!("only requests stand between header and close, not {other:?}"),
+        })
+        .collect();
+
+    // True of every run, whatever happened in it.
+    assert_eq!(header.schema_version, SCHEMA_VERSION);
+    assert_eq!(header.workload, plan.workload);
+    assert_ne!(header.clock_started, WallTime { unix_ns: 0 });
+    let mut wanted: Vec<u64> = plan.warmups.iter().chain(&plan.requests).map(|request| request.id).collect();
+    let mut kept: Vec<u64> = records.iter().map(|record| record.id).collect();
+    assert_eq!(kept, log.ended, "the observer is told of what the journal holds");
+    wanted.sort_unstable();
+    kept.sort_unstable();
+    assert_eq!(kept, wanted, "every request has one record");
+    let measured = records.iter().filter(|record| !record.warmup).count();
+    assert_eq!(run.outcomes.values().sum::<u64>(), measured as u64);
+    assert_eq!((log.begun, log.started, log.closed), (1, 1, 1));
+    assert_eq!(run.interrupted, close.interrupted);
+    assert_eq!(backend.windows.load(Ordering::SeqCst), 1);
+    Outcome { run, header, records, close, log, took }
+}
+
+/// Runs a plan into a given journal.
+pub(crate) fn execute_into(
+    plan: &Plan,
+    backend: &Scripted,
+    journal: &std::path::Path,
+    timeout: Duration,
+    stop: &AtomicBool,
+    observer: &mut dyn Observer,
+) -> Result<WorkloadRun, RunError> {
+    let journal: PathBuf = journal.into();
+    let options = RunOptions { journal: &journal, timeout, max_error_rate: 0.05, stop };
+    execute(plan, backend, &options, &mut Unwatched, observer)
+}
