@@ -1,10 +1,17 @@
 //! Tensors by name, whatever file they lie in.
 
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::ops::{Deref, Range};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::synthetic::Random;
+use crate::weights::{Role, Weight};
+use crate::{Config, ModelError, weights};
+
 /// Element types that weights are stored in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Dtype {
     /// IEEE single precision.
     F32,
@@ -46,6 +53,19 @@ impl From<Vec<u8>> for Bytes {
     }
 }
 
+impl From<Vec<f32>> for Bytes {
+    fn from(numbers: Vec<f32>) -> Self {
+        struct Floats(Vec<f32>);
+        impl AsRef<[u8]> for Floats {
+            fn as_ref(&self) -> &[u8] {
+                bytemuck::cast_slice(&self.0)
+            }
+        }
+        let range = 0..numbers.len() * size_of::<f32>();
+        Self { owner: Arc::new(Floats(numbers)), range }
+    }
+}
+
 impl Deref for Bytes {
     type Target = [u8];
     fn deref(&self) -> &[u8] {
@@ -53,8 +73,14 @@ impl Deref for Bytes {
     }
 }
 
+impl fmt::Debug for Bytes {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} bytes", self.range.len())
+    }
+}
+
 /// One tensor in row-major order.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Tensor {
     /// Type of the elements.
     pub dtype: Dtype,
@@ -62,4 +88,294 @@ pub struct Tensor {
     pub shape: Vec<usize>,
     /// The elements in `dtype`, little-endian.
     pub data: Bytes,
+}
+
+impl Tensor {
+    /// Number of elements.
+    pub fn elements(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Bytes of one row, that is, of the last dimension.
+    pub fn row_bytes(&self) -> usize {
+        let row = self.shape.last().copied().unwrap_or(1);
+        row / self.dtype.block_elements() * self.dtype.block_bytes()
+    }
+
+    /// All elements as numbers, whatever the type.
+    pub fn to_f32(&self) -> Vec<f32> {
+        let mut numbers = vec![0.0; self.elements()];
+        self.dtype.dequantize(&self.data, &mut numbers);
+        numbers
+    }
+}
+
+/// The weights of a model: exactly the tensors that its config calls for.
+///
+/// A tensor is made when it is asked for. What can be used as it lies in a mapped file is not copied.
+#[derive(Clone, Debug)]
+pub struct Checkpoint {
+    path: PathBuf,
+    entries: BTreeMap<String, Entry>,
+    dtype: Dtype,
+    parameters: u64,
+}
+
+#[derive(Clone, Debug)]
+enum Entry {
+    Stored(Stored, Layout),
+    Random(Random),
+}
+
+impl Checkpoint {
+    /// The tensor `name`. Names and orientation are the same for every kind of file: those of Hugging Face without a leading
+    /// `model.` or `transformer.`, linear weights as `[out, in]`, query and key rows for rotate-half rotary positions.
+    ///
+    /// # Errors
+    /// When the config does not call for such a tensor.
+    pub fn tensor(&self, name: &str) -> Result<Tensor, ModelError> {
+        match self.entries.get(name) {
+            None => Err(ModelError::tensor(&self.path, name, "is not part of this model")),
+            Some(Entry::Stored(stored, layout)) => Ok(stored.tensor(*layout)),
+            Some(Entry::Random(random)) => Ok(random.tensor()),
+        }
+    }
+
+    /// Whether there is a tensor `name`.
+    pub fn contains(&self, name: &str) -> bool {
+        self.entries.contains_key(name)
+    }
+
+    /// All names, sorted.
+    pub fn names(&self) -> Vec<String> {
+        self.entries.keys().cloned().collect()
+    }
+
+    /// The type that most elements are stored in.
+    pub fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    /// Number of elements of all tensors; a head that is the embedding counts once.
+    pub fn parameters(&self) -> u64 {
+        self.parameters
+    }
+
+    /// Picks from `found` what `config` calls for. `locate` says under which names a tensor may lie and how it is stored.
+    pub(crate) fn assemble(
+        path: &Path,
+        config: &Config,
+        mut found: HashMap<String, Found>,
+        locate: impl Fn(&Weight) -> (Vec<String>, Layout),
+    ) -> Result<Self, ModelError> {
+        let mut entries = BTreeMap::new();
+        let mut elements_of = BTreeMap::<Dtype, u64>::new();
+        for weight in weights::weights(config) {
+            let (names, layout) = locate(&weight);
+            let Some((name, stored)) = names.iter().find_map(|name| Some((name, found.remove(name)?))) else {
+                let name = names.first().unwrap_or(&weight.name);
+                return Err(ModelError::tensor(path, name, "is missing"));
+            };
+            let stored = stored.map_err(|dtype| {
+                ModelError::tensor(path, name, format!("is stored as {dtype}, which is not supported"))
+            })?;
+            let shape = stored.shape_in(layout);
+            if shape != weight.shape {
+                let what = format!("has shape {shape:?} where the config calls for {:?}", weight.shape);
+                return Err(ModelError::tensor(path, name, what));
+            }
+            *elements_of.entry(stored.dtype).or_default() += weight.elements();
+            entries.insert(weight.name, Entry::Stored(stored, layout));
+        }
+        let parameters = elements_of.values().sum();
+        let dtype =
+            elements_of.into_iter().max_by_key(|(_, elements)| *elements).map_or(Dtype::F32, |(dtype, _)| dtype);
+        Ok(Self { path: path.into(), entries, dtype, parameters })
+    }
+
+    /// Random weights of the shapes that `config` calls for.
+    pub(crate) fn random(name: &str, config: &Config, deviation: f32) -> Self {
+        let weights = weights::weights(config);
+        let parameters = weights.iter().map(Weight::elements).sum();
+        let entries = weights
+            .into_iter()
+            .map(|weight| (weight.name.clone(), Entry::Random(Random::new(&weight, deviation))))
+            .collect();
+        Self { path: name.into(), entries, dtype: Dtype::F32, parameters }
+    }
+}
+
+impl Weight {
+    fn elements(&self) -> u64 {
+        self.shape.iter().map(|&size| size as u64).product()
+    }
+}
+
+/// A tensor as a file reader met it: stored, or of a type (by name) that is not supported.
+pub(crate) type Found = Result<Stored, String>;
+
+/// Where the elements of a tensor lie.
+#[derive(Clone, Debug)]
+pub(crate) struct Stored {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    /// Steps between neighbours in elements, slowest first; `None` when row-major without gaps.
+    strides: Option<Vec<usize>>,
+    data: Bytes,
+}
+
+/// How a file's tensor differs from ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// It does not.
+    AsIs,
+    /// A matrix stored as `[in, out]` (GPT-2's `Conv1D`).
+    Transposed,
+    /// Query or key rows of heads of `head_dim`, stored so that the two rows of a rotary pair are neighbours (llama.cpp's
+    /// `llama`), where we have the first of every pair in the upper half of a head and the second in the lower.
+    RopePairs {
+        /// Rows per head.
+        head_dim: usize,
+    },
+}
+
+impl Layout {
+    /// The layout of a tensor in a Hugging Face file.
+    pub(crate) fn of_hugging_face(config: &Config, weight: &Weight) -> Self {
+        let conv1d = config.architecture == crate::Architecture::Gpt2;
+        if conv1d && weight.role == Role::Linear && weight.name != "lm_head.weight" {
+            Self::Transposed
+        } else {
+            Self::AsIs
+        }
+    }
+}
+
+impl Stored {
+    /// Row-major elements; `None` when `data` is not exactly as long as they are.
+    pub(crate) fn dense(dtype: Dtype, shape: Vec<usize>, data: Bytes) -> Option<Self> {
+        let elements = shape.iter().try_fold(1_usize, |product, &size| product.checked_mul(size))?;
+        let rows_are_whole_blocks = shape.last().copied().unwrap_or(1).is_multiple_of(dtype.block_elements());
+        (rows_are_whole_blocks && dtype.bytes(elements)? == data.len()).then_some(Self {
+            dtype,
+            shape,
+            strides: None,
+            data,
+        })
+    }
+
+    /// Elements at `strides`; `None` when one lies outside `data`, or when there are more of them than `data` holds, so that
+    /// a small file cannot ask for a large tensor.
+    pub(crate) fn strided(dtype: Dtype, shape: Vec<usize>, strides: Vec<usize>, data: Bytes) -> Option<Self> {
+        if dtype.block_elements() != 1 || shape.len() != strides.len() {
+            return None;
+        }
+        let held = data.len() / dtype.block_bytes();
+        let elements = shape.iter().try_fold(1_usize, |product, &size| product.checked_mul(size))?;
+        if elements > held {
+            return None;
+        }
+        if elements > 0 {
+            let last = shape
+                .iter()
+                .zip(&strides)
+                .try_fold(0_usize, |last, (&size, &stride)| last.checked_add((size - 1).checked_mul(stride)?))?;
+            if last >= held {
+                return None;
+            }
+        }
+        let contiguous = shape.iter().zip(&strides).rev().try_fold(1_usize, |expected, (&size, &stride)| {
+            (size == 1 || stride == expected).then_some(expected * size)
+        });
+        if contiguous.is_some() || elements == 0 {
+            let bytes = elements * dtype.block_bytes();
+            let data = Bytes::part(Arc::clone(&data.owner), data.range.start..data.range.start + bytes)?;
+            return Some(Self { dtype, shape, strides: None, data });
+        }
+        Some(Self { dtype, shape, strides: Some(strides), data })
+    }
+
+    fn shape_in(&self, layout: Layout) -> Vec<usize> {
+        let mut shape = self.shape.clone();
+        if layout == Layout::Transposed {
+            shape.reverse();
+        }
+        shape
+    }
+
+    fn tensor(&self, layout: Layout) -> Tensor {
+        let shape = self.shape_in(layout);
+        let mut strides = self.strides.clone();
+        if layout == Layout::Transposed {
+            let row_major = || row_major_strides(&self.shape);
+            strides = Some(strides.unwrap_or_else(row_major).into_iter().rev().collect());
+        }
+        let data = match strides {
+            Some(strides) => Bytes::from(gather(&self.data, self.dtype.block_bytes(), &shape, &strides)),
+            None => self.data.clone(),
+        };
+        let tensor = Tensor { dtype: self.dtype, shape, data };
+        match layout {
+            Layout::RopePairs { head_dim } => separate_pairs(tensor, head_dim),
+            Layout::AsIs | Layout::Transposed => tensor,
+        }
+    }
+}
+
+fn row_major_strides(shape: &[usize]) -> Vec<usize> {
+    let mut strides = vec![1; shape.len()];
+    for at in (1..shape.len()).rev() {
+        strides[at - 1] = strides[at] * shape[at];
+    }
+    strides
+}
+
+/// Copies elements of `width` bytes from `strides` into row-major order.
+fn gather(data: &[u8], width: usize, shape: &[usize], strides: &[usize]) -> Vec<u8> {
+    /// Side of the square in which a matrix is copied, so that both its rows and its columns stay in the cache.
+    const TILE: usize = 32;
+    let (outer, inner) = shape.split_at(shape.len().saturating_sub(2));
+    let (outer_strides, inner_strides) = strides.split_at(outer.len());
+    let (rows, columns, row_stride, column_stride) = match (inner, inner_strides) {
+        (&[rows, columns], &[row_stride, column_stride]) => (rows, columns, row_stride, column_stride),
+        (&[columns], &[column_stride]) => (1, columns, 0, column_stride),
+        _ => (1, 1, 0, 0),
+    };
+    let mut out = vec![0; shape.iter().product::<usize>() * width];
+    for (matrix, out) in out.chunks_exact_mut((rows * columns * width).max(1)).enumerate() {
+        let mut rest = matrix;
+        let mut start = 0;
+        for (&size, &stride) in outer.iter().zip(outer_strides).rev() {
+            start += rest % size * stride;
+            rest /= size;
+        }
+        for tile_row in (0..rows).step_by(TILE) {
+            for tile_column in (0..columns).step_by(TILE) {
+                for row in tile_row..(tile_row + TILE).min(rows) {
+                    for column in tile_column..(tile_column + TILE).min(columns) {
+                        let from = (start + row * row_stride + column * column_stride) * width;
+                        let to = (row * columns + column) * width;
+                        out[to..to + width].copy_from_slice(&data[from..from + width]);
+                    }
+                }
+            }
+        }
+    }
+    out
+}
+
+/// Undoes the row order of llama.cpp's `llama` architecture: see [`Layout::RopePairs`].
+fn separate_pairs(tensor: Tensor, head_dim: usize) -> Tensor {
+    let rows = tensor.shape.first().copied().unwrap_or(1).max(1);
+    let row_bytes = tensor.data.len() / rows;
+    let mut data = Vec::with_capacity(tensor.data.len());
+    for head in (0..rows).step_by(head_dim) {
+        for half in 0..2 {
+            for pair in 0..head_dim / 2 {
+                let row = head + 2 * pair + half;
+                data.extend_from_slice(&tensor.data[row * row_bytes..(row + 1) * row_bytes]);
+            }
+        }
+    }
+    Tensor { data: data.into(), ..tensor }
 }

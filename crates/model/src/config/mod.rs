@@ -1,5 +1,8 @@
 //! What a model is made of, whatever file said so.
 
+mod check;
+pub(crate) mod hugging_face;
+
 /// The architectures that the engine computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Architecture {
@@ -13,6 +16,19 @@ pub enum Architecture {
     Qwen2,
     /// Qwen3.
     Qwen3,
+}
+
+impl Architecture {
+    /// Name as in `model_type` of Hugging Face.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Gpt2 => "gpt2",
+            Self::Opt => "opt",
+            Self::Llama => "llama",
+            Self::Qwen2 => "qwen2",
+            Self::Qwen3 => "qwen3",
+        }
+    }
 }
 
 /// The non-linearity of the feed-forward layers.

@@ -1,0 +1,153 @@
+//! From stored elements to `f32`, after the block layouts of ggml (`ggml-common.h`, `ggml-quants.c`).
+
+use half::{bf16, f16};
+
+use crate::Dtype;
+
+impl Dtype {
+    /// Elements in one block: the smallest run that can be stored.
+    pub fn block_elements(self) -> usize {
+        match self {
+            Self::F32 | Self::F16 | Self::Bf16 => 1,
+            Self::Q8_0 | Self::Q4_0 | Self::Q4_1 => 32,
+            Self::Q4K | Self::Q6K => 256,
+        }
+    }
+
+    /// Bytes of one block.
+    pub fn block_bytes(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::F16 | Self::Bf16 => 2,
+            Self::Q8_0 => 2 + 32,
+            Self::Q4_0 => 2 + 16,
+            Self::Q4_1 => 4 + 16,
+            Self::Q4K => 4 + 12 + 128,
+            Self::Q6K => 128 + 64 + 16 + 2,
+        }
+    }
+
+    /// Bytes of `elements` elements; `None` when they are no whole number of blocks or the size overflows.
+    pub fn bytes(self, elements: usize) -> Option<usize> {
+        if !elements.is_multiple_of(self.block_elements()) {
+            return None;
+        }
+        (elements / self.block_elements()).checked_mul(self.block_bytes())
+    }
+
+    /// Name as people write it, such as `bf16` or `q4_k`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::Bf16 => "bf16",
+            Self::Q8_0 => "q8_0",
+            Self::Q4_0 => "q4_0",
+            Self::Q4_1 => "q4_1",
+            Self::Q4K => "q4_k",
+            Self::Q6K => "q6_k",
+        }
+    }
+
+    /// Turns the blocks in `data` into numbers.
+    ///
+    /// # Panics
+    /// When `data` is not exactly the bytes of `out.len()` elements.
+    pub fn dequantize(self, data: &[u8], out: &mut [f32]) {
+        assert_eq!(Some(data.len()), self.bytes(out.len()), "{} elements of {}", out.len(), self.name());
+        match self {
+            Self::F32 => blocks::<4, 1>(data, out, |data, out| out[0] = f32::from_le_bytes(*data)),
+            Self::F16 => blocks::<2, 1>(data, out, |data, out| out[0] = f16::from_le_bytes(*data).to_f32()),
+            Self::Bf16 => blocks::<2, 1>(data, out, |data, out| out[0] = bf16::from_le_bytes(*data).to_f32()),
+            Self::Q8_0 => blocks(data, out, q8_0),
+            Self::Q4_0 => blocks(data, out, q4_0),
+            Self::Q4_1 => blocks(data, out, q4_1),
+            Self::Q4K => blocks(data, out, q4_k),
+            Self::Q6K => blocks(data, out, q6_k),
+        }
+    }
+}
+
+fn blocks<const BYTES: usize, const ELEMENTS: usize>(
+    data: &[u8],
+    out: &mut [f32],
+    block: impl Fn(&[u8; BYTES], &mut [f32; ELEMENTS]),
+) {
+    for (data, out) in data.as_chunks::<BYTES>().0.iter().zip(out.as_chunks_mut::<ELEMENTS>().0) {
+        block(data, out);
+    }
+}
+
+fn half_at(data: &[u8], at: usize) -> f32 {
+    f16::from_le_bytes([data[at], data[at + 1]]).to_f32()
+}
+
+fn q8_0(data: &[u8; 34], out: &mut [f32; 32]) {
+    let scale = half_at(data, 0);
+    for (out, &quant) in out.iter_mut().zip(&data[2..]) {
+        *out = scale * f32::from(quant.cast_signed());
+    }
+}
+
+fn q4_0(data: &[u8; 18], out: &mut [f32; 32]) {
+    let scale = half_at(data, 0);
+    let (low, high) = out.split_at_mut(16);
+    for ((low, high), &pair) in low.iter_mut().zip(high).zip(&data[2..]) {
+        *low = scale * (f32::from(pair & 15) - 8.0);
+        *high = scale * (f32::from(pair >> 4) - 8.0);
+    }
+}
+
+fn q4_1(data: &[u8; 20], out: &mut [f32; 32]) {
+    let (scale, minimum) = (half_at(data, 0), half_at(data, 2));
+    let (low, high) = out.split_at_mut(16);
+    for ((low, high), &pair) in low.iter_mut().zip(high).zip(&data[4..]) {
+        *low = scale * f32::from(pair & 15) + minimum;
+        *high = scale * f32::from(pair >> 4) + minimum;
+    }
+}
+
+/// Eight groups of 32, each with a 6-bit scale and a 6-bit minimum packed in 12 bytes.
+fn q4_k(data: &[u8; 144], out: &mut [f32; 256]) {
+    let (scale, minimum) = (half_at(data, 0), half_at(data, 2));
+    let (packed, quants) = (&data[4..16], &data[16..]);
+    let group_scales = |group: usize| {
+        let (scale, minimum) = if group < 4 {
+            (packed[group] & 63, packed[group + 4] & 63)
+        } else {
+            (
+                (packed[group + 4] & 15) | ((packed[group - 4] >> 6) << 4),
+                (packed[group + 4] >> 4) | ((packed[group] >> 6) << 4),
+            )
+        };
+        (f32::from(scale), f32::from(minimum))
+    };
+    for (pair, out) in out.chunks_exact_mut(64).enumerate() {
+        let quants = &quants[32 * pair..32 * (pair + 1)];
+        let (low_scale, low_minimum) = group_scales(2 * pair);
+        let (high_scale, high_minimum) = group_scales(2 * pair + 1);
+        let (low, high) = out.split_at_mut(32);
+        for ((low, high), &quant) in low.iter_mut().zip(high).zip(quants) {
+            *low = scale * low_scale * f32::from(quant & 15) - minimum * low_minimum;
+            *high = scale * high_scale * f32::from(quant >> 4) - minimum * high_minimum;
+        }
+    }
+}
+
+/// Two halves of 128; the low four bits and the high two bits lie apart, with an 8-bit scale for every 16 elements.
+fn q6_k(data: &[u8; 210], out: &mut [f32; 256]) {
+    let scale = half_at(data, 208);
+    for (half, out) in out.chunks_exact_mut(128).enumerate() {
+        let low = &data[64 * half..64 * (half + 1)];
+        let high = &data[128 + 32 * half..128 + 32 * (half + 1)];
+        let scales = &data[192 + 8 * half..192 + 8 * (half + 1)];
+        for (at, out) in out.iter_mut().enumerate() {
+            let (quarter, column) = (at / 32, at % 32);
+            let low = low[32 * (quarter % 2) + column];
+            let nibble = if quarter < 2 { low & 15 } else { low >> 4 };
+            let quant = nibble | (((high[column] >> (2 * quarter)) & 3) << 4);
+            let group = f32::from(scales[2 * quarter + column / 16].cast_signed());
+            *out = scale * group * (f32::from(quant) - 32.0);
+        }
+    }
+}
