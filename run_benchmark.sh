@@ -95,12 +95,12 @@ value_of --workload || arguments+=(--workload m1)
 value_of --backend || arguments+=(--backend cpu)
 
 summary=$output/benchmark_summary.json
-before=$(cksum <"$summary" 2>/dev/null || true)
+before=$(cksum "$summary" 2>/dev/null || true)
 status=0
 "$program" run "${arguments[@]}" || status=$?
 
 # A summary from an earlier run is not this run's result.
-if [[ ! -f $summary || $(cksum <"$summary") == "$before" ]]; then
+if [[ ! -f $summary || $(cksum "$summary") == "$before" ]]; then
     exit "$status"
 fi
 
