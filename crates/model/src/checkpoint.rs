@@ -295,6 +295,14 @@ impl Stored {
         Some(Self { dtype, shape, strides: Some(strides), data })
     }
 
+    pub(crate) fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    pub(crate) fn to_f32(&self) -> Vec<f32> {
+        self.tensor(Layout::AsIs).to_f32()
+    }
+
     fn shape_in(&self, layout: Layout) -> Vec<usize> {
         let mut shape = self.shape.clone();
         if layout == Layout::Transposed {

@@ -8,6 +8,7 @@ mod config;
 mod dequant;
 mod error;
 mod folder;
+mod gguf;
 mod hub;
 mod json;
 mod map;

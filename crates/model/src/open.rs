@@ -4,7 +4,7 @@ use std::path::Path;
 
 use sagellm_core::{ModelInfo, Progress};
 
-use crate::{Checkpoint, Config, HubOptions, ModelError, Tokenizer, folder, synthetic};
+use crate::{Checkpoint, Config, HubOptions, ModelError, Tokenizer, folder, gguf, synthetic};
 
 /// Settings of [`open`].
 #[derive(Clone, Debug, Default)]
@@ -42,6 +42,9 @@ pub fn open(spec: &str, options: &OpenOptions, progress: &dyn Progress) -> Resul
     if path.is_dir() {
         return folder::open(spec, path);
     }
+    if path.is_file() {
+        return open_file(spec, path);
+    }
     let _ = (options, progress);
     Err(ModelError::NotFound { what: spec.into(), hint: "".into() })
 }
@@ -61,6 +64,18 @@ fn open_synthetic(spec: &str, preset: &str) -> Result<Model, ModelError> {
         fingerprint: Some(fingerprint),
     };
     Ok(Model { info, config, tokenizer, checkpoint, chat_template: None })
+}
+
+fn open_file(spec: &str, path: &Path) -> Result<Model, ModelError> {
+    if gguf::recognize(path)? {
+        return gguf::open(spec, path);
+    }
+    if path.extension().is_some_and(|ending| ending == "gguf") {
+        return Err(ModelError::damaged(path, "it does not begin with `GGUF`"));
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let hint = format!("name the folder that the file lies in, such as `--model {}`, or a .gguf file", folder.display());
+    Err(ModelError::unsupported(path, "a single file other than GGUF is not a whole model", hint))
 }
 
 impl Model {

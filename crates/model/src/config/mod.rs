@@ -1,6 +1,7 @@
 //! What a model is made of, whatever file said so.
 
 mod check;
+pub(crate) mod gguf;
 pub(crate) mod hugging_face;
 
 /// The architectures that the engine computes.

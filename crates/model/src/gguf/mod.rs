@@ -1,0 +1,47 @@
+//! `*.gguf`: one file with config, tokenizer and (often quantized) weights.
+
+mod names;
+pub(crate) mod reader;
+mod tokenizer;
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use sagellm_core::ModelInfo;
+
+use crate::{Checkpoint, Model, ModelError, config};
+
+/// Whether the file at `path` says that it is GGUF.
+pub(crate) fn recognize(path: &Path) -> Result<bool, ModelError> {
+    let mut magic = Vec::new();
+    let file = File::open(path).map_err(|error| ModelError::read(path, error))?;
+    file.take(4).read_to_end(&mut magic).map_err(|error| ModelError::read(path, error))?;
+    Ok(magic == reader::MAGIC)
+}
+
+/// Opens the model in the file at `path`; `name` is how the person called it.
+pub(crate) fn open(name: &str, path: &Path) -> Result<Model, ModelError> {
+    let file = reader::read(path)?;
+    let config = config::gguf::parse(&file)?;
+    let tokenizer = tokenizer::read(&file.metadata)?;
+    let chat_template = file.metadata.text("tokenizer.chat_template")?.map(str::to_owned);
+    let size = path.metadata().map_err(|error| ModelError::read(path, error))?.len();
+    let file_name = path.file_name().unwrap_or_default().as_encoded_bytes();
+    let fingerprint = crate::fingerprint([file_name, &size.to_le_bytes(), &file.header]);
+    let checkpoint = Checkpoint::assemble(path, &config, file.tensors, |weight| {
+        let names = names::name(config.architecture, &weight.name).into_iter().collect();
+        (names, names::layout(config.architecture, config.head_dim, weight))
+    })?;
+    let info = ModelInfo {
+        name: name.into(),
+        path: Some(path.display().to_string()),
+        architecture: Some(config.architecture.name().into()),
+        parameters: Some(checkpoint.parameters()),
+        dtype: None,
+        context_length: u32::try_from(config.context_length).ok(),
+        synthetic: false,
+        fingerprint: Some(fingerprint),
+    };
+    Model { info, config, tokenizer, checkpoint, chat_template }.checked(path)
+}
