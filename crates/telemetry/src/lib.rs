@@ -1,1 +1,11 @@
 //! Memory and processor of this process and its host.
+//!
+//! Nothing here fails: what cannot be read is a [`Measured`](sagellm_core::Measured) without a value but with the reason.
+
+mod host;
+mod monitor;
+mod process;
+
+pub use host::{Host, host};
+pub use monitor::{Monitor, Observation};
+pub use process::{process_cpu_seconds, thread_cpu_seconds};
