@@ -1,1 +1,33 @@
-//! Metric registry, summary, validity verdict and renderers.
+//! From the records of a run to a summary that says how fast it was and whether it can be believed.
+//!
+//! [`registry`] defines every figure once. A [`Sample`] takes the records of one workload, a [`WorkloadSummary`] holds
+//! its figures, a [`Summary`] those of a run; [`render`] turns one into text. The summary at the end of `run` and that
+//! of `report` are both rebuilt from the journals on disk by [`load`].
+
+mod catalog;
+mod error;
+mod figures;
+mod glossary;
+mod journal;
+mod load;
+mod manifest;
+pub mod registry;
+pub mod render;
+mod sample;
+mod schema;
+mod summary;
+mod validity;
+mod workload;
+mod write;
+
+pub use error::Error;
+pub use glossary::glossary;
+pub use journal::read_journal;
+pub use load::{MANIFEST_FILE, SUMMARY_FILE, journal_file, load, metrics_file, summarize_folder};
+pub use manifest::{Hashes, Host, Manifest};
+pub use sample::Sample;
+pub use schema::schemas;
+pub use summary::{Overall, Summary, Workloads};
+pub use validity::{Code, Finding, Validity, Verdict};
+pub use workload::{Details, Interval, Method, TailSamples, WorkloadSummary};
+pub use write::{write_atomic, write_json, write_results};

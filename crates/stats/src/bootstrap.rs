@@ -11,10 +11,10 @@ use crate::{Interval, SplitMix64, student::t_975};
 const RESAMPLES: usize = 2000;
 
 /// Fewest observations for an interval: the same as for the median without any assumption.
-const FEWEST: usize = 6;
+pub const FEWEST: usize = 6;
 
 /// Fewest blocks for an interval.
-const FEWEST_BLOCKS: usize = 3;
+pub const FEWEST_BLOCKS: usize = 3;
 
 /// How many neighbours are resampled together: the cube root of `n`, the order that Hall, Horowitz & Jing, "On blocking
 /// rules for the bootstrap with dependent data" (1995), find best for a variance.

@@ -12,11 +12,11 @@ mod random;
 mod student;
 mod tail;
 
-pub use bootstrap::{block_length, mean_interval, ratio_interval};
+pub use bootstrap::{FEWEST, FEWEST_BLOCKS, block_length, mean_interval, ratio_interval};
 pub use concurrency::{Concurrency, concurrency};
 pub use correlation::effective_n;
 pub use descriptive::{max, mean, min, sample_std};
-pub use quantile::{quantile, quantile_interval};
+pub use quantile::{quantile, quantile_interval, values_for_quantile_interval};
 pub use random::SplitMix64;
 pub use tail::successes_needed;
 

@@ -45,6 +45,12 @@ pub fn quantile_interval(sorted: &[f64], q: f64) -> Option<Interval> {
     Some(Interval { low: sorted[low? - 1], high: sorted[high? - 1] })
 }
 
+/// The fewest values for which [`quantile_interval`] has both ends. `None` unless 0 < q < 1.
+pub fn values_for_quantile_interval(q: f64) -> Option<u64> {
+    // All values on one side of the quantile must be less likely than what one end may miss.
+    (q > 0.0 && q < 1.0).then(|| (TAIL.ln() / q.max(1.0 - q).ln()).ceil() as u64)
+}
+
 /// The probabilities of a binomial distribution that are not negligible.
 struct Binomial {
     first: usize,
@@ -136,6 +142,7 @@ mod tests {
     #[test]
     fn the_fewest_values_for_an_interval() {
         for (q, fewest) in [(0.5, 6), (0.95, 72), (0.99, 368)] {
+            assert_eq!(values_for_quantile_interval(q), Some(fewest as u64));
             assert_eq!(quantile_interval(&count_to(fewest - 1), q), None, "q = {q}");
             assert!(quantile_interval(&count_to(fewest), q).is_some(), "q = {q}");
         }

@@ -1,0 +1,136 @@
+//! What can go wrong between a folder of results and a report.
+
+use std::io;
+use std::path::PathBuf;
+
+use sagellm_core::{Exit, SCHEMA_VERSION, UserError};
+
+/// An error that names the file and, where there is one, the place in it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file or folder is not there.
+    #[error("File not found: {path}", path = path.display())]
+    NotFound {
+        /// What was asked for.
+        path: PathBuf,
+        /// A folder with journals from which a summary can be made, when there is one at the place.
+        journals: Option<PathBuf>,
+    },
+    /// A folder without anything to report.
+    #[error("no results in `{path}`: it holds neither journals nor a summary", path = path.display())]
+    Nothing {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The operating system refused to read.
+    #[error("cannot read `{path}`", path = path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The operating system refused to write; nothing half-written was left.
+    #[error("cannot write `{path}`: {cause}", path = path.display(), cause = describe(cause))]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why. Not the error's source, since the message says it already.
+        cause: io::Error,
+    },
+    /// The file is larger than any that this program writes.
+    #[error("`{path}` is too large: {bytes} bytes, the limit is {limit}", path = path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its size.
+        bytes: u64,
+        /// The largest size that is read.
+        limit: u64,
+    },
+    /// Not what it should be.
+    #[error("{path}:{line}:{column}: {message}", path = path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// Line, from 1.
+        line: usize,
+        /// Column, from 1; 0 when the line as a whole is meant.
+        column: usize,
+        /// What is wrong.
+        message: String,
+    },
+    /// The file was written by a later version.
+    #[error("`{path}` has schema version {version}; this program reads up to {SCHEMA_VERSION}", path = path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        version: u32,
+    },
+    /// Another of the files that this program writes.
+    #[error("`{path}` is {what}, not a summary", path = path.display())]
+    OtherFile {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
+    },
+    /// Two journals of one run claim the same workload.
+    #[error("`{first}` and `{second}` are both journals of workload `{name}`", first = first.display(), second = second.display())]
+    Twice {
+        /// The workload.
+        name: String,
+        /// One file.
+        first: PathBuf,
+        /// The other.
+        second: PathBuf,
+    },
+    /// A value could not be written as JSON.
+    #[error("cannot write JSON")]
+    Json(#[from] serde_json::Error),
+}
+
+/// Says the frequent causes in words that do not depend on the operating system.
+fn describe(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "no space left on the device".into(),
+        io::ErrorKind::PermissionDenied => "permission denied".into(),
+        io::ErrorKind::ReadOnlyFilesystem => "the file system is read-only".into(),
+        io::ErrorKind::NotFound => "the folder does not exist".into(),
+        _ => error.to_string(),
+    }
+}
+
+impl UserError for Error {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Json(_) => Exit::Bug,
+            _ => Exit::Input,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NotFound { journals: Some(folder), .. } => {
+                format!("the folder holds journals: `sagellm-benchmark report --input {}` reads them", folder.display())
+            }
+            Self::NotFound { journals: None, .. } | Self::Nothing { .. } => {
+                "run `sagellm-benchmark run --workload m1 --backend cpu` first".into()
+            }
+            Self::Read { .. } => "check that it is a readable file".into(),
+            Self::Write { .. } => "free some space, or choose another place with `--output`".into(),
+            Self::TooLarge { .. } => "give the `benchmark_summary.json` of a run, or its folder".into(),
+            Self::Malformed { path, .. } if path.extension().is_some_and(|ext| ext == "jsonl") => {
+                "the journal was changed after the run: restore it, or move it out of the folder".into()
+            }
+            Self::Malformed { .. } => {
+                "the file is damaged: give the folder instead and it is rebuilt from the journals".into()
+            }
+            Self::Newer { .. } => "install the version of sagellm-benchmark that wrote it, or a later one".into(),
+            Self::OtherFile { .. } => "give the `benchmark_summary.json` beside it, or the folder".into(),
+            Self::Twice { .. } => "move one of them out of the folder".into(),
+            Self::Json(_) => return None,
+        })
+    }
+}

@@ -1,0 +1,69 @@
+//! The definitions of all figures, for people.
+
+use std::fmt::Write;
+
+use crate::registry::{self, Better, Group};
+
+/// A Markdown page that defines every figure, made from the registry.
+pub fn glossary() -> String {
+    let mut page = String::from(
+        "# Figures\n\n\
+         Notation for one request: `s` scheduled, `a` sent, `f` first token, `l` last token, `n` output tokens, `n1` \
+         tokens in the first chunk.\nOnly successful requests enter latency figures, warm-up requests enter none. A \
+         figure that cannot be had is `null`, and `reasons` of the same\nobject says why. Figures marked with `†` have \
+         a 95 % interval under `intervals`.\n",
+    );
+    let mut group = None;
+    for metric in registry::all() {
+        if group != Some(metric.group) {
+            group = Some(metric.group);
+            let _ = write!(
+                page,
+                "\n## {}\n\n| key | unit | better | definition | `null` when |\n|---|---|---|---|---|\n",
+                title(metric.group)
+            );
+        }
+        let better = match metric.better {
+            Better::Lower => "lower",
+            Better::Higher => "higher",
+            Better::Neither => "–",
+        };
+        let mark = if metric.headline { " †" } else { "" };
+        let _ = writeln!(
+            page,
+            "| `{}`{mark} | {} | {better} | {} | {} |",
+            metric.key,
+            metric.unit.symbol(),
+            metric.definition,
+            metric.undefined
+        );
+    }
+    page
+}
+
+fn title(group: Group) -> &'static str {
+    match group {
+        Group::Latency => "Latency",
+        Group::Throughput => "Throughput",
+        Group::Reliability => "Reliability",
+        Group::Load => "Load",
+        Group::Memory => "Memory",
+        Group::Cache => "KV cache and speculative decoding",
+        Group::Client => "The client itself",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_figure_has_a_row_of_five_cells() {
+        let page = glossary();
+        for metric in registry::all() {
+            let start = format!("| `{}`", metric.key);
+            let row = page.lines().find(|line| line.starts_with(&start)).unwrap();
+            assert_eq!(row.matches('|').count(), 6, "{row}");
+        }
+    }
+}

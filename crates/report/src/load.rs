@@ -1,0 +1,161 @@
+//! From a path to a summary.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use sagellm_core::SCHEMA_VERSION;
+use sagellm_core::journal::Header;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::journal::{plain_message, read_journal};
+use crate::validity::{Code, Finding, Validity};
+use crate::{Error, Manifest, Summary, WorkloadSummary};
+
+/// Name of the summary in the folder of a run.
+pub const SUMMARY_FILE: &str = "benchmark_summary.json";
+
+/// Name of the manifest in the folder of a run.
+pub const MANIFEST_FILE: &str = "manifest.json";
+
+const JOURNAL_END: &str = ".records.jsonl";
+
+/// Largest summary or manifest that is read.
+const LARGEST: u64 = 64 << 20;
+
+/// Name of the journal of a workload.
+pub fn journal_file(workload: &str) -> String {
+    format!("{workload}{JOURNAL_END}")
+}
+
+/// Name of the file with the figures of a workload.
+pub fn metrics_file(workload: &str) -> String {
+    format!("{workload}_metrics.json")
+}
+
+/// The summary at `path`: a summary file, or the folder of a run. A folder is summarized anew from its journals; only
+/// without any is its summary file read.
+///
+/// # Errors
+/// When there is nothing, or what is there is damaged, of a later version, or another kind of file.
+pub fn load(path: &Path) -> Result<Summary, Error> {
+    if path.is_dir() {
+        let summary = path.join(SUMMARY_FILE);
+        return if has_journals(path) || !summary.exists() { summarize_folder(path) } else { read_json(&summary) };
+    }
+    if !path.exists() {
+        let folder = path.parent().map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
+        let journals = folder.filter(|folder| has_journals(folder)).map(Path::to_owned);
+        return Err(Error::NotFound { path: path.to_owned(), journals });
+    }
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    if name.ends_with(JOURNAL_END) {
+        return Err(Error::OtherFile { path: path.to_owned(), what: "the journal of one workload" });
+    }
+    read_json(path)
+}
+
+/// The summary of the run whose journals and manifest lie in `folder`.
+///
+/// A folder can hold journals of former runs. Those of the run that the manifest describes count (without a manifest:
+/// of the latest run); the others are named in a warning.
+///
+/// # Errors
+/// As [`load`].
+pub fn summarize_folder(folder: &Path) -> Result<Summary, Error> {
+    let manifest_path = folder.join(MANIFEST_FILE);
+    let manifest: Option<Manifest> = manifest_path.exists().then(|| read_json(&manifest_path)).transpose()?;
+    let mut read: Vec<(PathBuf, Header, WorkloadSummary)> = Vec::new();
+    for path in journals(folder)? {
+        if let Some((header, workload)) = read_journal(&path)? {
+            read.push((path, header, workload));
+        }
+    }
+    let latest = read.iter().map(|(_, header, _)| header.clock_started).max_by_key(|clock| clock.unix_ns);
+    let run = match (&manifest, latest) {
+        (Some(manifest), _) => manifest.started_at.clone(),
+        (None, Some(latest)) => latest.rfc3339(),
+        (None, None) => return Err(Error::Nothing { path: folder.to_owned() }),
+    };
+    let (mut ours, others): (Vec<_>, Vec<_>) =
+        read.into_iter().partition(|(_, header, _)| header.clock_started.rfc3339() == run);
+    if ours.is_empty() && manifest.is_none() {
+        return Err(Error::Nothing { path: folder.to_owned() });
+    }
+    ours.sort_by_key(|(_, header, _)| header.start_ns);
+    for (place, (path, header, _)) in ours.iter().enumerate() {
+        let name = &header.workload.name;
+        if let Some((first, ..)) = ours[..place].iter().find(|(_, earlier, _)| earlier.workload.name == *name) {
+            return Err(Error::Twice { name: name.clone(), first: first.clone(), second: path.clone() });
+        }
+    }
+    let mut findings = Validity::default();
+    if !others.is_empty() {
+        let names: Vec<_> = others.iter().map(|(_, header, _)| header.workload.name.as_str()).collect();
+        findings.warn(Finding::new(
+            Code::OtherRun,
+            format!("results of another run lie in the same folder and are left out: {}", names.join(", ")),
+            "give every run an `--output` of its own",
+        ));
+    }
+    let workloads = ours.into_iter().map(|(_, _, workload)| workload).collect();
+    Ok(Summary::assemble(workloads, manifest, findings))
+}
+
+fn has_journals(folder: &Path) -> bool {
+    journals(folder).is_ok_and(|paths| !paths.is_empty())
+}
+
+/// The journals in a folder by name.
+fn journals(folder: &Path) -> Result<Vec<PathBuf>, Error> {
+    let failed = |source| Error::Read { path: folder.to_owned(), source };
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        if entry.file_name().to_string_lossy().ends_with(JOURNAL_END) && entry.path().is_file() {
+            paths.push(entry.path());
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+/// Reads a persisted type, and says what is wrong where.
+fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
+    let failed = |source| Error::Read { path: path.to_owned(), source };
+    let malformed = |error: &serde_json::Error| Error::Malformed {
+        path: path.to_owned(),
+        line: error.line(),
+        column: error.column(),
+        message: plain_message(error),
+    };
+    let file = File::open(path).map_err(failed)?;
+    let bytes = file.metadata().map_err(failed)?.len();
+    if bytes > LARGEST {
+        return Err(Error::TooLarge { path: path.to_owned(), bytes, limit: LARGEST });
+    }
+    let mut text = Vec::new();
+    file.take(LARGEST).read_to_end(&mut text).map_err(failed)?;
+    let shape: Shape = serde_json::from_slice(&text).map_err(|error| malformed(&error))?;
+    if let Some(version) = shape.schema_version.filter(|version| *version > SCHEMA_VERSION) {
+        return Err(Error::Newer { path: path.to_owned(), version });
+    }
+    if shape.schema_version.is_none() && shape.avg_ttft_ms.is_some() {
+        return Err(Error::OtherFile { path: path.to_owned(), what: "the figures of one workload" });
+    }
+    serde_json::from_slice(&text).map_err(|error| malformed(&error))
+}
+
+/// As much of a file as tells which one it is.
+#[derive(Deserialize)]
+struct Shape {
+    schema_version: Option<u32>,
+    #[serde(default, deserialize_with = "present")]
+    avg_ttft_ms: Option<()>,
+}
+
+fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<()>, D::Error> {
+    Value::deserialize(deserializer).map(|_| Some(()))
+}

@@ -1,0 +1,163 @@
+//! Markdown, as for a comment on GitHub.
+
+use std::fmt::Write;
+
+use super::footnotes::Footnotes;
+use super::sections::{Section, headline, sections};
+use super::{grouped, number, subject, synthetic_note};
+use crate::{Finding, Manifest, Summary};
+
+pub(crate) fn markdown(summary: &Summary) -> String {
+    let mut text = format!("## Benchmark: {}", summary.validity.verdict.word());
+    if let Some((model, backend, _)) = subject(summary) {
+        let _ = write!(text, ", {} on {}", code(&model), code(&backend));
+    }
+    text.push_str("\n\n");
+    if let Some(note) = synthetic_note(summary) {
+        let _ = write!(text, "> {note}\n\n");
+    }
+    findings(&mut text, "Why it is invalid", &grouped(summary, &summary.validity.reasons));
+    let mut notes = Footnotes::default();
+    grid(&mut text, &headline(summary, &mut notes));
+    for section in sections(summary, &mut notes) {
+        let _ = write!(text, "### {}\n\n", section.title);
+        grid(&mut text, &section);
+    }
+    let lines = notes.lines();
+    for (mark, line) in &lines {
+        // A backslash keeps the mark from beginning a list or an emphasis.
+        let _ = writeln!(text, "\\{mark} {}<br>", escape(line));
+    }
+    if !lines.is_empty() {
+        text.push('\n');
+    }
+    findings(&mut text, "Warnings", &grouped(summary, &summary.validity.warnings));
+    if let Some(manifest) = &summary.environment {
+        environment(&mut text, manifest);
+        reproduce(&mut text, manifest);
+    }
+    text
+}
+
+fn findings(text: &mut String, title: &str, findings: &[(String, &Finding)]) {
+    if findings.is_empty() {
+        return;
+    }
+    let _ = write!(text, "### {title}\n\n");
+    for (who, finding) in findings {
+        let who = if who.is_empty() { String::new() } else { format!("{}: ", code(who)) };
+        let _ = writeln!(text, "- {who}{}. *What to do:* {}.", escape(&finding.message), escape(&finding.remedy));
+    }
+    text.push('\n');
+}
+
+fn grid(text: &mut String, section: &Section) {
+    let labelled = section.rows.iter().any(|row| !row.label.is_empty());
+    let mut head = String::from("| workload |");
+    let mut rule = String::from("|---|");
+    if labelled {
+        head.push_str(" |");
+        rule.push_str("---|");
+    }
+    for column in &section.columns {
+        let _ = write!(head, " {column} |");
+        rule.push_str("--:|");
+    }
+    let _ = write!(text, "{head}\n{rule}\n");
+    for row in &section.rows {
+        let _ = write!(text, "| {} |", code(&row.workload));
+        if labelled {
+            let _ = write!(text, " {} |", row.label);
+        }
+        for cell in &row.cells {
+            let _ = write!(text, " {} |", escape(cell));
+        }
+        text.push('\n');
+    }
+    text.push('\n');
+}
+
+fn environment(text: &mut String, manifest: &Manifest) {
+    let (backend, model, host) = (&manifest.backend, &manifest.backend.model, &manifest.host);
+    let known = |value: &Option<String>| value.clone().unwrap_or_default();
+    let commit = manifest.git_commit.as_ref().map(|commit| format!(" ({commit})")).unwrap_or_default();
+    let model_facts: Vec<String> = [
+        model.architecture.clone(),
+        model.parameters.map(|count| format!("{} parameters", number::short(count as f64))),
+        model.dtype.clone(),
+        model.context_length.map(|length| format!("context {length}")),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    let settings: Vec<String> = backend.settings.iter().map(|(key, value)| format!("{key} {value}")).collect();
+    let memory = host.memory_bytes.map(|bytes| format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30)));
+    let rows = [
+        ("sagellm-benchmark", format!("{}{commit}", manifest.version)),
+        ("started", manifest.started_at.clone()),
+        ("model", format!("{} ({})", model.name, model_facts.join(", "))),
+        ("model fingerprint", known(&model.fingerprint)),
+        ("backend", format!("{} {}", backend.name, known(&backend.version))),
+        ("settings", settings.join(", ")),
+        ("processor", format!("{}, {} logical", known(&host.cpu_model), host.logical_cpus)),
+        ("memory", memory.unwrap_or_default()),
+        ("system", format!("{} {}", host.os, known(&host.kernel))),
+        ("frequency governor", known(&host.governor)),
+    ];
+    text.push_str("<details><summary>Environment</summary>\n\n| | |\n|---|---|\n");
+    for (name, value) in rows {
+        let value = value.trim().trim_start_matches(", ");
+        let _ = writeln!(text, "| {name} | {} |", if value.is_empty() { "not known".into() } else { escape(value) });
+    }
+    text.push_str("\n</details>\n\n");
+}
+
+fn reproduce(text: &mut String, manifest: &Manifest) {
+    if manifest.command_line.is_empty() {
+        return;
+    }
+    let command = manifest.shell_line();
+    // The fence must be longer than any run of backticks in what it holds.
+    let longest = command.split(|c| c != '`').map(str::len).max().unwrap_or(0);
+    let fence = "`".repeat(longest.max(2) + 1);
+    let _ = write!(text, "### How to reproduce\n\n{fence}bash\n{command}\n{fence}\n");
+}
+
+fn code(name: &str) -> String {
+    format!("`{}`", escape(&name.replace('`', "'")))
+}
+
+/// Keeps text from ending a cell, beginning an emphasis or becoming HTML. What stands in backticks is left alone but for
+/// the bar, which ends a cell there too.
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    let mut in_code = false;
+    for c in text.chars() {
+        match c {
+            '`' => in_code = !in_code,
+            '|' => escaped.push('\\'),
+            '*' | '<' if !in_code => escaped.push('\\'),
+            '\n' | '\r' => {
+                escaped.push(' ');
+                continue;
+            }
+            _ => {}
+        }
+        escaped.push(c);
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_cannot_break_out_of_a_cell() {
+        assert_eq!(escape("a|b"), r"a\|b");
+        assert_eq!(escape("12.3*"), r"12.3\*");
+        assert_eq!(escape("`a*|b` <i>"), r"`a*\|b` \<i>");
+        assert_eq!(escape("two\nlines"), "two lines");
+        assert_eq!(code("a`b"), "`a'b`");
+    }
+}

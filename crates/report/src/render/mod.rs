@@ -1,0 +1,108 @@
+//! A summary as text.
+//!
+//! [`sections`] decides what is shown, once; the table and the Markdown lay the same sections out.
+
+mod footnotes;
+mod markdown;
+mod number;
+mod sections;
+mod table;
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::validity::{Code, Finding};
+use crate::{Error, Summary};
+
+/// The forms in which a summary can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// For the terminal: at most 80 columns wide.
+    Table,
+    /// For programs: the summary itself.
+    Json,
+    /// For people elsewhere: reads well as a comment on GitHub.
+    Markdown,
+}
+
+impl Format {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Table, Self::Json, Self::Markdown];
+
+    /// As on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Table => "table",
+            Self::Json => "json",
+            Self::Markdown => "markdown",
+        }
+    }
+}
+
+impl FromStr for Format {
+    type Err = UnknownFormat;
+
+    fn from_str(name: &str) -> Result<Self, UnknownFormat> {
+        Self::ALL.into_iter().find(|format| format.name() == name).ok_or_else(|| UnknownFormat(name.to_owned()))
+    }
+}
+
+/// A name that is no format.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownFormat(String);
+
+impl fmt::Display for UnknownFormat {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = Format::ALL.map(Format::name).join(", ");
+        write!(out, "unknown format `{}`: the formats are {names}", self.0)
+    }
+}
+
+impl std::error::Error for UnknownFormat {}
+
+/// The summary in a format, with exactly one newline at its end. Colour is used by the table only, and only when asked
+/// for.
+///
+/// # Errors
+/// None that a user can cause.
+pub fn render(summary: &Summary, format: Format, colour: bool) -> Result<String, Error> {
+    let mut text = match format {
+        Format::Table => table::table(summary, colour),
+        Format::Json => serde_json::to_string_pretty(summary)?,
+        Format::Markdown => markdown::markdown(summary),
+    };
+    text.truncate(text.trim_end().len());
+    text.push('\n');
+    Ok(text)
+}
+
+/// What was measured, in one line: model, size, backend.
+fn subject(summary: &Summary) -> Option<(String, String, String)> {
+    let backend = &summary.environment.as_ref()?.backend;
+    let size = backend.model.parameters.map(|count| format!("{} parameters", number::short(count as f64)));
+    let facts: Vec<String> = [size, backend.model.dtype.clone()].into_iter().flatten().collect();
+    Some((backend.model.name.clone(), backend.name.clone(), facts.join(", ")))
+}
+
+/// That the weights are synthetic, when they are: it is said first, not among the notes.
+fn synthetic_note(summary: &Summary) -> Option<&'static str> {
+    let synthetic = summary.environment.as_ref().is_some_and(|manifest| manifest.backend.model.synthetic);
+    synthetic.then_some("The weights are synthetic (random numbers): the speed is real, the text is not.")
+}
+
+/// Findings that say the same of several workloads, said once: who, and what.
+fn grouped<'a>(summary: &Summary, findings: &'a [Finding]) -> Vec<(String, &'a Finding)> {
+    let mut groups: Vec<(Vec<&str>, &Finding)> = Vec::new();
+    for finding in findings.iter().filter(|finding| finding.code != Code::SyntheticWeights) {
+        let name = finding.workload.as_deref();
+        match groups.iter_mut().find(|(_, first)| first.message == finding.message && first.remedy == finding.remedy) {
+            Some((names, _)) => names.extend(name),
+            None => groups.push((name.into_iter().collect(), finding)),
+        }
+    }
+    let all = summary.workloads.len();
+    groups
+        .into_iter()
+        .map(|(names, finding)| (if names.len() == all && all > 1 { String::new() } else { names.join(", ") }, finding))
+        .collect()
+}

@@ -1,0 +1,185 @@
+//! What is shown: sections of rows and columns.
+
+use super::footnotes::{FEW, Footnotes, UNKNOWN};
+use super::number;
+use crate::registry::Stat;
+use crate::{Interval, Summary, WorkloadSummary};
+
+/// A table with a title.
+#[derive(Debug)]
+pub(crate) struct Section {
+    pub(crate) title: &'static str,
+    pub(crate) columns: Vec<&'static str>,
+    pub(crate) rows: Vec<Row>,
+}
+
+/// A row of a section.
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(crate) workload: String,
+    /// What the row is about; empty when the section says it.
+    pub(crate) label: &'static str,
+    pub(crate) cells: Vec<String>,
+}
+
+/// How a figure is written.
+#[derive(Clone, Copy)]
+enum Style {
+    Number,
+    Whole,
+    Percent,
+    /// Bytes, written as MiB.
+    Mebibytes,
+}
+
+/// Title, key and style.
+type Column = (&'static str, &'static str, Style);
+
+const THROUGHPUT: [Column; 5] = [
+    ("req/s", "request_throughput_rps", Style::Number),
+    ("in tok/s", "input_throughput_tps", Style::Number),
+    ("out tok/s", "output_throughput_tps", Style::Number),
+    ("total tok/s", "total_throughput_tps", Style::Number),
+    ("user tok/s", "avg_throughput_tps", Style::Number),
+];
+
+const REQUESTS: [Column; 7] = [
+    ("total", "total_requests", Style::Whole),
+    ("ok", "successful_requests", Style::Whole),
+    ("failed", "failed_requests", Style::Whole),
+    ("errors", "error_rate", Style::Percent),
+    ("in tokens", "total_input_tokens", Style::Whole),
+    ("out tokens", "total_output_tokens", Style::Whole),
+    ("time s", "total_time_s", Style::Number),
+];
+
+const MEMORY: [Column; 5] = [
+    ("peak MiB", "peak_mem_mb", Style::Number),
+    ("mean MiB", "avg_mem_mb", Style::Number),
+    ("idle MiB", "mem_baseline_mb", Style::Number),
+    ("most at once", "peak_concurrency", Style::Whole),
+    ("mean at once", "avg_concurrency", Style::Number),
+];
+
+const CACHE: [Column; 7] = [
+    ("tokens", "kv_used_tokens", Style::Whole),
+    ("MiB", "kv_used_bytes", Style::Mebibytes),
+    ("prefix hit", "prefix_hit_rate", Style::Percent),
+    ("evicted", "evict_count", Style::Whole),
+    ("evict ms", "evict_ms", Style::Number),
+    ("preempted", "preemptions", Style::Whole),
+    ("spec", "spec_accept_rate", Style::Percent),
+];
+
+const HEADLINE: [Column; 7] = [
+    ("TTFT ms", "avg_ttft_ms", Style::Number),
+    ("TTFT p99", "p99_ttft_ms", Style::Number),
+    ("TBT ms", "avg_tbt_ms", Style::Number),
+    ("TPOT ms", "avg_tpot_ms", Style::Number),
+    ("out tok/s", "output_throughput_tps", Style::Number),
+    ("total tok/s", "total_throughput_tps", Style::Number),
+    ("errors", "error_rate", Style::Percent),
+];
+
+/// The sections that the terminal and Markdown share.
+pub(crate) fn sections(summary: &Summary, notes: &mut Footnotes) -> Vec<Section> {
+    vec![
+        latency(summary, notes),
+        throughput(summary, notes),
+        plain("Requests", &REQUESTS, summary, notes),
+        plain("Memory and concurrency", &MEMORY, summary, notes),
+        plain("KV cache", &CACHE, summary, notes),
+    ]
+}
+
+/// The figures to look at first, one row per workload.
+pub(crate) fn headline(summary: &Summary, notes: &mut Footnotes) -> Section {
+    plain("Headline", &HEADLINE, summary, notes)
+}
+
+fn plain(title: &'static str, columns: &[Column], summary: &Summary, notes: &mut Footnotes) -> Section {
+    let rows = summary.workloads.iter().map(|workload| Row {
+        workload: workload.name().to_owned(),
+        label: "",
+        cells: columns.iter().map(|column| cell(workload, *column, notes)).collect(),
+    });
+    Section { title, columns: columns.iter().map(|column| column.0).collect(), rows: rows.collect() }
+}
+
+fn cell(workload: &WorkloadSummary, (_, key, style): (&str, &str, Style), notes: &mut Footnotes) -> String {
+    let Some(value) = workload.get(key) else {
+        notes.unknown(workload.name(), &format!("`{key}`"), workload.reason(key));
+        return UNKNOWN.into();
+    };
+    let text = match style {
+        Style::Number => number::figure(value),
+        Style::Whole => format!("{value:.0}"),
+        Style::Percent => number::percent(value),
+        Style::Mebibytes => number::figure(value / 1_048_576.0),
+    };
+    let percentile = key.split('_').next().unwrap_or_default();
+    match workload.details.tail_samples.get(percentile).filter(|tail| tail.missing > 0) {
+        Some(tail) => {
+            notes.few(workload.name(), percentile, tail.missing);
+            text + FEW
+        }
+        None => text,
+    }
+}
+
+fn latency(summary: &Summary, notes: &mut Footnotes) -> Section {
+    const QUANTITIES: [(&str, &str); 4] = [("TTFT", "ttft"), ("TBT", "tbt"), ("TPOT", "tpot"), ("E2E", "e2e")];
+    let mut rows = Vec::new();
+    for workload in summary.workloads.iter() {
+        for (label, quantity) in QUANTITIES {
+            let mean = Stat::Avg.key(quantity);
+            let mut cells = Vec::new();
+            match workload.get(&mean) {
+                Some(_) => {
+                    cells.push(cell(workload, ("", &mean, Style::Number), notes));
+                    cells.push(plus_minus(workload, &mean, "± of the means", notes));
+                    for stat in [Stat::P50, Stat::P90, Stat::P95, Stat::P99] {
+                        cells.push(cell(workload, ("", &stat.key(quantity), Style::Number), notes));
+                    }
+                }
+                None => {
+                    notes.unknown(workload.name(), label, workload.reason(&mean));
+                    cells.resize(6, UNKNOWN.into());
+                }
+            }
+            rows.push(Row { workload: workload.name().to_owned(), label, cells });
+        }
+    }
+    Section { title: "Latency (ms)", columns: vec!["mean", "± 95 %", "p50", "p90", "p95", "p99"], rows }
+}
+
+fn throughput(summary: &Summary, notes: &mut Footnotes) -> Section {
+    let mut section = plain("Throughput", &THROUGHPUT, summary, notes);
+    let rows = std::mem::take(&mut section.rows);
+    for (row, workload) in rows.into_iter().zip(summary.workloads.iter()) {
+        section.rows.push(row);
+        let cells: Vec<String> =
+            THROUGHPUT.iter().map(|(_, key, _)| plus_minus(workload, key, "± of the throughputs", notes)).collect();
+        // A row of dashes would say no more than the footnote does.
+        if cells.iter().any(|cell| cell != UNKNOWN) {
+            section.rows.push(Row { workload: workload.name().to_owned(), label: "± 95 %", cells });
+        }
+    }
+    section
+}
+
+/// Half of the 95 % interval as a share of the figure.
+fn plus_minus(workload: &WorkloadSummary, key: &str, what: &str, notes: &mut Footnotes) -> String {
+    let interval = workload.details.intervals.get(key);
+    let ends = interval.and_then(|it| it.low.zip(it.high)).zip(workload.get(key)).filter(|(_, value)| *value > 0.0);
+    match ends {
+        Some(((low, high), value)) => number::percent((high - low) / 2.0 / value),
+        None => {
+            // Without the figure itself the footnote about the figure is enough.
+            if let Some(Interval { reason: Some(reason), .. }) = interval.filter(|_| workload.get(key).is_some()) {
+                notes.unknown(workload.name(), what, reason);
+            }
+            UNKNOWN.into()
+        }
+    }
+}
