@@ -1,1 +1,23 @@
-//! The CPU inference engine: kernels, layers, KV cache, scheduler.
+//! The CPU inference engine.
+//!
+//! One thread owns everything: it takes requests from a channel, forms steps of prefill chunks and decode tokens
+//! ([`scheduler`]), computes them ([`nn`], [`kernels`]) over a paged KV cache ([`kv`]), samples, and sends each token's
+//! event stamped the moment its id is known.
+
+mod backend;
+mod error;
+mod kernels;
+mod kv;
+mod models;
+mod nn;
+mod sampler;
+mod scheduler;
+mod sequence;
+mod stats;
+mod step;
+mod weights;
+
+pub use backend::{CpuEngine, EngineOptions};
+pub use error::EngineError;
+pub use kernels::Isa;
+pub use weights::ComputeDtype;

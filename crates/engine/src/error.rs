@@ -1,0 +1,71 @@
+//! What can go wrong between a model on disk and an engine that runs.
+
+use sagellm_core::{Exit, UserError};
+use sagellm_model::ModelError;
+use thiserror::Error;
+
+use crate::Isa;
+
+/// Why the engine cannot be started.
+#[derive(Debug, Error)]
+pub enum EngineError {
+    /// The model's files.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// A tensor whose shape contradicts the configuration.
+    #[error("tensor `{name}` has shape {found:?}, but the model's config asks for {expected:?}")]
+    Shape {
+        /// Its name.
+        name: String,
+        /// By the config.
+        expected: Vec<usize>,
+        /// In the file.
+        found: Vec<usize>,
+    },
+    /// An instruction set that this processor lacks.
+    #[error("this processor has no {isa} instructions")]
+    IsaMissing {
+        /// The one asked for.
+        isa: Isa,
+        /// Those that it has.
+        available: Vec<Isa>,
+    },
+    /// The system started no thread.
+    #[error("cannot start the engine's threads: {0}")]
+    Threads(std::io::Error),
+    /// The KV cache does not fit.
+    #[error("the KV cache of {tokens} tokens needs {} MiB, which the system does not grant", bytes >> 20)]
+    KvMemory {
+        /// Asked for.
+        tokens: usize,
+        /// What that takes.
+        bytes: usize,
+    },
+    /// A setting out of range.
+    #[error("{0}")]
+    Setting(String),
+}
+
+impl UserError for EngineError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Model(error) => error.exit(),
+            Self::Shape { .. } => Exit::Input,
+            Self::IsaMissing { .. } | Self::KvMemory { .. } | Self::Setting(_) => Exit::Usage,
+            Self::Threads(_) => Exit::Backend,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Model(error) => error.hint(),
+            Self::Shape { .. } => Some("config.json and the weights are not of the same model".into()),
+            Self::IsaMissing { available, .. } => {
+                let names: Vec<String> = available.iter().map(ToString::to_string).collect();
+                Some(format!("available here: {}", names.join(", ")))
+            }
+            Self::KvMemory { .. } => Some("lower --kv-cache-tokens or --max-concurrency".into()),
+            Self::Threads(_) | Self::Setting(_) => None,
+        }
+    }
+}

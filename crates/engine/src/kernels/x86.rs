@@ -1,0 +1,103 @@
+//! x86-64: AVX2 with FMA, and AVX-512.
+
+use std::arch::x86_64::*;
+
+use super::simd::Simd;
+
+/// AVX2 and FMA: 8 lanes, 16 registers.
+#[derive(Clone, Copy)]
+pub(super) struct Avx2;
+
+/// AVX-512 F, BW, DQ and VL: 16 lanes, 32 registers.
+#[derive(Clone, Copy)]
+pub(super) struct Avx512;
+
+/// Forwards trait methods to intrinsics of the same shape.
+macro_rules! forward {
+    ($($name:ident($($arg:ident: $type:ty),*) -> $result:ty = $body:expr;)*) => {$(
+        #[inline(always)]
+        unsafe fn $name($($arg: $type),*) -> $result {
+            // SAFETY: the trait's contract: the processor has the instruction set, pointers are valid for all lanes.
+            unsafe { $body }
+        }
+    )*};
+}
+
+impl Simd for Avx2 {
+    type V = __m256;
+    const LANES: usize = 8;
+    const WIDE: bool = false;
+
+    forward! {
+        zero() -> __m256 = _mm256_setzero_ps();
+        splat(value: f32) -> __m256 = _mm256_set1_ps(value);
+        load(from: *const f32) -> __m256 = _mm256_loadu_ps(from);
+        load_bf16(from: *const u16) -> __m256 =
+            _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(_mm_loadu_si128(from.cast()))));
+        store(to: *mut f32, value: __m256) -> () = _mm256_storeu_ps(to, value);
+        add(a: __m256, b: __m256) -> __m256 = _mm256_add_ps(a, b);
+        sub(a: __m256, b: __m256) -> __m256 = _mm256_sub_ps(a, b);
+        mul(a: __m256, b: __m256) -> __m256 = _mm256_mul_ps(a, b);
+        div(a: __m256, b: __m256) -> __m256 = _mm256_div_ps(a, b);
+        max(a: __m256, b: __m256) -> __m256 = _mm256_max_ps(a, b);
+        min(a: __m256, b: __m256) -> __m256 = _mm256_min_ps(a, b);
+        fma(a: __m256, b: __m256, c: __m256) -> __m256 = _mm256_fmadd_ps(a, b, c);
+        round(a: __m256) -> __m256 = _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a);
+        scale2(a: __m256, n: __m256) -> __m256 = {
+            let bits = _mm256_slli_epi32::<23>(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)));
+            _mm256_mul_ps(a, _mm256_castsi256_ps(bits))
+        };
+        reduce_add(a: __m256) -> f32 = {
+            let four = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps::<1>(a));
+            let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+        };
+        reduce_max(a: __m256) -> f32 = {
+            let four = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps::<1>(a));
+            let two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)))
+        };
+    }
+}
+
+impl Simd for Avx512 {
+    type V = __m512;
+    const LANES: usize = 16;
+    const WIDE: bool = true;
+
+    forward! {
+        zero() -> __m512 = _mm512_setzero_ps();
+        splat(value: f32) -> __m512 = _mm512_set1_ps(value);
+        load(from: *const f32) -> __m512 = _mm512_loadu_ps(from);
+        load_bf16(from: *const u16) -> __m512 =
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(_mm256_loadu_si256(from.cast()))));
+        store(to: *mut f32, value: __m512) -> () = _mm512_storeu_ps(to, value);
+        add(a: __m512, b: __m512) -> __m512 = _mm512_add_ps(a, b);
+        sub(a: __m512, b: __m512) -> __m512 = _mm512_sub_ps(a, b);
+        mul(a: __m512, b: __m512) -> __m512 = _mm512_mul_ps(a, b);
+        div(a: __m512, b: __m512) -> __m512 = _mm512_div_ps(a, b);
+        max(a: __m512, b: __m512) -> __m512 = _mm512_max_ps(a, b);
+        min(a: __m512, b: __m512) -> __m512 = _mm512_min_ps(a, b);
+        fma(a: __m512, b: __m512, c: __m512) -> __m512 = _mm512_fmadd_ps(a, b, c);
+        round(a: __m512) -> __m512 = _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a);
+        scale2(a: __m512, n: __m512) -> __m512 = _mm512_scalef_ps(a, n);
+        reduce_add(a: __m512) -> f32 = {
+            let eight = _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps::<1>(a));
+            let four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+            let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+        };
+        reduce_max(a: __m512) -> f32 = _mm512_reduce_max_ps(a);
+    }
+
+    #[inline(always)]
+    unsafe fn load_some(from: *const f32, count: usize) -> __m512 {
+        // SAFETY: masked lanes are not read; the rest is valid by the trait's contract.
+        unsafe { _mm512_maskz_loadu_ps(((1u32 << count) - 1) as u16, from) }
+    }
+    #[inline(always)]
+    unsafe fn store_some(to: *mut f32, value: __m512, count: usize) {
+        // SAFETY: masked lanes are not written; the rest is valid by the trait's contract.
+        unsafe { _mm512_mask_storeu_ps(to, ((1u32 << count) - 1) as u16, value) }
+    }
+}
