@@ -1,8 +1,8 @@
 //! The engine as a [`Backend`].
 
 use std::collections::BTreeMap;
-use std::sync::mpsc::{Sender, channel};
 use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 
 use sagellm_core::{
@@ -10,6 +10,7 @@ use sagellm_core::{
 };
 use sagellm_model::Model;
 
+use crate::EngineError;
 use crate::kernels::{BLOCK, Isa, Kernels};
 use crate::kv::{BlockPool, KvStorage};
 use crate::models;
@@ -18,7 +19,6 @@ use crate::scheduler::{Limits, Scheduler};
 use crate::stats::Counters;
 use crate::step::{Command, EngineThread};
 use crate::weights::ComputeDtype;
-use crate::EngineError;
 
 /// Settings of an engine.
 #[derive(Clone, Debug)]
@@ -124,14 +124,7 @@ impl CpuEngine {
             .name("engine-0".into())
             .spawn(move || engine.run(&receiver))
             .map_err(EngineError::Threads)?;
-        Ok(Self {
-            info,
-            clock,
-            capacity_tokens,
-            counters,
-            commands,
-            thread: Some(thread),
-        })
+        Ok(Self { info, clock, capacity_tokens, counters, commands, thread: Some(thread) })
     }
 
     fn send(&self, command: Command) -> Result<(), Failure> {

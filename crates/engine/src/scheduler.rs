@@ -87,9 +87,9 @@ impl Scheduler {
 
     /// Requests that were put back by the last call of [`schedule`](Self::schedule).
     pub(crate) fn preempted(&self) -> impl Iterator<Item = (u64, &Sequence)> {
-        self.preempted.iter().filter_map(|&id| {
-            self.waiting.iter().find(|s| s.request.id == id).map(|sequence| (id, sequence))
-        })
+        self.preempted
+            .iter()
+            .filter_map(|&id| self.waiting.iter().find(|s| s.request.id == id).map(|sequence| (id, sequence)))
     }
 
     /// Forms the next step; false when there is nothing to compute.
@@ -217,7 +217,12 @@ impl Scheduler {
             let position = sequence.computed;
             let token = sequence.tokens[position];
             sequence.computed += 1;
-            self.rows.push(Row { sequence: index, token, position, logits: sequence.computed == sequence.tokens.len() });
+            self.rows.push(Row {
+                sequence: index,
+                token,
+                position,
+                logits: sequence.computed == sequence.tokens.len(),
+            });
             let block = sequence.blocks[position / BLOCK];
             self.pool.fill(block);
             if sequence.computed.is_multiple_of(BLOCK) {

@@ -15,7 +15,10 @@ use crate::sequence::Sequence;
 
 /// What other threads ask of the engine thread.
 pub(crate) enum Command {
-    Submit { request: Prepared, sink: EventSink },
+    Submit {
+        request: Prepared,
+        sink: EventSink,
+    },
     Cancel(u64),
     /// Start a new window, and say when that is done.
     Reset(Sender<()>),

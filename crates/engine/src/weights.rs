@@ -136,4 +136,3 @@ fn expect_shape(name: &str, tensor: &Tensor, shape: &[usize]) -> Result<(), Engi
     }
     Err(EngineError::Shape { name: name.to_owned(), expected: shape.to_vec(), found: tensor.shape.clone() })
 }
-

@@ -96,7 +96,7 @@ pub(super) unsafe fn silu_mul<S: Simd>(x: &mut [f32], y: &[f32]) {
 /// As for [`rms_norm`].
 #[inline(always)]
 pub(super) unsafe fn gelu_tanh<S: Simd>(x: &mut [f32]) {
-    const TWICE_SQRT_2_OVER_PI: f32 = 1.595_769_1;
+    const TWICE_SQRT_2_OVER_PI: f32 = 1.595_769;
     // SAFETY: the caller has the instruction set.
     unsafe {
         map::<S>(x, |x| {

@@ -88,13 +88,16 @@ impl FromStr for Isa {
     }
 }
 
+/// Input, weight, bias, epsilon, output.
+type LayerNorm = unsafe fn(&[f32], &[f32], &[f32], f32, &mut [f32]);
+
 /// The functions of one instruction set. Each is `unsafe` because the processor must have it.
 struct Table {
     f32_columns: unsafe fn(matmul::Job<f32>, usize, usize),
     bf16_columns: unsafe fn(matmul::Job<bf16>, usize, usize),
     attend: unsafe fn(attention::Job),
     rms_norm: unsafe fn(&[f32], &[f32], f32, &mut [f32]),
-    layer_norm: unsafe fn(&[f32], &[f32], &[f32], f32, &mut [f32]),
+    layer_norm: LayerNorm,
     silu_mul: unsafe fn(&mut [f32], &[f32]),
     gelu_tanh: unsafe fn(&mut [f32]),
 }
@@ -240,7 +243,9 @@ impl Kernels {
         let total: usize = products.iter().map(|p| p.weight.rows()).sum();
         let Some(k) = products.first().map(|p| p.weight.columns()) else { return };
         assert!(products.iter().all(|p| p.weight.columns() == k && p.bias.is_none_or(|b| b.len() == p.weight.rows())));
-        assert!(x.len() >= rows * k && total <= out_stride && (rows == 0 || out.len() >= (rows - 1) * out_stride + total));
+        assert!(
+            x.len() >= rows * k && total <= out_stride && (rows == 0 || out.len() >= (rows - 1) * out_stride + total)
+        );
         // Bands of columns small enough to even out the threads, large enough to be read in one go.
         let band = (total / (self.pool.threads() * 8)).clamp(16, 64).next_multiple_of(8);
         let bands_of = |p: &Product<'_>| p.weight.rows().div_ceil(band);

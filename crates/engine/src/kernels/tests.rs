@@ -31,11 +31,8 @@ fn each_isa(mut test: impl FnMut(&mut Kernels)) {
 
 fn check_matmul(rows: usize, k: usize, outputs: &[usize], dtype: ComputeDtype) {
     let x = values(rows * k, 1);
-    let weights: Vec<Matrix> = outputs
-        .iter()
-        .enumerate()
-        .map(|(i, &n)| Matrix::from_f32(n, k, values(n * k, 2 + i as u64), dtype))
-        .collect();
+    let weights: Vec<Matrix> =
+        outputs.iter().enumerate().map(|(i, &n)| Matrix::from_f32(n, k, values(n * k, 2 + i as u64), dtype)).collect();
     let biases: Vec<Vec<f32>> = outputs.iter().map(|&n| values(n, 9)).collect();
     let products: Vec<Product<'_>> = weights
         .iter()
@@ -127,7 +124,8 @@ fn attention_is_a_softmax_weighted_mean() {
             kernels.attention(shape, kv, &rows, &q, width, &mut out, &mut Scores::default());
             for (r, &len) in lens.iter().enumerate() {
                 for h in 0..heads {
-                    let part = |t: usize| table[t / BLOCK] as usize * stride + h / (heads / kv_heads) * head_dim * BLOCK;
+                    let part =
+                        |t: usize| table[t / BLOCK] as usize * stride + h / (heads / kv_heads) * head_dim * BLOCK;
                     let key = |t: usize, d: usize| f64::from(keys[part(t) + d * BLOCK + t % BLOCK]);
                     let value = |t: usize, d: usize| f64::from(vals[part(t) + t % BLOCK * head_dim + d]);
                     let q = &q[r * width + h * head_dim..][..head_dim];
@@ -140,7 +138,11 @@ fn attention_is_a_softmax_weighted_mean() {
                     for d in 0..head_dim {
                         let want: f64 = (0..len).map(|t| (scores[t] - top).exp() / total * value(t, d)).sum();
                         let got = out[r * width + h * head_dim + d];
-                        assert!(close(got, want, 1.0), "{} {heads}/{kv_heads} len {len}: {got} for {want}", kernels.isa());
+                        assert!(
+                            close(got, want, 1.0),
+                            "{} {heads}/{kv_heads} len {len}: {got} for {want}",
+                            kernels.isa()
+                        );
                     }
                 }
             }

@@ -144,7 +144,8 @@ impl BlockPool {
     /// Makes a full block findable. When an equal block is known already, that one stays; the content is the same.
     pub(crate) fn seal(&mut self, block: u32, before: Content, tokens: [u32; BLOCK]) -> Content {
         let key = Key { before, tokens };
-        if let Some((content, _)) = self.by_key.get(&key).and_then(|&known| self.blocks[known as usize].known.as_ref()) {
+        if let Some((content, _)) = self.by_key.get(&key).and_then(|&known| self.blocks[known as usize].known.as_ref())
+        {
             return *content;
         }
         self.contents += 1;

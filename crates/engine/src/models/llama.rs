@@ -19,9 +19,8 @@ pub(super) fn load_with(
     let blocks = (0..c.num_layers)
         .map(|i| {
             let layer = format!("layers.{i}");
-            let mlp = |part: &str, outputs, inputs| {
-                from.linear(&format!("{layer}.mlp.{part}"), outputs, inputs, c.mlp_bias)
-            };
+            let mlp =
+                |part: &str, outputs, inputs| from.linear(&format!("{layer}.mlp.{part}"), outputs, inputs, c.mlp_bias);
             Ok(Block {
                 attention_norm: from.rms_norm(&format!("{layer}.input_layernorm"), hidden)?,
                 attention: attention(&layer)?,

@@ -120,9 +120,7 @@ impl Decoder {
                 scores: &mut work.scores,
             };
             let rope = self.rope.as_ref();
-            block.attention.apply(
-                kernels, self.attention, rope, layer, rows, &attention_rows, kv, normed, scratch, x,
-            );
+            block.attention.apply(kernels, self.attention, rope, layer, rows, &attention_rows, kv, normed, scratch, x);
             if self.norm_before {
                 block.mlp_norm.apply(kernels, x, normed);
             } else {

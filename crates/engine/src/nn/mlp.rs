@@ -71,8 +71,16 @@ fn gelu(x: f32) -> f32 {
 /// *Numerical Recipes*, 2nd edition, section 6.2.
 fn erfc(x: f64) -> f64 {
     const C: [f64; 10] = [
-        -1.265_512_23, 1.000_023_68, 0.374_091_96, 0.096_784_18, -0.186_288_06, 0.278_868_07, -1.135_203_98,
-        1.488_515_87, -0.822_152_23, 0.170_872_77,
+        -1.265_512_23,
+        1.000_023_68,
+        0.374_091_96,
+        0.096_784_18,
+        -0.186_288_06,
+        0.278_868_07,
+        -1.135_203_98,
+        1.488_515_87,
+        -0.822_152_23,
+        0.170_872_77,
     ];
     let t = 1.0 / (1.0 + 0.5 * x.abs());
     let poly = C.iter().rev().fold(0.0, |sum, c| sum * t + c);
@@ -87,7 +95,10 @@ mod tests {
     #[test]
     fn gelu_agrees_with_the_definition() {
         // erf(1) = 0.842700792949715, erf(0.5) = 0.520499877813047 (Abramowitz and Stegun, table 7.1).
-        for (x, erf) in [(std::f64::consts::SQRT_2, 0.842_700_792_949_715), (std::f64::consts::FRAC_1_SQRT_2, 0.520_499_877_813_047)] {
+        for (x, erf) in [
+            (std::f64::consts::SQRT_2, 0.842_700_792_949_715),
+            (std::f64::consts::FRAC_1_SQRT_2, 0.520_499_877_813_047),
+        ] {
             let expected = x * 0.5 * (1.0 + erf);
             assert!((f64::from(gelu(x as f32)) - expected).abs() < 3e-7 * expected);
         }

@@ -53,8 +53,7 @@ fn scaled(frequency: f32, scaling: RopeScaling) -> f32 {
             } else if wavelength < original_context / high_freq_factor {
                 frequency
             } else {
-                let smooth =
-                    (original_context / wavelength - low_freq_factor) / (high_freq_factor - low_freq_factor);
+                let smooth = (original_context / wavelength - low_freq_factor) / (high_freq_factor - low_freq_factor);
                 (1.0 - smooth) * frequency / factor + smooth * frequency
             }
         }
