@@ -1,0 +1,88 @@
+//! Why no plan can be made.
+
+use sagellm_core::{Exit, UserError};
+use sagellm_model::ModelError;
+
+/// What is wrong with a workload or with what was asked of it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlanError {
+    /// No workload has this name.
+    #[error("unknown workload `{name}`")]
+    UnknownWorkload {
+        /// As it was written.
+        name: String,
+    },
+    /// The value of an option is out of its range.
+    #[error("`{option} {value}` is not possible: it must be {range}")]
+    Value {
+        /// The option as on the command line.
+        option: &'static str,
+        /// The value that was given.
+        value: String,
+        /// What is allowed, as the end of the sentence.
+        range: &'static str,
+    },
+    /// Two options contradict each other.
+    #[error("`{option}` has no meaning {circumstance}")]
+    Contradiction {
+        /// The option that cannot be honoured.
+        option: &'static str,
+        /// Under what, as the end of the sentence.
+        circumstance: &'static str,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// A request does not fit into the model.
+    #[error(
+        "workload `{workload}` needs {needed} tokens per request ({input} in, {output} out), but the model holds {available}"
+    )]
+    Context {
+        /// Name of the workload.
+        workload: String,
+        /// Prompt tokens.
+        input: u32,
+        /// Output tokens.
+        output: u32,
+        /// Sum of both.
+        needed: u64,
+        /// The model's context length.
+        available: usize,
+    },
+    /// The prompts of a workload are impossible.
+    #[error("no prompts can be made for workload `{workload}`: {reason}")]
+    Prompt {
+        /// Name of the workload.
+        workload: String,
+        /// Why.
+        reason: String,
+    },
+    /// The tokenizer failed.
+    #[error("the tokenizer cannot encode the prompts of a workload")]
+    Tokenizer(#[source] ModelError),
+}
+
+impl UserError for PlanError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::UnknownWorkload { .. } | Self::Value { .. } | Self::Contradiction { .. } => Exit::Usage,
+            Self::Context { .. } | Self::Prompt { .. } => Exit::Input,
+            Self::Tokenizer(error) => error.exit(),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::UnknownWorkload { .. } => Some(format!("the workloads are {}", crate::workloads::listed())),
+            Self::Value { .. } => None,
+            Self::Contradiction { hint, .. } => Some((*hint).into()),
+            Self::Context { .. } => {
+                Some("choose a model with a longer context, or a workload with fewer tokens".into())
+            }
+            Self::Prompt { .. } => {
+                Some("check that the tokenizer belongs to the model, or choose another workload".into())
+            }
+            Self::Tokenizer(error) => error.hint(),
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! What the command line changes about a workload.
+
+use sagellm_core::{Arrival, Mode, Workload};
+
+use crate::PlanError;
+
+/// Changes to a built-in workload. `None` leaves the workload's own value.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Overrides {
+    /// `--mode`. Batch offers everything at time zero, without the workload's own cap on concurrency.
+    pub mode: Option<Mode>,
+    /// `--num-prompts`: measured requests.
+    pub num_prompts: Option<u32>,
+    /// `--max-concurrency`: requests in flight at most.
+    pub max_concurrency: Option<u32>,
+    /// `--request-rate` in requests per second: an open loop, without the workload's own cap on concurrency. Infinite
+    /// means that everything is due at once.
+    pub request_rate: Option<f64>,
+    /// `--burstiness`: shape of the gamma distribution of the gaps; 1 (a Poisson process) unless given.
+    pub burstiness: Option<f64>,
+    /// `--num-warmups`.
+    pub num_warmups: Option<u32>,
+    /// `--seed` of prompts, offsets and sampling.
+    pub seed: Option<u64>,
+}
+
+impl Overrides {
+    /// The workload with these changes.
+    ///
+    /// # Errors
+    /// [`PlanError::Value`] for a value out of range and [`PlanError::Contradiction`] for options that cannot be honoured
+    /// together; both name the option.
+    pub fn apply(&self, workload: Workload) -> Result<Workload, PlanError> {
+        self.check()?;
+        let mode = self.mode.unwrap_or(workload.mode);
+        let arrival = match self.request_rate {
+            Some(rate) if rate.is_finite() => Arrival::Gamma { rate, burstiness: self.burstiness.unwrap_or(1.0) },
+            Some(_) => Arrival::Immediate,
+            None if mode == Mode::Batch => Arrival::Immediate,
+            None => workload.arrival,
+        };
+        // The built-in cap makes the closed loop that a batch or an arrival process takes the place of.
+        let own_cap = if mode == Mode::Batch || self.request_rate.is_some() { None } else { workload.max_concurrency };
+        Ok(Workload {
+            mode,
+            arrival,
+            max_concurrency: self.max_concurrency.or(own_cap),
+            num_prompts: self.num_prompts.unwrap_or(workload.num_prompts),
+            num_warmups: self.num_warmups.unwrap_or(workload.num_warmups),
+            seed: self.seed.unwrap_or(workload.seed),
+            ..workload
+        })
+    }
+
+    fn check(&self) -> Result<(), PlanError> {
+        for (option, value) in [("--num-prompts", self.num_prompts), ("--max-concurrency", self.max_concurrency)] {
+            if value == Some(0) {
+                return Err(PlanError::Value { option, value: "0".into(), range: "at least 1" });
+            }
+        }
+        if let Some(rate) = self.request_rate {
+            if rate.is_nan() || rate <= 0.0 {
+                let range = "a number of requests per second above 0, or `inf`";
+                return Err(PlanError::Value { option: "--request-rate", value: rate.to_string(), range });
+            }
+            if self.mode == Some(Mode::Batch) {
+                return Err(PlanError::Contradiction {
+                    option: "--request-rate",
+                    circumstance: "in batch mode, where everything is offered at once",
+                    hint: "leave it out, or use `--mode traffic`",
+                });
+            }
+        }
+        if let Some(burstiness) = self.burstiness {
+            if !burstiness.is_finite() || burstiness <= 0.0 {
+                let range = "a number above 0 (1 is a Poisson process)";
+                return Err(PlanError::Value { option: "--burstiness", value: burstiness.to_string(), range });
+            }
+            if !self.request_rate.is_some_and(f64::is_finite) {
+                return Err(PlanError::Contradiction {
+                    option: "--burstiness",
+                    circumstance: "without a finite request rate",
+                    hint: "give the rate too, such as `--request-rate 2`",
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sagellm_core::{Exit, UserError};
+
+    fn stress() -> Workload {
+        crate::builtin("stress").unwrap().remove(0)
+    }
+
+    fn changed(overrides: Overrides) -> Workload {
+        overrides.apply(stress()).unwrap()
+    }
+
+    fn refused(overrides: Overrides) -> String {
+        let error = overrides.apply(stress()).unwrap_err();
+        assert_eq!(error.exit(), Exit::Usage);
+        error.to_string()
+    }
+
+    #[test]
+    fn nothing_changes_nothing() {
+        assert_eq!(changed(Overrides::default()), stress());
+    }
+
+    #[test]
+    fn plain_values_are_taken_over() {
+        let workload = changed(Overrides {
+            num_prompts: Some(7),
+            max_concurrency: Some(3),
+            num_warmups: Some(0),
+            seed: Some(42),
+            ..Overrides::default()
+        });
+        let Workload { num_prompts, max_concurrency, num_warmups, seed, .. } = workload;
+        assert_eq!((num_prompts, max_concurrency, num_warmups, seed), (7, Some(3), 0, 42));
+    }
+
+    #[test]
+    fn a_rate_opens_the_loop() {
+        let rate = Overrides { request_rate: Some(2.5), ..Overrides::default() };
+        let workload = changed(rate.clone());
+        assert_eq!(workload.arrival, Arrival::Gamma { rate: 2.5, burstiness: 1.0 });
+        assert_eq!(workload.max_concurrency, None);
+        let workload = changed(Overrides { burstiness: Some(0.5), max_concurrency: Some(4), ..rate });
+        assert_eq!(workload.arrival, Arrival::Gamma { rate: 2.5, burstiness: 0.5 });
+        assert_eq!(workload.max_concurrency, Some(4));
+    }
+
+    #[test]
+    fn an_infinite_rate_makes_everything_due_at_once() {
+        let workload = changed(Overrides { request_rate: Some(f64::INFINITY), ..Overrides::default() });
+        assert_eq!((workload.arrival, workload.max_concurrency), (Arrival::Immediate, None));
+    }
+
+    #[test]
+    fn a_batch_has_only_the_cap_that_was_asked_for() {
+        let batch = Overrides { mode: Some(Mode::Batch), ..Overrides::default() };
+        let workload = changed(batch.clone());
+        assert_eq!((workload.mode, workload.max_concurrency), (Mode::Batch, None));
+        assert_eq!(changed(Overrides { max_concurrency: Some(2), ..batch }).max_concurrency, Some(2));
+    }
+
+    #[test]
+    fn values_out_of_range_are_refused_by_name() {
+        let none = Overrides::default;
+        assert_eq!(
+            refused(Overrides { num_prompts: Some(0), ..none() }),
+            "`--num-prompts 0` is not possible: it must be at least 1"
+        );
+        assert!(refused(Overrides { max_concurrency: Some(0), ..none() }).starts_with("`--max-concurrency 0`"));
+        for rate in [0.0, -1.0, f64::NAN, f64::NEG_INFINITY] {
+            let message = refused(Overrides { request_rate: Some(rate), ..none() });
+            assert!(message.starts_with(&format!("`--request-rate {rate}` is not possible")), "{message}");
+        }
+        for burstiness in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            let message = refused(Overrides { request_rate: Some(1.0), burstiness: Some(burstiness), ..none() });
+            assert!(message.starts_with("`--burstiness "), "{message}");
+        }
+    }
+
+    #[test]
+    fn options_that_contradict_each_other_are_refused_with_a_hint() {
+        let batch = Overrides { mode: Some(Mode::Batch), request_rate: Some(1.0), ..Overrides::default() };
+        let error = batch.apply(stress()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "`--request-rate` has no meaning in batch mode, where everything is offered at once"
+        );
+        assert_eq!(error.hint().unwrap(), "leave it out, or use `--mode traffic`");
+        for request_rate in [None, Some(f64::INFINITY)] {
+            let message = refused(Overrides { request_rate, burstiness: Some(2.0), ..Overrides::default() });
+            assert_eq!(message, "`--burstiness` has no meaning without a finite request rate");
+        }
+    }
+}
