@@ -74,7 +74,8 @@ fn open_file(spec: &str, path: &Path) -> Result<Model, ModelError> {
         return Err(ModelError::damaged(path, "it does not begin with `GGUF`"));
     }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let hint = format!("name the folder that the file lies in, such as `--model {}`, or a .gguf file", folder.display());
+    let hint =
+        format!("name the folder that the file lies in, such as `--model {}`, or a .gguf file", folder.display());
     Err(ModelError::unsupported(path, "a single file other than GGUF is not a whole model", hint))
 }
 

@@ -25,7 +25,11 @@ pub(crate) fn parse(file: &File) -> Result<Config, ModelError> {
     };
     if metadata.size("split.count")?.is_some_and(|count| count > 1) {
         let hint = "join the parts with `llama-gguf-split --merge`";
-        return Err(ModelError::unsupported(metadata.path(), "a model split into several files is not supported", hint));
+        return Err(ModelError::unsupported(
+            metadata.path(),
+            "a model split into several files is not supported",
+            hint,
+        ));
     }
     let keys = Keys { metadata, architecture: name };
     let gpt2 = architecture == Architecture::Gpt2;

@@ -121,7 +121,8 @@ fn place(
     Bytes::part(file.owner(), start..end)
         .ok_or_else(|| format!("needs bytes up to {end}, but the file ends at {}", file.len()))
         .and_then(|data| {
-            Stored::dense(dtype, shape, data).ok_or_else(|| format!("has rows of no whole number of {} blocks", dtype.name()))
+            Stored::dense(dtype, shape, data)
+                .ok_or_else(|| format!("has rows of no whole number of {} blocks", dtype.name()))
         })
 }
 
@@ -266,7 +267,9 @@ impl<'a> Cursor<'a> {
         let name = self.text("a tensor's name")?;
         let dimensions = self.u32(&format!("the number of dimensions of `{name}`"))?;
         if dimensions > MAX_DIMENSIONS {
-            return Err(self.damaged(format!("tensor `{name}` has {dimensions} dimensions; {MAX_DIMENSIONS} are allowed")));
+            return Err(
+                self.damaged(format!("tensor `{name}` has {dimensions} dimensions; {MAX_DIMENSIONS} are allowed"))
+            );
         }
         let mut shape = Vec::new();
         for _ in 0..dimensions {

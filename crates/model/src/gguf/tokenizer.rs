@@ -37,7 +37,11 @@ pub(crate) fn read(metadata: &Metadata) -> Result<Tokenizer, ModelError> {
         "llama" => (sentence_piece(metadata, &tokens)?, true),
         other => {
             let what = format!("the tokenizer `{other}` is not supported");
-            return Err(ModelError::unsupported(metadata.path(), what, "supported are gpt2 (BPE) and llama (SentencePiece)"));
+            return Err(ModelError::unsupported(
+                metadata.path(),
+                what,
+                "supported are gpt2 (BPE) and llama (SentencePiece)",
+            ));
         }
     };
     if metadata.flag("tokenizer.ggml.add_eos_token")? == Some(true) {
@@ -49,7 +53,8 @@ pub(crate) fn read(metadata: &Metadata) -> Result<Tokenizer, ModelError> {
         let key = "tokenizer.ggml.bos_token_id";
         prefix.push(metadata.token_id(key)?.ok_or_else(|| metadata.missing(key))?);
     }
-    let identity = fingerprint([model, pre].map(str::as_bytes).into_iter().chain(tokens.texts.iter().map(|text| text.as_bytes())));
+    let identity =
+        fingerprint([model, pre].map(str::as_bytes).into_iter().chain(tokens.texts.iter().map(|text| text.as_bytes())));
     Tokenizer::trained(tokenizer, prefix, metadata.path(), identity)
 }
 
@@ -121,7 +126,9 @@ fn byte_level(metadata: &Metadata, tokens: &Tokens<'_>, pre: &str) -> Result<tok
     let cut = pre_tokenizer(metadata, pre)?;
     let mut tokenizer = parts.build_byte_level(metadata.path(), cut, pre == "llama-bpe")?;
     if pre == "qwen2" {
-        tokenizer.with_normalizer(Some(NFC)).map_err(|error| ModelError::tokenizer(metadata.path(), error.to_string()))?;
+        tokenizer
+            .with_normalizer(Some(NFC))
+            .map_err(|error| ModelError::tokenizer(metadata.path(), error.to_string()))?;
     }
     Ok(tokenizer)
 }
@@ -143,7 +150,13 @@ fn pre_tokenizer(metadata: &Metadata, pre: &str) -> Result<PreTokenizerWrapper, 
         "llama-bpe" => vec![split(LLAMA3)?, bytes(false)],
         "qwen2" => vec![split(QWEN2)?, bytes(false)],
         "default" => {
-            vec![split(r"[\p{P}\$\+<=>\^~\|]+")?, split(GPT2)?, split(r"\p{N}+")?, split("[0-9][0-9][0-9]")?, bytes(false)]
+            vec![
+                split(r"[\p{P}\$\+<=>\^~\|]+")?,
+                split(GPT2)?,
+                split(r"\p{N}+")?,
+                split("[0-9][0-9][0-9]")?,
+                bytes(false),
+            ]
         }
         other => {
             let what = format!("the pre-tokenizer `{other}` is not supported");
@@ -196,11 +209,8 @@ fn sentence_piece(metadata: &Metadata, tokens: &Tokens<'_>) -> Result<tokenizers
     }
     normalizers.push(Replace::new(" ", SPACE).map_err(wrong)?.into());
     tokenizer.with_normalizer(Some(Normalizers::new(normalizers))).map_err(wrong)?;
-    let mut decoders = vec![
-        Replace::new(SPACE, " ").map_err(wrong)?.into(),
-        ByteFallback::default().into(),
-        Fuse::default().into(),
-    ];
+    let mut decoders =
+        vec![Replace::new(SPACE, " ").map_err(wrong)?.into(), ByteFallback::default().into(), Fuse::default().into()];
     if prefix_space {
         decoders.push(Strip::new(' ', 1, 0).into());
     }
