@@ -4,7 +4,7 @@ use std::path::Path;
 
 use sagellm_core::{ModelInfo, Progress};
 
-use crate::{Checkpoint, Config, HubOptions, ModelError, Tokenizer, folder, gguf, synthetic};
+use crate::{Checkpoint, Config, HubOptions, ModelError, Tokenizer, folder, gguf, hub, synthetic};
 
 /// Settings of [`open`].
 #[derive(Clone, Debug, Default)]
@@ -45,8 +45,13 @@ pub fn open(spec: &str, options: &OpenOptions, progress: &dyn Progress) -> Resul
     if path.is_file() {
         return open_file(spec, path);
     }
-    let _ = (options, progress);
-    Err(ModelError::NotFound { what: spec.into(), hint: "".into() })
+    if hub::is_id(spec) {
+        return folder::open(spec, &hub::locate(spec, &options.hub, progress)?);
+    }
+    Err(ModelError::NotFound {
+        what: format!("there is no file or folder `{spec}`, and it is no hub id"),
+        hint: "use a folder, a .gguf file, a hub id such as `sshleifer/tiny-gpt2`, or `synthetic:gpt2`".into(),
+    })
 }
 
 fn open_synthetic(spec: &str, preset: &str) -> Result<Model, ModelError> {

@@ -1,68 +1,139 @@
 //! Models by hub id: the local Hugging Face cache first, then a download into it.
 
-use std::env;
-use std::fmt;
-use std::path::PathBuf;
+mod cache;
+mod client;
+mod options;
+mod transfer;
 
-/// Where models are kept and where they come from. Defaults and variables are those of `huggingface_hub`.
-#[derive(Clone)]
-pub struct HubOptions {
-    /// The cache (`HF_HUB_CACHE`, else `$HF_HOME/hub`, else `~/.cache/huggingface/hub`).
-    pub cache: PathBuf,
-    /// The hub (`HF_ENDPOINT`, else <https://huggingface.co>), without a slash at its end.
-    pub endpoint: String,
-    /// The access token (`HF_TOKEN`, else the file `$HF_HOME/token`). Sent to the endpoint only, shown nowhere.
-    pub token: Option<String>,
-    /// Whether downloads are forbidden (`HF_HUB_OFFLINE`).
-    pub offline: bool,
-    /// How this program names itself to the hub.
-    pub user_agent: String,
+use std::path::{Path, PathBuf};
+
+use sagellm_core::Progress;
+
+pub use options::HubOptions;
+
+use crate::json::Settings;
+use crate::{ModelError, config, folder, safetensors};
+use cache::Repository;
+use client::Client;
+
+/// Small files that are fetched when the model has them.
+const SETTINGS: [&str; 6] = [
+    "config.json",
+    "generation_config.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "chat_template.jinja",
+    "tokenizer.json",
+];
+/// What stands for `tokenizer.json` in older models.
+const OLD_TOKENIZER: [&str; 2] = ["vocab.json", "merges.txt"];
+/// Single weight files, the better first; `.index.json` behind one names its shards.
+const WEIGHTS: [&str; 2] = ["model.safetensors", "pytorch_model.bin"];
+
+/// Whether `spec` has the form of a hub id: `name` or `organisation/name`.
+pub(crate) fn is_id(spec: &str) -> bool {
+    let part = |part: &str| {
+        !part.is_empty()
+            && part.len() <= 96
+            && !part.starts_with(['.', '-'])
+            && !part.ends_with(['.', '-'])
+            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+    };
+    let file = [".gguf", ".bin", ".safetensors", ".json"].iter().any(|ending| spec.ends_with(ending));
+    !file
+        && !spec.contains("--")
+        && !spec.contains("..")
+        && spec.split('/').count() <= 2
+        && spec.split('/').all(part)
 }
 
-impl HubOptions {
-    /// Reads the environment.
-    pub fn from_env() -> Self {
-        Self::from_variables(|name| env::var(name).ok().filter(|value| !value.is_empty()))
+/// The folder that holds the model `id`, after downloading it where the cache lacks it.
+pub(crate) fn locate(id: &str, options: &HubOptions, progress: &dyn Progress) -> Result<PathBuf, ModelError> {
+    let repository = Repository::new(&options.cache, id);
+    if let Some(snapshot) = repository.snapshot()?
+        && folder::lacking(&snapshot)?.is_none()
+    {
+        return Ok(snapshot);
     }
+    if options.offline {
+        return Err(ModelError::NotFound {
+            what: format!(
+                "`{id}` is no file or folder, is not complete in the cache `{}`, and HF_HUB_OFFLINE forbids a download",
+                options.cache.display()
+            ),
+            hint: "unset HF_HUB_OFFLINE, name a model folder, or use `synthetic:gpt2`, which needs no file".into(),
+        });
+    }
+    download(&Client::new(id, options), &repository, progress)
+}
 
-    fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Self {
-        let user_cache = || match variable("XDG_CACHE_HOME") {
-            Some(folder) => PathBuf::from(folder),
-            None => env::home_dir().unwrap_or_else(|| ".".into()).join(".cache"),
-        };
-        let home = variable("HF_HOME").map_or_else(|| user_cache().join("huggingface"), PathBuf::from);
-        let token_file = variable("HF_TOKEN_PATH").map_or_else(|| home.join("token"), PathBuf::from);
-        let token = variable("HF_TOKEN")
-            .or_else(|| std::fs::read_to_string(token_file).ok())
-            .map(|token| token.trim().to_owned())
-            .filter(|token| !token.is_empty());
-        let endpoint = variable("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".into());
-        let offline = variable("HF_HUB_OFFLINE")
-            .is_some_and(|value| ["1", "ON", "YES", "TRUE"].contains(&value.to_uppercase().as_str()));
-        Self {
-            cache: variable("HF_HUB_CACHE").map_or_else(|| home.join("hub"), PathBuf::from),
-            endpoint: endpoint.trim_end_matches('/').to_owned(),
-            token,
-            offline,
-            user_agent: concat!("sagellm-benchmark/", env!("CARGO_PKG_VERSION")).into(),
+fn download(client: &Client<'_>, repository: &Repository, progress: &dyn Progress) -> Result<PathBuf, ModelError> {
+    let listing = client.listing()?;
+    let snapshot = repository.snapshot_of(&listing.commit);
+    let fetch = |file: &str| transfer::fetch(client, repository, &listing.commit, file, progress);
+    for file in SETTINGS.into_iter().filter(|file| listing.has(file)) {
+        fetch(file)?;
+    }
+    if !listing.has("tokenizer.json") {
+        for file in OLD_TOKENIZER.into_iter().filter(|file| listing.has(file)) {
+            fetch(file)?;
         }
     }
-}
-
-impl Default for HubOptions {
-    fn default() -> Self {
-        Self::from_env()
+    // A model that cannot be computed is refused before its weights are fetched.
+    let config = snapshot.join("config.json");
+    if config.is_file() {
+        config::hugging_face::parse(&Settings::read(&config)?, None)?;
+        fetch_weights(client, &listing, &snapshot, fetch)?;
+    }
+    match folder::lacking(&snapshot)? {
+        None => {
+            repository.set_main(&listing.commit)?;
+            Ok(snapshot)
+        }
+        Some(lacking) => Err(ModelError::Hub {
+            what: format!("the model `{}` on {} has no {lacking}", client.id(), client.endpoint()),
+            hint: listing.hint(),
+        }),
     }
 }
 
-impl fmt::Debug for HubOptions {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("HubOptions")
-            .field("cache", &self.cache)
-            .field("endpoint", &self.endpoint)
-            .field("token", &self.token.as_ref().map(|_| "set"))
-            .field("offline", &self.offline)
-            .field("user_agent", &self.user_agent)
-            .finish()
+fn fetch_weights(
+    client: &Client<'_>,
+    listing: &client::Listing,
+    snapshot: &Path,
+    fetch: impl Fn(&str) -> Result<(), ModelError>,
+) -> Result<(), ModelError> {
+    for file in WEIGHTS {
+        if listing.has(file) {
+            return fetch(file);
+        }
+        let index = format!("{file}.index.json");
+        if listing.has(&index) {
+            fetch(&index)?;
+            return safetensors::shards(&snapshot.join(&index))?.iter().try_for_each(|shard| fetch(shard));
+        }
+    }
+    Err(ModelError::Hub {
+        what: format!(
+            "the model `{}` on {} has no weights in a form that can be read (model.safetensors, pytorch_model.bin)",
+            client.id(),
+            client.endpoint()
+        ),
+        hint: listing.hint(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_id;
+
+    #[test]
+    fn hub_ids_are_told_from_paths() {
+        for id in ["gpt2", "sshleifer/tiny-gpt2", "facebook/opt-125m", "Qwen/Qwen2.5-0.5B-Instruct", "a_b/c.d"] {
+            assert!(is_id(id), "{id}");
+        }
+        for path in ["", "/models/gpt2", "./gpt2", "../gpt2", "a/b/c", "gpt2/", "model.gguf", "my model", "a--b", "~/x"] {
+            assert!(!is_id(path), "{path}");
+        }
     }
 }

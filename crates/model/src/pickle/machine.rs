@@ -102,10 +102,6 @@ impl<'a> Machine<'a> {
         Err(machine.damaged("the pickle does not end"))
     }
 
-    pub(super) fn tuple(&self, at: usize) -> &[Value<'a>] {
-        &self.tuples[at]
-    }
-
     pub(super) fn list(&self, at: usize) -> &[Value<'a>] {
         &self.lists[at]
     }
