@@ -311,7 +311,7 @@ fn quantile_interval(values: &[f64], q: f64) -> Interval {
     sorted.sort_by(f64::total_cmp);
     let found = stats::quantile_interval(&sorted, q);
     let fewest = stats::values_for_quantile_interval(q).unwrap_or(u64::MAX);
-    let reason = format!("{} are too few: an interval of this percentile needs {fewest}", requests(values.len()));
+    let reason = format!("only {}: an interval of this percentile needs {fewest}", requests(values.len()));
     Interval::new(found, values, Method::OrderStatistics, reason)
 }
 
@@ -354,7 +354,7 @@ fn throughput_intervals(intervals: &mut BTreeMap<String, Interval>, sample: &Sam
 }
 
 fn too_few(n: usize) -> Option<String> {
-    (n < stats::FEWEST).then(|| format!("{} are too few: an interval needs {}", requests(n), stats::FEWEST))
+    (n < stats::FEWEST).then(|| format!("only {}: an interval needs {}", requests(n), stats::FEWEST))
 }
 
 fn requests(n: usize) -> String {

@@ -18,6 +18,8 @@ pub struct Sample {
     pub(crate) sent: Vec<Sent>,
     /// Measured requests by how they ended.
     pub(crate) outcomes: BTreeMap<OutcomeKind, u64>,
+    /// Why the first of the failed requests failed, shortened.
+    pub(crate) first_failure: Option<String>,
     /// Successes whose length is not the one asked for although it had to be.
     pub(crate) wrong_lengths: u64,
     /// Warm-up requests that succeeded.
@@ -78,6 +80,7 @@ impl Sample {
             header,
             sent: Vec::new(),
             outcomes: BTreeMap::new(),
+            first_failure: None,
             wrong_lengths: 0,
             warmups: 0,
             gaps: Vec::new(),
@@ -103,6 +106,9 @@ impl Sample {
             return Err(format!("request {} is recorded twice", record.id));
         }
         *self.outcomes.entry(record.outcome).or_default() += 1;
+        if record.outcome.is_failure() && self.first_failure.is_none() {
+            self.first_failure = record.reason.as_deref().map(shorten);
+        }
         let Some(sent) = record.sent_ns else { return Ok(()) };
         let success = (record.outcome == OutcomeKind::Success).then(|| {
             self.take_success(record);
@@ -170,6 +176,16 @@ impl Sample {
         let last = self.sent.iter().map(|request| request.end).max()?;
         Some((first, last))
     }
+}
+
+/// The first line of a text, as much of it as fits a message.
+fn shorten(text: &str) -> String {
+    const LONGEST: usize = 160;
+    let line = text.lines().next().unwrap_or_default();
+    if line.chars().count() <= LONGEST {
+        return line.to_owned();
+    }
+    line.chars().take(LONGEST - 1).chain(['…']).collect()
 }
 
 /// Refuses what no run can have recorded, so that no figure is made of it.

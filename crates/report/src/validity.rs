@@ -64,6 +64,8 @@ pub enum Code {
     Interrupted,
     /// Invalid: the run did not end properly.
     Unfinished,
+    /// Warning: requests failed, though fewer than the limit allows.
+    SomeFailed,
     /// Warning: too few successes for a percentile.
     FewSamples,
     /// Warning: the first measured request found everything cold.
@@ -182,19 +184,14 @@ impl Judge<'_> {
             self.reject(Code::NothingSucceeded, "no request succeeded".into(), remedy);
         }
         let limit = self.sample.header.max_error_rate;
-        if let Some(rate) = self.summary.get("error_rate").filter(|rate| *rate > limit) {
-            let kinds: Vec<String> = (self.sample.outcomes.iter())
-                .filter(|(kind, _)| kind.is_failure())
-                .map(|(kind, count)| format!("{count} {}", kind.name()))
-                .collect();
-            let message = format!(
-                "{failed} of {total} requests failed ({}): {} are over the limit of {}",
-                kinds.join(", "),
-                percent(rate),
-                percent(limit)
-            );
-            let remedy = "remove the cause, lower the load, or raise `--max-error-rate`";
-            self.reject(Code::ErrorRate, message, remedy);
+        if let Some(rate) = self.summary.get("error_rate").filter(|_| failed > 0) {
+            let mut message = format!("{failed} of {total} requests failed: {}", self.failures());
+            if rate > limit {
+                message.push_str(&format!("; {} are over the limit of {}", percent(rate), percent(limit)));
+                self.reject(Code::ErrorRate, message, "remove the cause, lower the load, or raise `--max-error-rate`");
+            } else {
+                self.warn(Code::SomeFailed, message, "see the reasons in the journal".into());
+            }
         }
         if self.sample.wrong_lengths > 0 {
             let message = format!(
@@ -203,6 +200,16 @@ impl Judge<'_> {
             );
             let remedy = "use a backend that honours `ignore_eos`, or switch it off and compare with care";
             self.reject(Code::OutputLength, message, remedy);
+        }
+    }
+
+    /// Failures by kind, and the reason of the first.
+    fn failures(&self) -> String {
+        let failures = self.sample.outcomes.iter().filter(|(kind, _)| kind.is_failure());
+        let kinds: Vec<String> = failures.map(|(kind, count)| format!("{count} {}", kind.name())).collect();
+        match &self.sample.first_failure {
+            Some(reason) => format!("{} (the first: {reason})", kinds.join(", ")),
+            None => kinds.join(", "),
         }
     }
 
@@ -242,7 +249,7 @@ impl Judge<'_> {
         if let Some(needed) = needed.filter(|_| succeeded > 0) {
             self.warn(
                 Code::FewSamples,
-                format!("{succeeded} successful requests are too few to claim {}", lacking.join(" and ")),
+                format!("too few successful requests ({succeeded}) to claim {}", lacking.join(" and ")),
                 format!("read the marked percentiles as a rough guide, or use `--num-prompts {needed}`"),
             );
         }

@@ -18,15 +18,14 @@ pub(crate) fn markdown(summary: &Summary) -> String {
     }
     findings(&mut text, "Why it is invalid", &grouped(summary, &summary.validity.reasons));
     let mut notes = Footnotes::default();
-    grid(&mut text, &headline(summary, &mut notes));
+    grid(&mut text, &headline(summary));
     for section in sections(summary, &mut notes) {
         let _ = write!(text, "### {}\n\n", section.title);
         grid(&mut text, &section);
     }
     let lines = notes.lines();
     for (mark, line) in &lines {
-        // A backslash keeps the mark from beginning a list or an emphasis.
-        let _ = writeln!(text, "\\{mark} {}<br>", escape(line));
+        let _ = writeln!(text, "{} {}<br>", escape(mark), escape(line));
     }
     if !lines.is_empty() {
         text.push('\n');

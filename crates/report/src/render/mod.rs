@@ -90,10 +90,12 @@ fn synthetic_note(summary: &Summary) -> Option<&'static str> {
     synthetic.then_some("The weights are synthetic (random numbers): the speed is real, the text is not.")
 }
 
-/// Findings that say the same of several workloads, said once: who, and what.
+/// Findings that say the same of several workloads, said once: who, and what. Those that stand elsewhere are left out:
+/// synthetic weights at the head, and few samples at the marks.
 fn grouped<'a>(summary: &Summary, findings: &'a [Finding]) -> Vec<(String, &'a Finding)> {
+    let elsewhere = [Code::SyntheticWeights, Code::FewSamples];
     let mut groups: Vec<(Vec<&str>, &Finding)> = Vec::new();
-    for finding in findings.iter().filter(|finding| finding.code != Code::SyntheticWeights) {
+    for finding in findings.iter().filter(|finding| !elsewhere.contains(&finding.code)) {
         let name = finding.workload.as_deref();
         match groups.iter_mut().find(|(_, first)| first.message == finding.message && first.remedy == finding.remedy) {
             Some((names, _)) => names.extend(name),

@@ -32,6 +32,9 @@ enum Style {
     Mebibytes,
 }
 
+/// Half of the 95 % interval, as a share of the figure.
+const PLUS_MINUS: &str = "± 95 %";
+
 /// Title, key and style.
 type Column = (&'static str, &'static str, Style);
 
@@ -68,7 +71,7 @@ const CACHE: [Column; 7] = [
     ("evicted", "evict_count", Style::Whole),
     ("evict ms", "evict_ms", Style::Number),
     ("preempted", "preemptions", Style::Whole),
-    ("spec", "spec_accept_rate", Style::Percent),
+    ("spec acc", "spec_accept_rate", Style::Percent),
 ];
 
 const HEADLINE: [Column; 7] = [
@@ -92,9 +95,9 @@ pub(crate) fn sections(summary: &Summary, notes: &mut Footnotes) -> Vec<Section>
     ]
 }
 
-/// The figures to look at first, one row per workload.
-pub(crate) fn headline(summary: &Summary, notes: &mut Footnotes) -> Section {
-    plain("Headline", &HEADLINE, summary, notes)
+/// The figures to look at first, one row per workload. All of them come again in [`sections`], with their footnotes.
+pub(crate) fn headline(summary: &Summary) -> Section {
+    plain("Headline", &HEADLINE, summary, &mut Footnotes::default())
 }
 
 fn plain(title: &'static str, columns: &[Column], summary: &Summary, notes: &mut Footnotes) -> Section {
@@ -137,7 +140,7 @@ fn latency(summary: &Summary, notes: &mut Footnotes) -> Section {
             match workload.get(&mean) {
                 Some(_) => {
                     cells.push(cell(workload, ("", &mean, Style::Number), notes));
-                    cells.push(plus_minus(workload, &mean, "± of the means", notes));
+                    cells.push(plus_minus(workload, &mean, notes));
                     for stat in [Stat::P50, Stat::P90, Stat::P95, Stat::P99] {
                         cells.push(cell(workload, ("", &stat.key(quantity), Style::Number), notes));
                     }
@@ -150,7 +153,7 @@ fn latency(summary: &Summary, notes: &mut Footnotes) -> Section {
             rows.push(Row { workload: workload.name().to_owned(), label, cells });
         }
     }
-    Section { title: "Latency (ms)", columns: vec!["mean", "± 95 %", "p50", "p90", "p95", "p99"], rows }
+    Section { title: "Latency (ms)", columns: vec!["mean", PLUS_MINUS, "p50", "p90", "p95", "p99"], rows }
 }
 
 fn throughput(summary: &Summary, notes: &mut Footnotes) -> Section {
@@ -158,26 +161,28 @@ fn throughput(summary: &Summary, notes: &mut Footnotes) -> Section {
     let rows = std::mem::take(&mut section.rows);
     for (row, workload) in rows.into_iter().zip(summary.workloads.iter()) {
         section.rows.push(row);
-        let cells: Vec<String> =
-            THROUGHPUT.iter().map(|(_, key, _)| plus_minus(workload, key, "± of the throughputs", notes)).collect();
+        let cells: Vec<String> = THROUGHPUT.iter().map(|(_, key, _)| plus_minus(workload, key, notes)).collect();
         // A row of dashes would say no more than the footnote does.
         if cells.iter().any(|cell| cell != UNKNOWN) {
-            section.rows.push(Row { workload: workload.name().to_owned(), label: "± 95 %", cells });
+            section.rows.push(Row { workload: workload.name().to_owned(), label: PLUS_MINUS, cells });
         }
     }
     section
 }
 
-/// Half of the 95 % interval as a share of the figure.
-fn plus_minus(workload: &WorkloadSummary, key: &str, what: &str, notes: &mut Footnotes) -> String {
+/// The half-width of the interval of a figure, or why there is none.
+fn plus_minus(workload: &WorkloadSummary, key: &str, notes: &mut Footnotes) -> String {
     let interval = workload.details.intervals.get(key);
     let ends = interval.and_then(|it| it.low.zip(it.high)).zip(workload.get(key)).filter(|(_, value)| *value > 0.0);
     match ends {
-        Some(((low, high), value)) => number::percent((high - low) / 2.0 / value),
+        Some(((low, high), value)) => {
+            notes.interval();
+            number::percent((high - low) / 2.0 / value)
+        }
         None => {
             // Without the figure itself the footnote about the figure is enough.
             if let Some(Interval { reason: Some(reason), .. }) = interval.filter(|_| workload.get(key).is_some()) {
-                notes.unknown(workload.name(), what, reason);
+                notes.unknown(workload.name(), PLUS_MINUS, reason);
             }
             UNKNOWN.into()
         }

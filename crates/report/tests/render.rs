@@ -1,0 +1,127 @@
+//! What people and programs read, in full.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod support;
+
+use sagellm_core::{Measured, OutcomeKind};
+use sagellm_report::render::{Format, render};
+use sagellm_report::{Summary, summarize_folder};
+use support::*;
+
+/// Two workloads that went well: five requests one after the other, and a hundred of which up to four ran at once.
+fn good() -> Summary {
+    let folder = tempfile::tempdir().unwrap();
+    write_manifest(folder.path(), &manifest(&["short_input", "stress_test"]));
+    let sequential: Vec<_> = (0..5).map(|id| success(id, 1000 + id * 40, 12 + id % 3, 5)).collect();
+    write_journal(folder.path(), header("short_input", 5), &sequential, Some(close()));
+    let mut stress = header("stress_test", 100);
+    stress.start_ns = 5000 * MS;
+    stress.workload.max_concurrency = Some(4);
+    let concurrent: Vec<_> = (0..100).map(|id| success(id, 5000 + id * 10, 20 + id * 7 % 11, 3 + id % 4)).collect();
+    write_journal(folder.path(), stress, &concurrent, Some(close()));
+    summarize_folder(folder.path()).unwrap()
+}
+
+/// A workload most of whose requests failed, on a backend that tells little, and one that was cut short.
+fn bad() -> Summary {
+    let folder = tempfile::tempdir().unwrap();
+    let mut manifest = manifest(&["short_input", "long_input"]);
+    manifest.backend.model.synthetic = false;
+    manifest.backend.model.name = "my|model".into();
+    manifest.command_line.clear();
+    write_manifest(folder.path(), &manifest);
+    let mut records = vec![success(0, 1000, 12, 0)];
+    records[0].chunks = vec![sagellm_core::Chunk { at_ns: 1012 * MS, tokens: 4 }];
+    records.push(failure(1, 1040, OutcomeKind::Timeout));
+    records.push(failure(2, 1080, OutcomeKind::Connection));
+    records.push(failure(3, 1120, OutcomeKind::Timeout));
+    let mut close = close();
+    close.memory.peak_bytes = Measured::unknown("the process cannot be seen");
+    close.backend.kv_used_tokens = Measured::unknown("the server does not tell");
+    close.backend.prefix_lookup_tokens = Measured::known(0);
+    write_journal(folder.path(), header("short_input", 5), &records, Some(close));
+    let mut long = header("long_input", 3);
+    long.start_ns = 3000 * MS;
+    write_journal(folder.path(), long, &[success(0, 3000, 30, 6)], None);
+    summarize_folder(folder.path()).unwrap()
+}
+
+#[test]
+fn table_of_a_valid_run() {
+    insta::assert_snapshot!(render(&good(), Format::Table, false).unwrap());
+}
+
+#[test]
+fn table_of_an_invalid_run() {
+    insta::assert_snapshot!(render(&bad(), Format::Table, false).unwrap());
+}
+
+#[test]
+fn markdown_of_a_valid_run() {
+    insta::assert_snapshot!(render(&good(), Format::Markdown, false).unwrap());
+}
+
+#[test]
+fn markdown_of_an_invalid_run() {
+    insta::assert_snapshot!(render(&bad(), Format::Markdown, false).unwrap());
+}
+
+#[test]
+fn json_of_a_valid_run() {
+    insta::assert_snapshot!(render(&good(), Format::Json, false).unwrap());
+}
+
+/// Days of waiting, a long name, and as many tokens as make wide cells.
+fn wide() -> Summary {
+    let folder = tempfile::tempdir().unwrap();
+    let records: Vec<_> = (0..50)
+        .map(|id| sagellm_core::Record {
+            input_tokens: 120_000,
+            ..success(id, 1000 + id * 7_654_321, 1_234_567, 345_678)
+        })
+        .collect();
+    let mut close = close();
+    close.backend.kv_used_tokens = Measured::known(12_345_678);
+    close.backend.kv_used_bytes = Measured::known(1 << 40);
+    close.backend.evict_count = Measured::known(1_234_567);
+    close.backend.evict_ms = Measured::known(123_456.7);
+    close.memory.peak_bytes = Measured::known(1 << 42);
+    write_journal(folder.path(), header("a_rather_long_workload_name", 50), &records, Some(close));
+    summarize_folder(folder.path()).unwrap()
+}
+
+#[test]
+fn the_table_fits_a_terminal_of_80_columns() {
+    for summary in [good(), bad(), wide()] {
+        for line in render(&summary, Format::Table, false).unwrap().lines() {
+            assert!(line.chars().count() <= 80, "{line}");
+        }
+    }
+}
+
+#[test]
+fn every_text_ends_with_one_newline() {
+    for summary in [good(), bad()] {
+        for format in Format::ALL {
+            let text = render(&summary, format, true).unwrap();
+            assert!(text.ends_with('\n') && !text.ends_with("\n\n"), "{}", format.name());
+        }
+    }
+}
+
+#[test]
+fn colour_is_used_only_when_asked_for() {
+    assert!(!render(&good(), Format::Table, false).unwrap().contains('\u{1b}'));
+    let coloured = render(&good(), Format::Table, true).unwrap();
+    assert!(coloured.starts_with("\u{1b}[1;32mVALID\u{1b}[0m"), "{coloured}");
+    assert!(!render(&good(), Format::Markdown, true).unwrap().contains('\u{1b}'));
+}
+
+#[test]
+fn formats_are_named_as_on_the_command_line() {
+    for format in Format::ALL {
+        assert_eq!(format.name().parse(), Ok(format));
+    }
+    let message = "html".parse::<Format>().unwrap_err().to_string();
+    assert_eq!(message, "unknown format `html`: the formats are table, json, markdown");
+}

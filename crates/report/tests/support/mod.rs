@@ -1,0 +1,172 @@
+//! Journals for the tests, made as `run` makes them.
+#![allow(dead_code, reason = "every test file uses a part of it")]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use sagellm_core::journal::{Close, Header, Line, Memory};
+use sagellm_core::{
+    Arrival, BackendInfo, BackendStats, Chunk, FinishReason, Measured, Mode, ModelInfo, OutcomeKind, Record,
+    SCHEMA_VERSION, Stamp, TokenSource, WallTime, Workload,
+};
+use sagellm_report::{Host, Manifest, Sample, WorkloadSummary, journal_file, write_json};
+
+pub(crate) const MS: u64 = 1_000_000;
+pub(crate) const STARTED: WallTime = WallTime { unix_ns: 1_769_851_800_125_000_000 };
+
+pub(crate) fn header(name: &str, num_prompts: u32) -> Header {
+    Header {
+        schema_version: SCHEMA_VERSION,
+        workload: Workload {
+            name: name.into(),
+            mode: Mode::Traffic,
+            num_prompts,
+            input_tokens: 128,
+            output_tokens: 4,
+            shared_prefix_tokens: 0,
+            max_concurrency: Some(1),
+            arrival: Arrival::Immediate,
+            num_warmups: 1,
+            seed: 42,
+        },
+        clock_started: STARTED,
+        start_ns: 1000 * MS,
+        max_error_rate: 0.05,
+    }
+}
+
+/// A success that is sent at `sent_ms` and gives four tokens: the first after `ttft_ms`, then one every `gap_ms`.
+pub(crate) fn success(id: u64, sent_ms: u64, ttft_ms: u64, gap_ms: u64) -> Record {
+    let sent = sent_ms * MS;
+    let chunks: Vec<Chunk> =
+        (0..4).map(|place| Chunk { at_ns: sent + (ttft_ms + place * gap_ms) * MS, tokens: 1 }).collect();
+    let last = chunks[3].at_ns;
+    Record {
+        id,
+        worker: 0,
+        warmup: false,
+        scheduled_ns: sent,
+        sent_ns: Some(sent),
+        first_token_ns: Some(chunks[0].at_ns),
+        last_token_ns: Some(last),
+        end_ns: last + MS,
+        chunks,
+        stamp: Stamp::Engine,
+        input_tokens: 128,
+        cached_tokens: Some(0),
+        max_tokens: 4,
+        ignore_eos: true,
+        output_tokens: 4,
+        output_tokens_source: TokenSource::Engine,
+        output_digest: None,
+        preemptions: 0,
+        outcome: OutcomeKind::Success,
+        reason: None,
+        finish_reason: Some(FinishReason::Length),
+    }
+}
+
+pub(crate) fn failure(id: u64, sent_ms: u64, outcome: OutcomeKind) -> Record {
+    Record {
+        first_token_ns: None,
+        last_token_ns: None,
+        chunks: Vec::new(),
+        output_tokens: 0,
+        outcome,
+        reason: Some("made to fail".into()),
+        finish_reason: None,
+        ..success(id, sent_ms, 1, 1)
+    }
+}
+
+pub(crate) fn warmup() -> Record {
+    Record { warmup: true, ..success(1_000_000, 500, 20, 5) }
+}
+
+pub(crate) fn close() -> Close {
+    Close {
+        end_ns: 9_000 * MS,
+        interrupted: false,
+        backend: BackendStats {
+            kv_used_tokens: Measured::known(132),
+            kv_used_bytes: Measured::known(132 * 73_728),
+            kv_capacity_tokens: Measured::known(4096),
+            prefix_lookup_tokens: Measured::known(640),
+            prefix_hit_tokens: Measured::known(64),
+            evict_count: Measured::known(0),
+            evict_kind: Some("blocks".into()),
+            evict_ms: Measured::known(0.0),
+            preemptions: Measured::known(0),
+            spec_drafted_tokens: Measured::known(0),
+            spec_accepted_tokens: Measured::known(0),
+        },
+        memory: Memory {
+            kind: "pss".into(),
+            samples: 40,
+            baseline_bytes: Measured::known(12 << 20),
+            peak_bytes: Measured::known(512 << 20),
+            avg_bytes: Measured::known(500.0 * 1_048_576.0),
+        },
+        client_cpu_percent: Measured::unknown("the engine runs in this process"),
+    }
+}
+
+/// The summary of records, warm-up included.
+pub(crate) fn summarize(header: Header, records: &[Record], close: Option<&Close>) -> WorkloadSummary {
+    let mut sample = Sample::new(header).unwrap();
+    sample.push(&warmup()).unwrap();
+    for record in records {
+        sample.push(record).unwrap();
+    }
+    sample.finish(close)
+}
+
+pub(crate) fn manifest(workloads: &[&str]) -> Manifest {
+    let backend = BackendInfo {
+        name: "cpu".into(),
+        version: Some("0.1.0".into()),
+        model: ModelInfo {
+            name: "synthetic:gpt2".into(),
+            path: None,
+            architecture: Some("gpt2".into()),
+            parameters: Some(124_439_808),
+            dtype: Some("f32".into()),
+            context_length: Some(1024),
+            synthetic: true,
+            fingerprint: Some("ab12".into()),
+        },
+        stamp: Stamp::Engine,
+        settings: BTreeMap::from([("isa".into(), "avx2".into()), ("threads".into(), "2".into())]),
+    };
+    let host = Host {
+        os: "linux".into(),
+        kernel: Some("6.1.0".into()),
+        cpu_model: Some("Example CPU".into()),
+        logical_cpus: 2,
+        memory_bytes: Some(8 << 30),
+        governor: None,
+        fingerprint: "cd34".into(),
+    };
+    let mut manifest = Manifest::new("0.1.0", STARTED, backend, host);
+    manifest.command_line =
+        ["sagellm-benchmark", "run", "--workload", "m1", "-o", "my results"].map(str::to_owned).to_vec();
+    manifest.hashes.plans = workloads.iter().map(|name| ((*name).to_owned(), "ef56".to_owned())).collect();
+    manifest.finished = true;
+    manifest
+}
+
+pub(crate) fn write_manifest(folder: &Path, manifest: &Manifest) {
+    write_json(&folder.join("manifest.json"), manifest).unwrap();
+}
+
+pub(crate) fn journal_text(header: Header, records: &[Record], close: Option<Close>) -> String {
+    let mut lines = vec![Line::Header(header), Line::Request(warmup())];
+    lines.extend(records.iter().cloned().map(Line::Request));
+    lines.extend(close.map(Line::Close));
+    lines.iter().map(|line| serde_json::to_string(line).unwrap() + "\n").collect()
+}
+
+pub(crate) fn write_journal(folder: &Path, header: Header, records: &[Record], close: Option<Close>) {
+    let path = folder.join(journal_file(&header.workload.name));
+    std::fs::write(path, journal_text(header, records, close)).unwrap();
+}

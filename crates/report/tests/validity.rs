@@ -1,0 +1,140 @@
+//! Every reason that makes a run invalid, and every warning.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod support;
+
+use sagellm_core::{Arrival, Exit, OutcomeKind, Record};
+use sagellm_report::{Code, Validity, Verdict, WorkloadSummary};
+use support::*;
+
+fn sequential(count: u64) -> Vec<Record> {
+    (0..count).map(|id| success(id, 1000 + id * 40, 12, 5)).collect()
+}
+
+fn reasons(summary: &WorkloadSummary) -> Vec<Code> {
+    summary.details.validity.reasons.iter().map(|finding| finding.code).collect()
+}
+
+fn message(validity: &Validity, code: Code) -> &str {
+    let all = validity.reasons.iter().chain(&validity.warnings);
+    &all.into_iter().find(|finding| finding.code == code).unwrap().message
+}
+
+#[test]
+fn a_good_run_is_valid() {
+    let summary = summarize(header("w", 5), &sequential(5), Some(&close()));
+    assert_eq!(reasons(&summary), []);
+    assert_eq!(summary.details.validity.verdict, Verdict::Valid);
+    assert_eq!(summary.details.validity.exit(), Exit::Ok);
+}
+
+#[test]
+fn nothing_succeeded() {
+    let records = [failure(0, 1000, OutcomeKind::Refused)];
+    let summary = summarize(header("w", 1), &records, Some(&close()));
+    assert_eq!(reasons(&summary), [Code::NothingSucceeded, Code::ErrorRate]);
+    assert_eq!(summary.details.validity.exit(), Exit::Invalid);
+    assert_eq!(summary.get("avg_ttft_ms"), None);
+    assert_eq!(summary.reason("avg_ttft_ms"), "no request succeeded");
+    assert_eq!(summary.get("request_throughput_rps"), Some(0.0), "a window in which nothing was done");
+}
+
+#[test]
+fn the_limit_of_failures_is_that_of_the_header() {
+    let mut records = sequential(9);
+    records.push(failure(9, 2000, OutcomeKind::Timeout));
+    let mut header = header("w", 10);
+    let summary = summarize(header.clone(), &records, Some(&close()));
+    assert_eq!(reasons(&summary), [Code::ErrorRate]);
+    assert_eq!(
+        message(&summary.details.validity, Code::ErrorRate),
+        "1 of 10 requests failed: 1 timeout (the first: made to fail); 10 % are over the limit of 5 %"
+    );
+    header.max_error_rate = 0.1;
+    let summary = summarize(header, &records, Some(&close()));
+    assert_eq!(reasons(&summary), []);
+    assert_eq!(
+        message(&summary.details.validity, Code::SomeFailed),
+        "1 of 10 requests failed: 1 timeout (the first: made to fail)"
+    );
+}
+
+#[test]
+fn lengths_count_only_where_they_had_to_be_reached() {
+    let mut records = sequential(5);
+    records[2].max_tokens = 5;
+    assert_eq!(reasons(&summarize(header("w", 5), &records, Some(&close()))), [Code::OutputLength]);
+    records[2].ignore_eos = false;
+    assert_eq!(reasons(&summarize(header("w", 5), &records, Some(&close()))), []);
+}
+
+#[test]
+fn planned_but_never_sent() {
+    let mut records = sequential(5);
+    records[4] = Record { sent_ns: None, ..failure(4, 1160, OutcomeKind::NotSent) };
+    let summary = summarize(header("w", 5), &records, Some(&close()));
+    assert_eq!(reasons(&summary), [Code::NeverSent]);
+    assert_eq!(message(&summary.details.validity, Code::NeverSent), "1 of 5 planned requests were never sent");
+    assert_eq!(summary.get("failed_requests"), Some(0.0), "not sent is not failed");
+}
+
+#[test]
+fn an_interruption_is_the_only_reason_it_gives() {
+    let close = sagellm_core::journal::Close { interrupted: true, ..close() };
+    let summary = summarize(header("w", 5), &sequential(3), Some(&close));
+    assert_eq!(reasons(&summary), [Code::Interrupted]);
+}
+
+#[test]
+fn without_its_closing_line_a_journal_is_unfinished() {
+    let summary = summarize(header("w", 5), &sequential(5), None);
+    assert_eq!(reasons(&summary), [Code::Unfinished]);
+    assert_eq!(summary.get("peak_mem_mb"), None);
+    assert!(summary.get("avg_ttft_ms").is_some(), "what it holds is good");
+}
+
+#[test]
+fn lateness_counts_against_an_open_loop_only() {
+    // 2 ms late where the median TTFT is 12 ms.
+    let mut records = sequential(5);
+    records.iter_mut().for_each(|record| record.scheduled_ns -= 2 * MS);
+    let mut header = header("w", 5);
+    assert_eq!(reasons(&summarize(header.clone(), &records, Some(&close()))), [], "a closed loop has no schedule");
+    header.workload.arrival = Arrival::Gamma { rate: 25.0, burstiness: 1.0 };
+    let capped = summarize(header.clone(), &records, Some(&close()));
+    assert_eq!(reasons(&capped), []);
+    assert!(capped.details.validity.has(Code::ClientQueueing), "the cap held requests back");
+    header.workload.max_concurrency = None;
+    let open = summarize(header.clone(), &records, Some(&close()));
+    assert_eq!(reasons(&open), [Code::ScheduleLag]);
+    assert_eq!(
+        message(&open.details.validity, Code::ScheduleLag),
+        "requests were sent 2.000 ms late on average, more than 5 % of the median TTFT of 12.000 ms"
+    );
+    records.iter_mut().for_each(|record| record.scheduled_ns += 2 * MS - MS / 2);
+    assert_eq!(reasons(&summarize(header, &records, Some(&close()))), [], "0.5 ms are within 5 %");
+}
+
+#[test]
+fn a_cold_start_is_a_warning() {
+    let mut sample = sagellm_report::Sample::new(header("w", 5)).unwrap();
+    sequential(5).iter().for_each(|record| sample.push(record).unwrap());
+    let summary = sample.finish(Some(&close()));
+    assert!(summary.details.validity.has(Code::NoWarmup));
+    assert_eq!(summary.details.validity.verdict, Verdict::Valid);
+    let warm = summarize(header("w", 5), &sequential(5), Some(&close()));
+    assert!(!warm.details.validity.has(Code::NoWarmup));
+}
+
+#[test]
+fn percentiles_are_claimed_from_their_number_of_successes_on() {
+    let few = summarize(header("w", 89), &sequential(89), Some(&close()));
+    assert_eq!(
+        message(&few.details.validity, Code::FewSamples),
+        "too few successful requests (89) to claim p95 and p99"
+    );
+    let more = summarize(header("w", 90), &sequential(90), Some(&close()));
+    assert_eq!(message(&more.details.validity, Code::FewSamples), "too few successful requests (90) to claim p99");
+    let enough = summarize(header("w", 459), &sequential(459), Some(&close()));
+    assert!(!enough.details.validity.has(Code::FewSamples));
+}
