@@ -1,6 +1,6 @@
 //! A summary as text.
 //!
-//! [`sections`] decides what is shown, once; the table and the Markdown lay the same sections out.
+//! `sections` decides what is shown, once; the table and the Markdown lay the same sections out.
 
 mod footnotes;
 mod markdown;

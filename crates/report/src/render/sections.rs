@@ -70,7 +70,7 @@ const CACHE: [Column; 7] = [
     ("prefix hit", "prefix_hit_rate", Style::Percent),
     ("evicted", "evict_count", Style::Whole),
     ("evict ms", "evict_ms", Style::Number),
-    ("preempted", "preemptions", Style::Whole),
+    ("preempt", "preemptions", Style::Whole),
     ("spec acc", "spec_accept_rate", Style::Percent),
 ];
 
