@@ -85,6 +85,8 @@ fn wide() -> Summary {
     close.backend.kv_used_bytes = Measured::known(1 << 40);
     close.backend.evict_count = Measured::known(1_234_567);
     close.backend.evict_ms = Measured::known(123_456.7);
+    close.backend.spec_drafted_tokens = Measured::known(7);
+    close.backend.spec_accepted_tokens = Measured::known(7);
     close.memory.peak_bytes = Measured::known(1 << 42);
     write_journal(folder.path(), header("a_rather_long_workload_name", 50), &records, Some(close));
     summarize_folder(folder.path()).unwrap()

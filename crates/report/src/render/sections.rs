@@ -71,7 +71,7 @@ const CACHE: [Column; 7] = [
     ("evicted", "evict_count", Style::Whole),
     ("evict ms", "evict_ms", Style::Number),
     ("preempt", "preemptions", Style::Whole),
-    ("spec acc", "spec_accept_rate", Style::Percent),
+    ("spec", "spec_accept_rate", Style::Percent),
 ];
 
 const HEADLINE: [Column; 7] = [

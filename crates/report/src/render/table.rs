@@ -11,7 +11,7 @@ use crate::{Summary, Verdict};
 const WIDTH: usize = 80;
 
 /// Longest name of a workload that is written in full.
-const LONGEST_NAME: usize = 13;
+const LONGEST_NAME: usize = 12;
 
 pub(crate) fn table(summary: &Summary, colour: bool) -> String {
     let mut text = String::new();
