@@ -7,28 +7,20 @@ use sagellm_core::{Event, Measured, Record, Workload};
 /// late, and the lateness is recorded.
 pub trait Observer {
     /// A workload begins, warm-up first.
-    fn on_begin(&mut self, workload: &Workload) {
-        let _ = workload;
-    }
+    fn on_begin(&mut self, _workload: &Workload) {}
 
     /// The warm-up is over and the measured requests follow.
     fn on_start(&mut self) {}
 
     /// Something happened to a request whose record is open; its `End` is told too, unless it was cut off before.
-    fn on_event(&mut self, event: &Event, warmup: bool) {
-        let _ = (event, warmup);
-    }
+    fn on_event(&mut self, _event: &Event, _warmup: bool) {}
 
     /// A request is over; a measured one is in the journal. Called once for every request of the plan, the warm-ups
     /// included, also for those that were never sent.
-    fn on_request_end(&mut self, record: &Record) {
-        let _ = record;
-    }
+    fn on_request_end(&mut self, _record: &Record) {}
 
     /// The workload is over.
-    fn on_end(&mut self, close: &Close) {
-        let _ = close;
-    }
+    fn on_end(&mut self, _close: &Close) {}
 }
 
 /// Looks away.

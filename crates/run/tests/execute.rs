@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use proptest::prelude::*;
 use sagellm_core::{Exit, Mode, OutcomeKind, UserError};
 use sagellm_run::Silent;
 use support::{Script, Scripted, plan, run};
@@ -85,7 +86,7 @@ fn offsets_are_kept_and_counted_from_the_start_of_the_window() {
         assert_eq!(record.scheduled_ns, due);
         let sent = record.sent_ns.unwrap();
         assert!(sent >= due, "never early");
-        assert!(sent - due < 30 * MS, "{} ms late", (sent - due) / MS);
+        assert!(sent - due < 100 * MS, "{} ms late", (sent - due) / MS);
     }
 }
 
@@ -129,8 +130,8 @@ fn a_hanging_request_times_out_and_gives_its_slot_to_the_next() {
 
 #[test]
 fn the_tokens_before_a_timeout_are_kept() {
-    let backend = Scripted::new(|_| Script::Answer(millis(100)));
-    let outcome = run(&plan(&[0], 0, None), &backend, millis(150), None);
+    let backend = Scripted::new(|_| Script::Answer(millis(300)));
+    let outcome = run(&plan(&[0], 0, None), &backend, millis(450), None);
     let record = outcome.measured()[0];
     assert_eq!((record.outcome, record.output_tokens), (OutcomeKind::Timeout, 1));
     assert!(record.first_token_ns.is_some());
@@ -240,4 +241,60 @@ fn a_full_disk_ends_the_run() {
             .unwrap_err();
     assert_eq!(error.to_string(), "cannot write `/dev/full`");
     assert_eq!(error.exit(), Exit::Input);
+}
+
+/// A journal that takes its header and then breaks, as a disk does that fills up during a run.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_journal_that_breaks_ends_the_run_and_cancels_what_runs() {
+    use std::io::{BufRead, BufReader};
+    use std::os::fd::AsRawFd;
+
+    let (reader, writer) = std::io::pipe().unwrap();
+    let path = format!("/proc/self/fd/{}", writer.as_raw_fd());
+    let header = std::thread::spawn(move || BufReader::with_capacity(1, reader).lines().next().unwrap().unwrap());
+    let backend = Scripted::new(|request| if request.id == 0 { Script::Answer(millis(50)) } else { Script::Hang });
+    let stop = AtomicBool::new(false);
+    let plan = plan(&[0; 3], 0, None);
+    let error = support::execute_into(&plan, &backend, Path::new(&path), LONG, &stop, &mut Silent).unwrap_err();
+    assert_eq!(error.to_string(), format!("cannot write `{path}`"));
+    assert!(header.join().unwrap().contains(r#""line":"header""#));
+    assert_eq!(backend.cancelled(), [1, 2]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// Whatever each request meets, and whenever the run is stopped, `support::run` finds one record per request between
+    /// a header and a closing line; here also that the cap holds and that the stamps are in order.
+    #[test]
+    fn no_request_is_lost(
+        scripts in prop::collection::vec(0..7_u8, 1..25),
+        gaps in prop::collection::vec(0..4_u64, 25),
+        cap in prop::option::of(1..6_u32),
+        warmups in 0..3_u32,
+        stop_after in prop::option::weighted(0.3, 0..60_u64),
+    ) {
+        let mut at = 0;
+        let offsets: Vec<u64> = scripts.iter().zip(gaps).map(|(_, gap)| { at += gap; at }).collect();
+        let plan = plan(&offsets, warmups, cap);
+        let backend = Scripted::new(move |request| match scripts.get(usize::try_from(request.id).unwrap_or(0)) {
+            Some(0) => Script::Fail(OutcomeKind::ServerError),
+            Some(1) => Script::Fail(OutcomeKind::Refused),
+            Some(2) => Script::Hang,
+            Some(3) if request.id > 15 => Script::Gone,
+            _ => Script::Answer(millis(request.id % 4)),
+        });
+        let outcome = run(&plan, &backend, millis(40), stop_after.map(millis));
+        let most = backend.most_running.load(Ordering::SeqCst);
+        prop_assert!(cap.is_none_or(|cap| most <= cap as usize), "{most} at once with a cap of {cap:?}");
+        for record in &outcome.records {
+            if let Some(sent) = record.sent_ns {
+                prop_assert!(record.scheduled_ns <= sent && sent <= record.end_ns);
+                prop_assert!(record.first_token_ns <= record.last_token_ns);
+                prop_assert!(record.last_token_ns.is_none_or(|last| last <= record.end_ns));
+            }
+        }
+        prop_assert!(outcome.took < Duration::from_secs(8));
+    }
 }

@@ -144,7 +144,8 @@ mod tests {
 
     #[test]
     fn the_peak_of_a_window_is_seen_and_its_mean_lies_below() {
-        let mut monitor = Monitor::new(Clock::start());
+        let clock = Clock::start();
+        let mut monitor = Monitor::new(clock);
         monitor.begin();
         std::thread::sleep(Duration::from_millis(200));
         let block = std::hint::black_box(vec![1_u8; 64 << 20]);
@@ -153,7 +154,8 @@ mod tests {
         std::thread::sleep(Duration::from_millis(200));
         let Memory { kind, samples, baseline_bytes, peak_bytes, avg_bytes } = monitor.end().memory;
         assert_eq!(kind, "rss");
-        assert!((6..=16).contains(&samples), "{samples} samples in 600 ms");
+        let most = clock.now() / INTERVAL.as_nanos() as u64 + 2;
+        assert!((6..=most).contains(&samples), "{samples} samples, at most {most} have time");
         let (baseline, peak) = (baseline_bytes.value.unwrap(), peak_bytes.value.unwrap());
         assert!((60 * MIB..100 * MIB).contains(&(peak - baseline)), "{} bytes", peak - baseline);
         let avg = avg_bytes.value.unwrap();

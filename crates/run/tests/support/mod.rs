@@ -61,6 +61,13 @@ impl Scripted {
     pub(crate) fn order(&self) -> Vec<u64> {
         self.submitted.lock().unwrap().clone()
     }
+
+    /// Ids that were cancelled, ascending.
+    pub(crate) fn cancelled(&self) -> Vec<u64> {
+        let mut ids: Vec<u64> = self.cancelled.lock().unwrap().iter().copied().collect();
+        ids.sort_unstable();
+        ids
+    }
 }
 
 impl Backend for Scripted {
