@@ -151,3 +151,50 @@ fn q6_k(data: &[u8; 210], out: &mut [f32; 256]) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(hex: &str) -> Vec<u8> {
+        hex.as_bytes()
+            .as_chunks::<2>()
+            .0
+            .iter()
+            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn blocks_give_the_numbers_of_the_reference_code() {
+        let cases: serde_json::Value = serde_json::from_str(include_str!("../tests/data/quants.json")).unwrap();
+        for dtype in [Dtype::Q8_0, Dtype::Q4_0, Dtype::Q4_1, Dtype::Q4K, Dtype::Q6K] {
+            let case = &cases[dtype.name()];
+            let blocks = bytes(case["blocks"].as_str().unwrap());
+            let mut expected = vec![0.0; 2 * dtype.block_elements()];
+            Dtype::F32.dequantize(&bytes(case["numbers"].as_str().unwrap()), &mut expected);
+            let mut numbers = vec![0.0; expected.len()];
+            dtype.dequantize(&blocks, &mut numbers);
+            for (at, (ours, reference)) in numbers.iter().zip(&expected).enumerate() {
+                let tolerance = 1e-6 * reference.abs().max(1e-3);
+                assert!((ours - reference).abs() <= tolerance, "{dtype:?} {at}: {ours} for {reference}");
+            }
+        }
+    }
+
+    #[test]
+    fn halves_become_numbers() {
+        let mut numbers = [0.0; 3];
+        Dtype::F16.dequantize(&[0x00, 0x3c, 0x00, 0xc0, 0x01, 0x00], &mut numbers);
+        assert_eq!(numbers, [1.0, -2.0, 2.0_f32.powi(-24)]);
+        Dtype::Bf16.dequantize(&[0x80, 0x3f, 0x00, 0xc0, 0x80, 0x7f], &mut numbers);
+        assert_eq!(numbers, [1.0, -2.0, f32::INFINITY]);
+    }
+
+    #[test]
+    fn partial_blocks_have_no_size() {
+        assert_eq!(Dtype::Q4K.bytes(512), Some(288));
+        assert_eq!(Dtype::Q4K.bytes(300), None);
+        assert_eq!(Dtype::F32.bytes(usize::MAX), None);
+    }
+}

@@ -206,7 +206,8 @@ impl<'a> Client<'a> {
     pub(super) fn unreachable(&self, reason: &str) -> ModelError {
         ModelError::Hub {
             what: format!("cannot fetch `{}` from {}: {reason}", self.id, self.options.endpoint),
-            hint: "check the network, or set HF_ENDPOINT to a mirror; a local folder or `synthetic:gpt2` needs neither".into(),
+            hint: "check the network, or set HF_ENDPOINT to a mirror; a local folder or `synthetic:gpt2` needs neither"
+                .into(),
         }
     }
 

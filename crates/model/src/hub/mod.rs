@@ -40,11 +40,7 @@ pub(crate) fn is_id(spec: &str) -> bool {
             && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
     };
     let file = [".gguf", ".bin", ".safetensors", ".json"].iter().any(|ending| spec.ends_with(ending));
-    !file
-        && !spec.contains("--")
-        && !spec.contains("..")
-        && spec.split('/').count() <= 2
-        && spec.split('/').all(part)
+    !file && !spec.contains("--") && !spec.contains("..") && spec.split('/').count() <= 2 && spec.split('/').all(part)
 }
 
 /// The folder that holds the model `id`, after downloading it where the cache lacks it.
@@ -132,7 +128,8 @@ mod tests {
         for id in ["gpt2", "sshleifer/tiny-gpt2", "facebook/opt-125m", "Qwen/Qwen2.5-0.5B-Instruct", "a_b/c.d"] {
             assert!(is_id(id), "{id}");
         }
-        for path in ["", "/models/gpt2", "./gpt2", "../gpt2", "a/b/c", "gpt2/", "model.gguf", "my model", "a--b", "~/x"] {
+        for path in ["", "/models/gpt2", "./gpt2", "../gpt2", "a/b/c", "gpt2/", "model.gguf", "my model", "a--b", "~/x"]
+        {
             assert!(!is_id(path), "{path}");
         }
     }

@@ -157,7 +157,12 @@ impl Transfer<'_> {
 
     fn wrong(&self, problem: &str) -> ModelError {
         ModelError::Hub {
-            what: format!("`{}` of `{}` did not arrive from {}: {problem}", self.file, self.client.id(), self.client.endpoint()),
+            what: format!(
+                "`{}` of `{}` did not arrive from {}: {problem}",
+                self.file,
+                self.client.id(),
+                self.client.endpoint()
+            ),
             hint: "run the command again: what has arrived is kept and the download goes on from there".into(),
         }
     }

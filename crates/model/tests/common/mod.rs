@@ -1,6 +1,9 @@
 //! What several tests need.
 #![allow(dead_code, unreachable_pub, reason = "every test uses its own part")]
 
+pub mod gguf;
+pub mod hub;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
