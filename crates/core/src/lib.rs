@@ -19,7 +19,7 @@ pub use clock::{Clock, Nanos, WallTime, ms, seconds};
 pub use error::{Exit, Failure, UserError};
 pub use event::{Event, EventKind, FinishReason, OutcomeKind, TokenSource};
 pub use measured::Measured;
-pub use plan::{Arrival, Mode, Plan, Workload};
+pub use plan::{Arrival, Mode, Plan, PlanLine, Workload};
 pub use progress::{NoProgress, Progress};
 pub use record::{Chunk, Record, RecordBuilder, Stamp};
 pub use request::{Prompt, Request, Sampling};

@@ -66,3 +66,22 @@ pub struct Plan {
     /// The measured requests by ascending offset.
     pub requests: Vec<Request>,
 }
+
+/// One line of `plan.jsonl`. A header comes first; each workload is followed by its requests, warm-ups first.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "line", rename_all = "snake_case")]
+pub enum PlanLine {
+    /// The first line.
+    Header {
+        /// [`SCHEMA_VERSION`](crate::SCHEMA_VERSION).
+        schema_version: u32,
+        /// The generator that prompts and offsets were drawn with.
+        generator: String,
+    },
+    /// What the requests below were made from.
+    Workload(Workload),
+    /// A request sent before the measured ones.
+    Warmup(Request),
+    /// A measured request.
+    Request(Request),
+}

@@ -5,6 +5,7 @@
 //! function of the workload's parameters and its seed, and the same on every machine.
 
 mod arrival;
+mod artefact;
 mod build;
 mod corpus;
 mod error;
@@ -15,6 +16,7 @@ mod random;
 mod workloads;
 
 pub use arrival::offsets;
+pub use artefact::{hash, to_jsonl};
 pub use build::{Decoding, build};
 pub use error::PlanError;
 pub use overrides::Overrides;

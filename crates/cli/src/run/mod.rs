@@ -1,0 +1,65 @@
+//! `run`: measure a workload on a backend.
+
+mod observer;
+mod output;
+mod setup;
+mod watch;
+
+use sagellm_core::{Backend, Clock, Exit, Failure};
+use sagellm_report::render;
+use sagellm_run::{RunOptions, execute};
+use sagellm_telemetry::Monitor;
+
+use crate::args::{BackendName, RunArgs};
+use crate::signals::Interrupt;
+use crate::terminal::{Printer, Progress};
+use observer::Reporter;
+use output::Output;
+use watch::ProcessWatch;
+
+/// Plans, measures, saves, and shows; the exit code says whether the result can be used.
+pub(crate) fn run(args: RunArgs, printer: &Printer) -> Result<Exit, Failure> {
+    let clock = Clock::start();
+    if args.backend != BackendName::Cpu {
+        return Err(setup::not_built(args.backend));
+    }
+    let timeout = setup::timeout(&args)?;
+    let workloads = setup::workloads(&args)?;
+    let output = Output::check(&args)?;
+    let interrupt = Interrupt::listen(printer)?;
+    let monitor = Monitor::new(clock);
+    let progress = Progress::new(printer, args.quiet);
+
+    let model = setup::model(&args, &progress)?;
+    let plans = setup::plans(&args, &workloads, &model)?;
+    let hashes = output::hashes(&model, &plans)?;
+    let engine = setup::engine(&args, model, &plans, clock)?;
+    let mut output = output.open(&args, &plans, hashes, engine.info(), clock)?;
+
+    let mut reporter = Reporter::new(&progress, clock, args.verbose);
+    reporter.introduce(&engine.info(), args.quiet);
+    let mut watch = ProcessWatch(monitor);
+    let stop = interrupt.measuring();
+    let mut ending = Exit::Ok;
+    for plan in &plans {
+        let journal = output.journal(&plan.workload.name);
+        let options = RunOptions { journal: &journal, timeout, max_error_rate: args.load.max_error_rate, stop };
+        let run = execute(plan, &engine, &options, &mut watch, &mut reporter)?;
+        output.save()?;
+        if run.interrupted {
+            ending = Exit::Interrupted;
+        } else if let Some(gone) = run.gone {
+            printer.failure(&gone);
+            ending = Exit::Backend;
+        }
+        if ending != Exit::Ok {
+            break;
+        }
+    }
+    let summary = output.finish(ending == Exit::Interrupted)?;
+    if !args.quiet {
+        printer.result(&render::render(&summary, args.format, printer.colour())?)?;
+        printer.note(&format!("Results are in {}", args.output.display()));
+    }
+    Ok(if ending == Exit::Ok { summary.validity.exit() } else { ending })
+}

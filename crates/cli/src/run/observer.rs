@@ -1,0 +1,129 @@
+//! What a person sees while a workload runs.
+
+use sagellm_core::journal::Close;
+use sagellm_core::{BackendInfo, Clock, Event, EventKind, Nanos, Record, Workload, seconds};
+use sagellm_run::Observer;
+
+use crate::terminal::{Progress, Unit};
+
+/// Draws progress, and with `--verbose` prints every event.
+pub(super) struct Reporter<'a> {
+    progress: &'a Progress,
+    clock: Clock,
+    verbose: bool,
+    workload: String,
+    requests: u32,
+    done: u32,
+    failed: u32,
+    sent: u32,
+    tokens: u64,
+    started: Nanos,
+}
+
+impl<'a> Reporter<'a> {
+    pub(super) fn new(progress: &'a Progress, clock: Clock, verbose: bool) -> Self {
+        Self {
+            progress,
+            clock,
+            verbose,
+            workload: String::new(),
+            requests: 0,
+            done: 0,
+            failed: 0,
+            sent: 0,
+            tokens: 0,
+            started: 0,
+        }
+    }
+
+    /// Says what is about to be measured.
+    pub(super) fn introduce(&self, backend: &BackendInfo, quiet: bool) {
+        if quiet {
+            return;
+        }
+        let model = &backend.model;
+        let note = if model.synthetic { "; synthetic weights: the speed is real, the text is not" } else { "" };
+        let dtype = model.dtype.as_deref().unwrap_or("unknown type");
+        self.progress.line(&format!("{} on {}, {dtype}{note}", model.name, backend.name));
+        if self.verbose {
+            for (name, value) in &backend.settings {
+                self.progress.line(&format!("  {name} = {value}"));
+            }
+        }
+    }
+
+    fn rate(&self) -> f64 {
+        self.tokens as f64 / seconds(self.clock.now().saturating_sub(self.started)).max(1e-9)
+    }
+
+    /// One event as a line: its own stamp in seconds on the clock of the run, not the time of printing.
+    fn print(&self, event: &Event, warmup: bool) {
+        let what = match &event.kind {
+            EventKind::Sent => "sent".to_owned(),
+            EventKind::Chunk { tokens, text: Some(text) } => format!("{tokens} token {text:?}"),
+            EventKind::Chunk { tokens, text: None } => format!("{tokens} tokens"),
+            EventKind::Preempted => "preempted".to_owned(),
+            EventKind::End { outcome, reason, output_tokens, .. } => {
+                let reason = reason.as_ref().map_or(String::new(), |reason| format!(": {reason}"));
+                format!("{} after {output_tokens} tokens{reason}", outcome.name())
+            }
+        };
+        let phase = if warmup { " warm-up" } else { "" };
+        let at = seconds(event.at);
+        self.progress.line(&format!("[{at:12.6}] {}{phase} #{} {what}", self.workload, event.request));
+    }
+}
+
+impl Observer for Reporter<'_> {
+    fn on_begin(&mut self, workload: &Workload) {
+        self.workload.clone_from(&workload.name);
+        self.requests = workload.num_prompts;
+        (self.done, self.failed, self.sent, self.tokens) = (0, 0, 0, 0);
+        let total = u64::from(workload.num_prompts) * u64::from(workload.output_tokens);
+        self.progress.start(&workload.name, Some(total), Unit::Tokens);
+        self.progress.message(|| "warm-up".into());
+    }
+
+    fn on_start(&mut self) {
+        self.started = self.clock.now();
+    }
+
+    fn on_event(&mut self, event: &Event, warmup: bool) {
+        if self.verbose {
+            self.print(event, warmup);
+        }
+        if warmup {
+            return;
+        }
+        match event.kind {
+            EventKind::Sent => self.sent += 1,
+            EventKind::Chunk { tokens, .. } => {
+                self.tokens += u64::from(tokens);
+                self.progress.forward(u64::from(tokens));
+            }
+            EventKind::Preempted | EventKind::End { .. } => {}
+        }
+        self.progress.message(|| {
+            let in_flight = self.sent.saturating_sub(self.done);
+            format!("{}/{} done, {in_flight} in flight, {:.1} tok/s", self.done, self.requests, self.rate())
+        });
+    }
+
+    fn on_request_end(&mut self, record: &Record) {
+        if !record.warmup {
+            self.done += 1;
+            self.failed += u32::from(record.outcome.is_failure());
+        }
+    }
+
+    fn on_end(&mut self, close: &Close) {
+        let took = seconds(close.end_ns.saturating_sub(self.started));
+        let failed = if self.failed > 0 { format!(", {} failed", self.failed) } else { String::new() };
+        let cut = if close.interrupted { ", interrupted" } else { "" };
+        let line = format!(
+            "{}: {} of {} requests{failed}{cut}, {} tokens in {took:.2} s",
+            self.workload, self.done, self.requests, self.tokens
+        );
+        self.progress.stop(Some(&line));
+    }
+}

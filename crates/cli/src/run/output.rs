@@ -1,0 +1,171 @@
+//! The folder of a run.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use sagellm_core::{BackendInfo, Clock, Exit, Failure, Plan};
+use sagellm_model::Model;
+use sagellm_report::{
+    Hashes, Host, MANIFEST_FILE, Manifest, Summary, summarize_folder, write_atomic, write_json, write_results,
+};
+use sagellm_run::Journal;
+use sagellm_telemetry::host;
+
+use crate::args::RunArgs;
+
+/// Name of the plan in the folder of a run.
+const PLAN_FILE: &str = "plan.jsonl";
+
+/// Where results go, known to be writable, with nothing written yet.
+pub(super) struct Output {
+    folder: PathBuf,
+    json: Option<PathBuf>,
+}
+
+/// The folder once measuring begins.
+pub(super) struct OpenOutput {
+    output: Output,
+    manifest: Manifest,
+}
+
+/// What identifies the input of the run.
+pub(super) fn hashes(model: &Model, plans: &[Plan]) -> Result<Hashes, Failure> {
+    let hash = |plan: &Plan| Ok((plan.workload.name.clone(), sagellm_plan::hash(plan).map_err(unserializable)?));
+    Ok(Hashes {
+        plans: plans.iter().map(hash).collect::<Result<_, Failure>>()?,
+        tokenizer: Some(model.tokenizer.fingerprint()),
+        model: model.info.fingerprint.clone(),
+    })
+}
+
+fn unserializable(error: serde_json::Error) -> Failure {
+    Failure::new(Exit::Bug, format!("the plan cannot be written as JSON: {error}"))
+}
+
+impl Output {
+    /// Checks that results can be written, before time is spent on making them.
+    pub(super) fn check(args: &RunArgs) -> Result<Self, Failure> {
+        check_folder(&args.output)?;
+        if let Some(file) = &args.output_json {
+            if file.is_dir() {
+                let message = format!("cannot write `{}`: it is a folder", file.display());
+                return Err(Failure::new(Exit::Input, message).with_hint("give `--output-json` the name of a file"));
+            }
+            check_folder(file.parent().unwrap_or(Path::new("")))?;
+        }
+        Ok(Self { folder: args.output.clone(), json: args.output_json.clone() })
+    }
+
+    /// Makes the folder, and notes in it what is about to be run.
+    pub(super) fn open(
+        self,
+        args: &RunArgs,
+        plans: &[Plan],
+        hashes: Hashes,
+        backend: BackendInfo,
+        clock: Clock,
+    ) -> Result<OpenOutput, Failure> {
+        let cannot = |error: std::io::Error| {
+            Failure::new(Exit::Input, format!("cannot make the folder `{}`: {error}", self.folder.display()))
+        };
+        fs::create_dir_all(&self.folder).map_err(cannot)?;
+        let mut manifest = Manifest::new(env!("CARGO_PKG_VERSION"), clock.started_at(), backend, describe_host());
+        manifest.git_commit = crate::GIT_COMMIT.map(str::to_owned);
+        manifest.command_line = std::env::args().collect();
+        manifest.config = config(args);
+        manifest.seeds = BTreeMap::from([("workload".into(), args.load.seed)]);
+        manifest.hashes = hashes;
+        let open = OpenOutput { output: self, manifest };
+        open.write_manifest()?;
+        let plan = sagellm_plan::to_jsonl(plans).map_err(unserializable)?;
+        write_atomic(&open.output.folder.join(PLAN_FILE), &plan)?;
+        Ok(open)
+    }
+}
+
+impl OpenOutput {
+    /// The journal of a workload.
+    pub(super) fn journal(&self, workload: &str) -> PathBuf {
+        Journal::path(&self.output.folder, workload)
+    }
+
+    /// Writes the results of what has been run so far, so that a crash later loses none of them.
+    pub(super) fn save(&self) -> Result<Summary, Failure> {
+        let summary = summarize_folder(&self.output.folder)?;
+        write_results(&self.output.folder, &summary)?;
+        if let Some(file) = &self.output.json {
+            let folder = file.parent().unwrap_or(Path::new(""));
+            fs::create_dir_all(folder).map_err(|error| {
+                Failure::new(Exit::Input, format!("cannot make the folder `{}`: {error}", folder.display()))
+            })?;
+            write_json(file, &summary.workloads)?;
+        }
+        Ok(summary)
+    }
+
+    /// Marks the run as over and writes everything for the last time.
+    pub(super) fn finish(&mut self, interrupted: bool) -> Result<Summary, Failure> {
+        self.manifest.finished = true;
+        self.manifest.interrupted = interrupted;
+        self.write_manifest()?;
+        self.save()
+    }
+
+    fn write_manifest(&self) -> Result<(), Failure> {
+        Ok(write_json(&self.output.folder.join(MANIFEST_FILE), &self.manifest)?)
+    }
+}
+
+/// Whether files can be made in `folder`, or, when it does not exist yet, in the nearest folder above it. Leaves nothing.
+fn check_folder(folder: &Path) -> Result<(), Failure> {
+    let here = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let nearest = here.ancestors().find(|path| path.exists() || path.as_os_str().is_empty()).unwrap_or(here);
+    let nearest = if nearest.as_os_str().is_empty() { Path::new(".") } else { nearest };
+    let failure = |why: String| {
+        Failure::new(Exit::Input, format!("cannot write to `{}`: {why}", here.display()))
+            .with_hint("choose another place with `--output` or `--output-json`")
+    };
+    if !nearest.is_dir() {
+        return Err(failure(format!("`{}` is not a folder", nearest.display())));
+    }
+    tempfile::tempfile_in(nearest).map(drop).map_err(|error| failure(error.to_string()))
+}
+
+/// Every option in force, by its name on the command line.
+fn config(args: &RunArgs) -> BTreeMap<String, String> {
+    let RunArgs { workload, backend, model, mode, load, sampling, .. } = args;
+    let or_own = |value: Option<String>| value.unwrap_or_else(|| "workload".into());
+    let text = |value: &dyn ToString| value.to_string();
+    BTreeMap::from([
+        ("workload".into(), workload.clone()),
+        ("backend".into(), format!("{backend:?}").to_lowercase()),
+        ("model".into(), model.clone()),
+        ("mode".into(), format!("{mode:?}").to_lowercase()),
+        ("num_prompts".into(), or_own(load.num_prompts.map(|v| text(&v)))),
+        ("max_concurrency".into(), or_own(load.max_concurrency.map(|v| text(&v)))),
+        ("request_rate".into(), or_own(load.request_rate.map(|v| text(&v)))),
+        ("burstiness".into(), or_own(load.burstiness.map(|v| text(&v)))),
+        ("num_warmups".into(), or_own(load.num_warmups.map(|v| text(&v)))),
+        ("seed".into(), text(&load.seed)),
+        ("timeout_s".into(), text(&load.timeout)),
+        ("max_error_rate".into(), text(&load.max_error_rate)),
+        ("temperature".into(), text(&sampling.temperature)),
+        ("top_p".into(), text(&sampling.top_p)),
+        ("top_k".into(), text(&sampling.top_k)),
+        ("ignore_eos".into(), text(&sampling.ignore_eos)),
+    ])
+}
+
+fn describe_host() -> Host {
+    let host = host();
+    Host {
+        os: host.os.value.unwrap_or_else(|| std::env::consts::OS.into()),
+        kernel: host.kernel.value,
+        cpu_model: host.cpu_model.value,
+        logical_cpus: host.logical_cpus.value.unwrap_or(0),
+        memory_bytes: host.memory_bytes.value,
+        governor: host.cpu_governor.value,
+        fingerprint: host.fingerprint,
+    }
+}

@@ -1,0 +1,49 @@
+//! Ctrl-C and its kin.
+
+use std::io;
+use std::process;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use sagellm_core::{Exit, Failure};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::terminal::Printer;
+
+/// Whether somebody wants the program to end.
+///
+/// Before measuring starts there is nothing to save: the first signal ends the program. While measuring, the first one
+/// asks for an orderly end and the second does not wait for it.
+pub(crate) struct Interrupt {
+    wanted: Arc<AtomicBool>,
+    measuring: Arc<AtomicBool>,
+}
+
+impl Interrupt {
+    /// Starts to listen.
+    pub(crate) fn listen(printer: &Printer) -> Result<Self, Failure> {
+        let failed = |error: io::Error| Failure::new(Exit::Bug, format!("cannot listen for signals: {error}"));
+        let interrupt = Self { wanted: Arc::new(AtomicBool::new(false)), measuring: Arc::new(AtomicBool::new(false)) };
+        let (wanted, measuring) = (Arc::clone(&interrupt.wanted), Arc::clone(&interrupt.measuring));
+        let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(failed)?;
+        let printer = printer.clone();
+        let watch = move || {
+            for _ in signals.forever() {
+                if wanted.swap(true, Ordering::Relaxed) || !measuring.load(Ordering::Relaxed) {
+                    printer.note("interrupted");
+                    process::exit(i32::from(Exit::Interrupted.code()));
+                }
+                printer.note("interrupted: finishing what runs for a second, then saving (again to stop at once)");
+            }
+        };
+        std::thread::Builder::new().name("signals".into()).spawn(watch).map_err(failed)?;
+        Ok(interrupt)
+    }
+
+    /// From here on there is something to save.
+    pub(crate) fn measuring(&self) -> &AtomicBool {
+        self.measuring.store(true, Ordering::Relaxed);
+        &self.wanted
+    }
+}

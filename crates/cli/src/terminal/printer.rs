@@ -1,0 +1,59 @@
+//! Lines on standard output and standard error.
+
+use std::io::{self, ErrorKind, IsTerminal, Write};
+
+use sagellm_core::{Exit, Failure};
+
+/// Writes to the terminal, or to whatever stands in for it.
+#[derive(Clone, Debug)]
+pub(crate) struct Printer {
+    colour: bool,
+    interactive: bool,
+}
+
+impl Printer {
+    /// Colours are for terminals only, and not where `NO_COLOR` is set or the terminal is `dumb`.
+    pub(crate) fn new() -> Self {
+        let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        Self {
+            colour: io::stdout().is_terminal() && !set("NO_COLOR") && !dumb,
+            interactive: io::stderr().is_terminal() && !dumb,
+        }
+    }
+
+    /// Whether results may be coloured.
+    pub(crate) fn colour(&self) -> bool {
+        self.colour
+    }
+
+    /// Whether something that moves may be drawn on standard error.
+    pub(crate) fn interactive(&self) -> bool {
+        self.interactive
+    }
+
+    /// Writes a result, byte for byte. A reader that has seen enough is no error.
+    pub(crate) fn result(&self, text: &str) -> Result<(), Failure> {
+        let mut out = io::stdout().lock();
+        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+                Err(Failure::new(Exit::Input, format!("cannot write to standard output: {error}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes one line about what is going on.
+    pub(crate) fn note(&self, line: &str) {
+        // There is nowhere left to say that standard error is gone.
+        let _ = writeln!(io::stderr().lock(), "{line}");
+    }
+
+    /// Writes an error and its hint.
+    pub(crate) fn failure(&self, failure: &Failure) {
+        self.note(&format!("error: {}", failure.message));
+        if let Some(hint) = &failure.hint {
+            self.note(&format!("hint: {hint}"));
+        }
+    }
+}
