@@ -1,4 +1,5 @@
 //! GGUF files: reference models rewritten as llama.cpp stores them, tokenizers from metadata, and a real model.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
 

@@ -125,11 +125,9 @@ impl Transfer<'_> {
     /// Compares length and hash with what the hub announced. What is wrong is not kept.
     fn check(&self, out: &mut File, have: u64) -> Result<(), ModelError> {
         let problem = match self.remote.size {
-            Some(size) if size != have => Some(format!("it has {have} bytes where the hub announced {size}")),
+            Some(size) if size != have => Some(format!("it has {have} bytes instead of {size}")),
             _ => match &self.remote.sha256 {
-                Some(expected) if *expected != self.hash(out)? => {
-                    Some("its SHA-256 is not the one that the hub announced".to_owned())
-                }
+                Some(expected) if *expected != self.hash(out)? => Some("its SHA-256 differs".to_owned()),
                 _ => None,
             },
         };
@@ -137,7 +135,15 @@ impl Transfer<'_> {
             None => out.sync_all().map_err(|error| ModelError::write(self.part, error)),
             Some(problem) => {
                 fs::remove_file(self.part).map_err(|error| ModelError::write(self.part, error))?;
-                Err(self.wrong(&problem))
+                Err(ModelError::Hub {
+                    what: format!(
+                        "`{}` of `{}` is not what {} announced: {problem}",
+                        self.file,
+                        self.client.id(),
+                        self.client.endpoint()
+                    ),
+                    hint: "it was removed: run the command again, or set HF_ENDPOINT to another mirror".into(),
+                })
             }
         }
     }

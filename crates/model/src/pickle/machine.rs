@@ -6,7 +6,8 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use crate::{Dtype, ModelError};
+use super::calls::{Callable, Element};
+use crate::ModelError;
 
 /// Ends a hostile file early. Some 25 operations describe a tensor.
 const MAX_OPERATIONS: usize = 1 << 21;
@@ -25,23 +26,6 @@ pub(super) enum Value<'a> {
     Callable(Callable),
     Storage(usize),
     Tensor(usize),
-}
-
-/// The names that a pickle may mention.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Callable {
-    OrderedDict,
-    RebuildTensor,
-    RebuildParameter,
-    Storage(Element),
-}
-
-/// What a storage holds.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Element {
-    pub(super) width: usize,
-    /// Ours, or the name of one that weights cannot have.
-    pub(super) dtype: Result<Dtype, &'static str>,
 }
 
 /// Bytes outside the pickle, by key.
@@ -66,15 +50,15 @@ pub(super) struct Machine<'a> {
     path: &'a Path,
     bytes: &'a [u8],
     at: usize,
-    stack: Vec<Value<'a>>,
+    pub(super) stack: Vec<Value<'a>>,
     /// Heights of the stack at which marks lie.
     marks: Vec<usize>,
     memo: HashMap<u32, Value<'a>>,
-    tuples: Vec<Vec<Value<'a>>>,
+    pub(super) tuples: Vec<Vec<Value<'a>>>,
     lists: Vec<Vec<Value<'a>>>,
     dicts: Vec<Vec<(Value<'a>, Value<'a>)>>,
-    storages: Vec<Storage<'a>>,
-    tensors: Vec<TensorView>,
+    pub(super) storages: Vec<Storage<'a>>,
+    pub(super) tensors: Vec<TensorView>,
 }
 
 impl<'a> Machine<'a> {
@@ -122,11 +106,11 @@ impl<'a> Machine<'a> {
         &self.tensors[at]
     }
 
-    fn damaged(&self, what: &str) -> ModelError {
+    pub(super) fn damaged(&self, what: &str) -> ModelError {
         ModelError::damaged(self.path, format!("{what} (at byte {} of its pickle)", self.at))
     }
 
-    fn refused(&self, what: String) -> ModelError {
+    pub(super) fn refused(&self, what: String) -> ModelError {
         ModelError::unsupported(
             self.path,
             format!("{what} is not something that weights need, and was not run"),
@@ -307,7 +291,7 @@ impl<'a> Machine<'a> {
         self.marks.last().copied().unwrap_or(0)
     }
 
-    fn pop(&mut self) -> Result<Value<'a>, ModelError> {
+    pub(super) fn pop(&mut self) -> Result<Value<'a>, ModelError> {
         if self.stack.len() > self.floor()
             && let Some(value) = self.stack.pop()
         {
@@ -333,7 +317,7 @@ impl<'a> Machine<'a> {
         self.stack.push(Value::Tuple(self.tuples.len() - 1));
     }
 
-    fn push_dict(&mut self, items: Vec<(Value<'a>, Value<'a>)>) {
+    pub(super) fn push_dict(&mut self, items: Vec<(Value<'a>, Value<'a>)>) {
         self.dicts.push(items);
         self.stack.push(Value::Dict(self.dicts.len() - 1));
     }
@@ -364,100 +348,6 @@ impl<'a> Machine<'a> {
     fn recall(&mut self, slot: u32) -> Result<(), ModelError> {
         let value = *self.memo.get(&slot).ok_or_else(|| self.damaged(&format!("memo {slot} was never set")))?;
         self.stack.push(value);
-        Ok(())
-    }
-
-    /// Looks a name up in the list of what is allowed.
-    fn name(&mut self, module: &str, name: &str) -> Result<(), ModelError> {
-        let element = |width, dtype| Callable::Storage(Element { width, dtype });
-        let callable = match (module, name) {
-            ("collections", "OrderedDict") => Callable::OrderedDict,
-            ("torch._utils", "_rebuild_tensor_v2") => Callable::RebuildTensor,
-            ("torch._utils", "_rebuild_parameter") => Callable::RebuildParameter,
-            ("torch", "FloatStorage") => element(4, Ok(Dtype::F32)),
-            ("torch", "HalfStorage") => element(2, Ok(Dtype::F16)),
-            ("torch", "BFloat16Storage") => element(2, Ok(Dtype::Bf16)),
-            ("torch", "DoubleStorage") => element(8, Err("F64")),
-            ("torch", "LongStorage") => element(8, Err("I64")),
-            ("torch", "IntStorage") => element(4, Err("I32")),
-            ("torch", "ShortStorage") => element(2, Err("I16")),
-            ("torch", "CharStorage") => element(1, Err("I8")),
-            ("torch", "ByteStorage") => element(1, Err("U8")),
-            ("torch", "BoolStorage") => element(1, Err("BOOL")),
-            _ => return Err(self.refused(format!("`{module}.{name}`"))),
-        };
-        self.stack.push(Value::Callable(callable));
-        Ok(())
-    }
-
-    fn call(&mut self) -> Result<(), ModelError> {
-        let (arguments, callable) = (self.pop()?, self.pop()?);
-        let (Value::Tuple(arguments), Value::Callable(callable)) = (arguments, callable) else {
-            return Err(self.damaged("what is called is no function"));
-        };
-        // No allowed function takes more than seven.
-        let arguments: Vec<_> = self.tuples[arguments].iter().take(8).copied().collect();
-        match (callable, &arguments[..]) {
-            (Callable::OrderedDict, []) => self.push_dict(Vec::new()),
-            (
-                Callable::RebuildTensor,
-                &[Value::Storage(storage), Value::Integer(offset), Value::Tuple(shape), Value::Tuple(strides), ..],
-            ) => {
-                let view = usize::try_from(offset).ok().zip(self.sizes(shape)).zip(self.sizes(strides));
-                let Some(((offset, shape), strides)) = view else {
-                    return Err(self.damaged("a tensor's offset, shape or strides are not sizes"));
-                };
-                self.tensors.push(TensorView { storage, offset, shape, strides });
-                self.stack.push(Value::Tensor(self.tensors.len() - 1));
-            }
-            (Callable::RebuildParameter, &[tensor @ Value::Tensor(_), ..]) => self.stack.push(tensor),
-            _ => return Err(self.damaged("a function is called with the wrong arguments")),
-        }
-        Ok(())
-    }
-
-    fn sizes(&self, tuple: usize) -> Option<Vec<usize>> {
-        /// More than any tensor has.
-        const MAX_DIMENSIONS: usize = 16;
-        let items = &self.tuples[tuple];
-        if items.len() > MAX_DIMENSIONS {
-            return None;
-        }
-        items
-            .iter()
-            .map(|item| match item {
-                Value::Integer(size) => usize::try_from(*size).ok(),
-                _ => None,
-            })
-            .collect()
-    }
-
-    /// A dictionary may be given attributes (`_metadata` of a state dict). They are not needed.
-    fn build(&mut self) -> Result<(), ModelError> {
-        self.pop()?;
-        match self.stack.last() {
-            Some(Value::Dict(_)) => Ok(()),
-            _ => Err(self.refused("the state of an object".into())),
-        }
-    }
-
-    /// A reference to bytes outside the pickle: `("storage", class, key, place, elements)`, and `None` in old files.
-    fn persistent(&mut self) -> Result<(), ModelError> {
-        let Value::Tuple(tuple) = self.pop()? else {
-            return Err(self.damaged("a storage is not described by a tuple"));
-        };
-        let (Value::Text("storage"), Value::Callable(Callable::Storage(element)), Value::Text(key), elements) =
-            (match self.tuples[tuple][..] {
-                [tag, class, key, _place, Value::Integer(elements)]
-                | [tag, class, key, _place, Value::Integer(elements), Value::None] => (tag, class, key, elements),
-                _ => return Err(self.damaged("a storage is not described as torch does")),
-            })
-        else {
-            return Err(self.damaged("a storage is not described as torch does"));
-        };
-        let elements = usize::try_from(elements).map_err(|_| self.damaged("a storage has no size"))?;
-        self.storages.push(Storage { element, key, elements });
-        self.stack.push(Value::Storage(self.storages.len() - 1));
         Ok(())
     }
 }

@@ -1,9 +1,10 @@
 //! `pytorch_model.bin`: what `torch.save` writes, read without running anything.
 //!
 //! A pickle is a program for a small stack machine, and may call any function by name. The [`machine`] knows the few
-//! constructors that a table of tensors needs and refuses every other name.
+//! constructors that a table of tensors needs ([`calls`]) and refuses every other name.
 
 mod archive;
+mod calls;
 mod legacy;
 mod machine;
 mod tensors;

@@ -1,5 +1,6 @@
 //! What several tests need.
 #![allow(dead_code, unreachable_pub, reason = "every test uses its own part")]
+#![allow(clippy::unwrap_used, missing_docs, reason = "a test that cannot go on fails")]
 
 pub mod gguf;
 pub mod hub;
