@@ -284,10 +284,15 @@ impl Stored {
                 return None;
             }
         }
-        let contiguous = shape.iter().zip(&strides).rev().try_fold(1_usize, |expected, (&size, &stride)| {
-            (size == 1 || stride == expected).then_some(expected * size)
-        });
-        if contiguous.is_some() || elements == 0 {
+        let contiguous = || {
+            let mut dimensions = shape.iter().zip(&strides).rev();
+            dimensions
+                .try_fold(1_usize, |expected, (&size, &stride)| {
+                    (size == 1 || stride == expected).then_some(expected * size)
+                })
+                .is_some()
+        };
+        if elements == 0 || contiguous() {
             let bytes = elements * dtype.block_bytes();
             let data = Bytes::part(Arc::clone(&data.owner), data.range.start..data.range.start + bytes)?;
             return Some(Self { dtype, shape, strides: None, data });
@@ -386,4 +391,50 @@ fn separate_pairs(tensor: Tensor, head_dim: usize) -> Tensor {
         }
     }
     Tensor { data: data.into(), ..tensor }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(count: usize) -> Bytes {
+        Bytes::from((0..count).map(|number| number as f32).collect::<Vec<_>>())
+    }
+
+    fn read(shape: &[usize], strides: &[usize], layout: Layout) -> Option<(Vec<usize>, Vec<f32>)> {
+        let stored = Stored::strided(Dtype::F32, shape.to_vec(), strides.to_vec(), numbers(6))?;
+        let tensor = stored.tensor(layout);
+        Some((tensor.shape.clone(), tensor.to_f32()))
+    }
+
+    #[test]
+    fn strides_are_followed() {
+        let ordered = vec![0., 1., 2., 3., 4., 5.];
+        let crossed = vec![0., 3., 1., 4., 2., 5.];
+        assert_eq!(read(&[2, 3], &[3, 1], Layout::AsIs), Some((vec![2, 3], ordered.clone())));
+        assert_eq!(read(&[3, 2], &[1, 3], Layout::AsIs), Some((vec![3, 2], crossed.clone())));
+        assert_eq!(read(&[2, 3], &[3, 1], Layout::Transposed), Some((vec![3, 2], crossed.clone())));
+        assert_eq!(read(&[3, 2], &[1, 3], Layout::Transposed), Some((vec![2, 3], ordered)));
+        assert_eq!(read(&[1, 3, 2], &[9, 1, 3], Layout::AsIs), Some((vec![1, 3, 2], crossed)));
+        assert_eq!(read(&[2, 1, 2], &[1, 0, 3], Layout::AsIs), Some((vec![2, 1, 2], vec![0., 3., 1., 4.])));
+        assert_eq!(read(&[3], &[2], Layout::AsIs), Some((vec![3], vec![0., 2., 4.])));
+        assert_eq!(read(&[], &[], Layout::AsIs), Some((vec![], vec![0.])));
+    }
+
+    #[test]
+    fn strides_that_lead_outside_are_refused() {
+        assert_eq!(read(&[2, 3], &[4, 1], Layout::AsIs), None);
+        assert_eq!(read(&[2, 3], &[usize::MAX, 1], Layout::AsIs), None);
+        assert_eq!(read(&[7], &[0], Layout::AsIs), None, "more elements than are stored");
+        assert_eq!(read(&[usize::MAX, 2], &[0, 0], Layout::AsIs), None);
+        assert_eq!(read(&[0, usize::MAX, 2], &[2, 2, 1], Layout::AsIs).map(|(_, data)| data), Some(vec![]));
+    }
+
+    #[test]
+    fn data_must_be_as_long_as_the_shape_says() {
+        assert!(Stored::dense(Dtype::F32, vec![2, 3], numbers(6)).is_some());
+        assert!(Stored::dense(Dtype::F32, vec![2, 2], numbers(6)).is_none());
+        assert!(Stored::dense(Dtype::F32, vec![usize::MAX, 2], numbers(6)).is_none());
+        assert!(Stored::dense(Dtype::Q8_0, vec![2, 16], vec![0; 34].into()).is_none(), "a row is half a block");
+    }
 }

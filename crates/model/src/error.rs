@@ -1,5 +1,6 @@
 //! Why a model cannot be used.
 
+use std::borrow::Cow;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -10,7 +11,7 @@ use sagellm_core::{Exit, UserError};
 #[non_exhaustive]
 pub enum ModelError {
     /// The name leads to nothing.
-    #[error("Model path invalid: {what}")]
+    #[error("Model path invalid: {}", plain(what))]
     NotFound {
         /// What was looked for, and where.
         what: String,
@@ -18,13 +19,13 @@ pub enum ModelError {
         hint: String,
     },
     /// `synthetic:` with a name that is no preset.
-    #[error("there is no synthetic model `{name}`")]
+    #[error("there is no synthetic model `{}`", plain(name))]
     UnknownPreset {
         /// The name after the colon.
         name: String,
     },
     /// The operating system refused to read.
-    #[error("cannot read `{}`", path.display())]
+    #[error("cannot read `{}`", shown(path))]
     Read {
         /// The file or folder.
         path: PathBuf,
@@ -32,7 +33,7 @@ pub enum ModelError {
         source: io::Error,
     },
     /// The operating system refused to write (into the cache).
-    #[error("cannot write `{}`", path.display())]
+    #[error("cannot write `{}`", shown(path))]
     Write {
         /// The file or folder.
         path: PathBuf,
@@ -40,7 +41,7 @@ pub enum ModelError {
         source: io::Error,
     },
     /// A file that the model needs is not in its folder.
-    #[error("`{}` has no {what}", folder.display())]
+    #[error("`{}` has no {}", shown(folder), plain(what))]
     Missing {
         /// The folder.
         folder: PathBuf,
@@ -50,7 +51,7 @@ pub enum ModelError {
         hint: String,
     },
     /// A file breaks the rules of its own format.
-    #[error("`{}` is damaged: {what}", path.display())]
+    #[error("`{}` is damaged: {}", shown(path), plain(what))]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -58,7 +59,7 @@ pub enum ModelError {
         what: String,
     },
     /// A file asks for what this program does not do.
-    #[error("`{}`: {what}", path.display())]
+    #[error("`{}`: {}", shown(path), plain(what))]
     Unsupported {
         /// The file.
         path: PathBuf,
@@ -68,7 +69,7 @@ pub enum ModelError {
         hint: String,
     },
     /// A setting of the model is missing or makes no sense.
-    #[error("`{}`: {what}", path.display())]
+    #[error("`{}`: {}", shown(path), plain(what))]
     Config {
         /// The file.
         path: PathBuf,
@@ -76,7 +77,7 @@ pub enum ModelError {
         what: String,
     },
     /// The weights do not hold a tensor that the config calls for, or hold it in another shape or type.
-    #[error("`{}`: tensor `{name}` {what}", path.display())]
+    #[error("`{}`: tensor `{}` {}", shown(path), plain(name), plain(what))]
     Tensor {
         /// The weight file or folder.
         path: PathBuf,
@@ -86,7 +87,7 @@ pub enum ModelError {
         what: String,
     },
     /// The tokenizer's files cannot be used, or it cannot encode a text.
-    #[error("`{}`: {what}", path.display())]
+    #[error("`{}`: {}", shown(path), plain(what))]
     Tokenizer {
         /// The file.
         path: PathBuf,
@@ -94,13 +95,39 @@ pub enum ModelError {
         what: String,
     },
     /// The hub does not hand out the model.
-    #[error("{what}")]
+    #[error("{}", plain(what))]
     Hub {
         /// What went wrong, with the address.
         what: String,
         /// What to do.
         hint: String,
     },
+}
+
+/// Text that may come from a file or a server, made fit for one line of a terminal: control characters are written out, and
+/// what is long is cut.
+fn plain(text: &str) -> Cow<'_, str> {
+    const LONGEST: usize = 600;
+    if text.len() <= LONGEST && !text.contains(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    let mut plain = String::new();
+    for character in text.chars() {
+        if plain.len() > LONGEST {
+            plain.push('…');
+            break;
+        }
+        if character.is_control() {
+            plain.extend(character.escape_default());
+        } else {
+            plain.push(character);
+        }
+    }
+    Cow::Owned(plain)
+}
+
+fn shown(path: &Path) -> String {
+    plain(&path.to_string_lossy()).into_owned()
 }
 
 impl ModelError {
@@ -143,7 +170,7 @@ impl UserError for ModelError {
             Self::NotFound { hint, .. }
             | Self::Missing { hint, .. }
             | Self::Unsupported { hint, .. }
-            | Self::Hub { hint, .. } => hint.clone(),
+            | Self::Hub { hint, .. } => plain(hint).into_owned(),
             Self::UnknownPreset { .. } => {
                 let names: Vec<_> =
                     crate::synthetic::PRESETS.iter().map(|name| format!("`synthetic:{name}`")).collect();
@@ -158,5 +185,18 @@ impl UserError for ModelError {
             }
             Self::Tokenizer { .. } => "use the tokenizer files published with the model".into(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_of_a_file_cannot_reach_the_terminal_raw() {
+        let error = ModelError::damaged(Path::new("m\n.gguf"), "the key `\u{1b}[2J\n` occurs twice");
+        assert_eq!(error.to_string(), "`m\\n.gguf` is damaged: the key `\\u{1b}[2J\\n` occurs twice");
+        let long = ModelError::tensor(Path::new("m"), &"x".repeat(1 << 20), "is missing").to_string();
+        assert!(long.len() < 1000 && long.ends_with("…` is missing"), "{long}");
     }
 }

@@ -211,7 +211,7 @@ fn one_tensor(offset: u8, shape: &[u8], strides: &[u8]) -> Vec<u8> {
     };
     let mut pickle =
         b"\x80\x02}X\x01\0\0\0wctorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storagectorch\nFloatStorage\n\
-        X\x01\0\0\00X\x03\0\0\0cpuK\x04tQ"
+        X\x01\0\0\x000X\x03\0\0\0cpuK\x04tQ"
             .to_vec();
     pickle.extend([b'K', offset]);
     pickle.extend(tuple(shape));
@@ -233,7 +233,7 @@ fn pickles_that_want_to_run_something() {
     assert!(!file.exists());
 
     for (pickle, name) in [
-        (&b"\x80\x02cbuiltins\neval\n(X\x01\0\0\01tR."[..], "`builtins.eval`"),
+        (&b"\x80\x02cbuiltins\neval\n(X\x01\0\0\x001tR."[..], "`builtins.eval`"),
         (b"\x80\x04\x8c\x02os\x8c\x06system\x93.", "`os.system`"),
         (b"\x80\x02ctorch.storage\n_load_from_bytes\n.", "`torch.storage._load_from_bytes`"),
         (b"\x80\x02cnumpy.core.multiarray\n_reconstruct\n.", "`numpy.core.multiarray._reconstruct`"),

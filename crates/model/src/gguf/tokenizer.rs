@@ -24,6 +24,8 @@ const UNKNOWN: i128 = 2;
 const CONTROL: i128 = 3;
 const USER_DEFINED: i128 = 4;
 
+const MERGES: &str = "tokenizer.ggml.merges";
+
 /// What stands for a space inside SentencePiece tokens.
 const SPACE: &str = "\u{2581}";
 
@@ -53,8 +55,8 @@ pub(crate) fn read(metadata: &Metadata) -> Result<Tokenizer, ModelError> {
         let key = "tokenizer.ggml.bos_token_id";
         prefix.push(metadata.token_id(key)?.ok_or_else(|| metadata.missing(key))?);
     }
-    let identity =
-        fingerprint([model, pre].map(str::as_bytes).into_iter().chain(tokens.texts.iter().map(|text| text.as_bytes())));
+    let merges = if metadata.get(MERGES).is_some() { texts(metadata, MERGES)? } else { Vec::new() };
+    let identity = fingerprint([&[model, pre], &tokens.texts[..], &merges].concat());
     Tokenizer::trained(tokenizer, prefix, metadata.path(), identity)
 }
 
@@ -113,13 +115,12 @@ fn texts<'a>(metadata: &'a Metadata, key: &str) -> Result<Vec<&'a str>, ModelErr
 }
 
 fn byte_level(metadata: &Metadata, tokens: &Tokens<'_>, pre: &str) -> Result<tokenizers::Tokenizer, ModelError> {
-    let key = "tokenizer.ggml.merges";
     let mut merges = Vec::new();
-    for merge in texts(metadata, key)? {
+    for merge in texts(metadata, MERGES)? {
         // Only the first character may be a space that is part of a token.
         match merge.char_indices().skip(1).find(|(_, char)| *char == ' ') {
             Some((at, _)) => merges.push((merge[..at].to_owned(), merge[at + 1..].to_owned())),
-            None => return Err(metadata.error(key, &format!("holds `{merge}`, which is not two tokens"))),
+            None => return Err(metadata.error(MERGES, &format!("holds `{merge}`, which is not two tokens"))),
         }
     }
     let parts = Parts { vocab: tokens.vocab(), merges, added: tokens.added() };
