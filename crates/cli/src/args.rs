@@ -120,7 +120,7 @@ pub(crate) struct RunArgs {
     /// Print every token as it comes, and what is set up, to standard error
     #[arg(long, short, conflicts_with = "quiet")]
     pub(crate) verbose: bool,
-    /// Print only errors
+    /// Print nothing but the result and errors
     #[arg(long, short)]
     pub(crate) quiet: bool,
 

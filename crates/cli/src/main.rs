@@ -7,6 +7,8 @@ mod schema;
 mod signals;
 mod terminal;
 
+use std::any::Any;
+use std::panic::{self, AssertUnwindSafe};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -22,14 +24,23 @@ fn main() -> ExitCode {
     // Clap prints help and usage errors itself, and exits with 0 or 2.
     let cli = Cli::parse();
     let printer = Printer::new();
-    let result: Result<Exit, Failure> = match cli.command {
+    // What a library panics over is turned into an error where it can be; only what nobody caught is told, below.
+    panic::set_hook(Box::new(|_| ()));
+    let result = panic::catch_unwind(AssertUnwindSafe(|| match cli.command {
         Command::Run(args) => run::run(*args, &printer),
         Command::Report(args) => report::report(&args, &printer),
         Command::Schema(args) => schema::schema(&args, &printer),
-    };
-    let exit = result.unwrap_or_else(|failure| {
+    }));
+    let exit = result.unwrap_or_else(|cause| Err(fault(&*cause))).unwrap_or_else(|failure| {
         printer.failure(&failure);
         failure.exit
     });
     ExitCode::from(exit.code())
+}
+
+/// A panic that nobody caught: a fault of this program.
+fn fault(cause: &(dyn Any + Send)) -> Failure {
+    let what = cause.downcast_ref::<String>().map(String::as_str).or_else(|| cause.downcast_ref::<&str>().copied());
+    Failure::new(Exit::Bug, format!("internal fault: {}", what.unwrap_or("unknown")))
+        .with_hint(concat!("please report it at ", env!("CARGO_PKG_REPOSITORY"), "/issues"))
 }

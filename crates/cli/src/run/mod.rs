@@ -57,8 +57,8 @@ pub(crate) fn run(args: RunArgs, printer: &Printer) -> Result<Exit, Failure> {
         }
     }
     let summary = output.finish(ending == Exit::Interrupted)?;
+    printer.result(&render::render(&summary, args.format, printer.colour())?)?;
     if !args.quiet {
-        printer.result(&render::render(&summary, args.format, printer.colour())?)?;
         printer.note(&format!("Results are in {}", args.output.display()));
     }
     Ok(if ending == Exit::Ok { summary.validity.exit() } else { ending })
