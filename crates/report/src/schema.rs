@@ -1,5 +1,6 @@
 //! JSON schemas of everything that is persisted.
 
+use sagellm_core::PlanLine;
 use sagellm_core::journal::Line;
 use schemars::{JsonSchema, schema_for};
 
@@ -15,6 +16,7 @@ pub fn schemas() -> Result<Vec<(&'static str, String)>, Error> {
         ("workload_metrics.schema.json", schema::<WorkloadSummary>()?),
         ("manifest.schema.json", schema::<Manifest>()?),
         ("records.schema.json", schema::<Line>()?),
+        ("plan.schema.json", schema::<PlanLine>()?),
     ])
 }
 

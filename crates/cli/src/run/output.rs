@@ -72,7 +72,7 @@ impl Output {
         fs::create_dir_all(&self.folder).map_err(cannot)?;
         let mut manifest = Manifest::new(env!("CARGO_PKG_VERSION"), clock.started_at(), backend, describe_host());
         manifest.git_commit = crate::GIT_COMMIT.map(str::to_owned);
-        manifest.command_line = std::env::args().collect();
+        manifest.command_line = command_line();
         manifest.config = config(args);
         manifest.seeds = BTreeMap::from([("workload".into(), args.load.seed)]);
         manifest.hashes = hashes;
@@ -155,6 +155,11 @@ fn config(args: &RunArgs) -> BTreeMap<String, String> {
         ("top_k".into(), text(&sampling.top_k)),
         ("ignore_eos".into(), text(&sampling.ignore_eos)),
     ])
+}
+
+/// The command as one would type it; where the program lies is of no use elsewhere.
+fn command_line() -> Vec<String> {
+    std::iter::once("sagellm-benchmark".to_owned()).chain(std::env::args().skip(1)).collect()
 }
 
 fn describe_host() -> Host {
