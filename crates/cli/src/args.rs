@@ -1,7 +1,10 @@
 //! The command line.
 
+use std::num::TryFromIntError;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
+use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use sagellm_core::Mode;
 use sagellm_engine::{ComputeDtype, Isa};
@@ -132,12 +135,23 @@ pub(crate) struct RunArgs {
     pub(crate) engine: EngineArgs,
 }
 
+/// More requests than this would not fit into memory: a plan holds all of them.
+const MOST_REQUESTS: u64 = 1_000_000;
+
+/// A whole number in a range that the rest of the program can serve.
+fn whole<T>(range: RangeInclusive<u64>) -> RangedU64ValueParser<T>
+where
+    T: TryFrom<u64, Error = TryFromIntError> + Clone + Send + Sync + 'static,
+{
+    RangedU64ValueParser::new().range(range)
+}
+
 /// What is offered, and when.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Load")]
 pub(crate) struct LoadArgs {
     /// Measured requests per workload, instead of the workload's own number
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<u32>(1..=MOST_REQUESTS))]
     pub(crate) num_prompts: Option<u32>,
     /// Requests in flight at most
     #[arg(long, value_name = "N")]
@@ -149,7 +163,7 @@ pub(crate) struct LoadArgs {
     #[arg(long, value_name = "SHAPE")]
     pub(crate) burstiness: Option<f64>,
     /// Requests before the measured ones, with prompts of their own, kept out of every figure [default: 1]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<u32>(0..=MOST_REQUESTS))]
     pub(crate) num_warmups: Option<u32>,
     /// Seed of prompts, arrivals and sampling
     #[arg(long, default_value_t = 0)]
@@ -186,19 +200,19 @@ pub(crate) struct SamplingArgs {
 #[command(next_help_heading = "CPU engine")]
 pub(crate) struct EngineArgs {
     /// Threads that compute [default: one per processor]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<usize>(1..=1024))]
     pub(crate) threads: Option<usize>,
     /// Type of the weights
     #[arg(long, value_enum, default_value = "auto")]
     pub(crate) dtype: DtypeName,
     /// Tokens that the KV cache holds [default: enough for the workload]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<usize>(1..=1 << 32))]
     pub(crate) kv_cache_tokens: Option<usize>,
     /// Tokens computed in one step at most
-    #[arg(long, default_value_t = 512, value_name = "N")]
+    #[arg(long, default_value_t = 512, value_name = "N", value_parser = whole::<usize>(1..=1 << 20))]
     pub(crate) max_num_batched_tokens: usize,
     /// Requests that the engine runs together at most
-    #[arg(long, default_value_t = 256, value_name = "N")]
+    #[arg(long, default_value_t = 256, value_name = "N", value_parser = whole::<usize>(1..=1 << 20))]
     pub(crate) max_num_seqs: usize,
     /// Compute every prompt in full, even when its beginning is in the cache
     #[arg(long)]

@@ -41,6 +41,9 @@ fn main() -> ExitCode {
 /// A panic that nobody caught: a fault of this program.
 fn fault(cause: &(dyn Any + Send)) -> Failure {
     let what = cause.downcast_ref::<String>().map(String::as_str).or_else(|| cause.downcast_ref::<&str>().copied());
-    Failure::new(Exit::Bug, format!("internal fault: {}", what.unwrap_or("unknown")))
-        .with_hint(concat!("please report it at ", env!("CARGO_PKG_REPOSITORY"), "/issues"))
+    Failure::new(Exit::Bug, format!("internal fault: {}", what.unwrap_or("unknown"))).with_hint(concat!(
+        "please report it at ",
+        env!("CARGO_PKG_REPOSITORY"),
+        "/issues"
+    ))
 }

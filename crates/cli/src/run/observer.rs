@@ -1,7 +1,7 @@
 //! What a person sees while a workload runs.
 
 use sagellm_core::journal::Close;
-use sagellm_core::{BackendInfo, Clock, Event, EventKind, Nanos, Record, Workload, seconds};
+use sagellm_core::{BackendInfo, Clock, Event, EventKind, Nanos, OutcomeKind, Record, Workload, seconds};
 use sagellm_run::Observer;
 
 use crate::terminal::{Progress, Unit};
@@ -110,7 +110,8 @@ impl Observer for Reporter<'_> {
     }
 
     fn on_request_end(&mut self, record: &Record) {
-        if !record.warmup {
+        // What an interruption cut off or kept from being sent was not done.
+        if !record.warmup && !matches!(record.outcome, OutcomeKind::Censored | OutcomeKind::NotSent) {
             self.done += 1;
             self.failed += u32::from(record.outcome.is_failure());
         }

@@ -48,8 +48,10 @@ impl Output {
     pub(super) fn check(args: &RunArgs) -> Result<Self, Failure> {
         check_folder(&args.output)?;
         if let Some(file) = &args.output_json {
-            if file.is_dir() {
-                let message = format!("cannot write `{}`: it is a folder", file.display());
+            // Files are put in place by renaming, which would replace a device or a pipe instead of writing to it.
+            if file.exists() && !file.is_file() {
+                let what = if file.is_dir() { "a folder" } else { "no regular file" };
+                let message = format!("cannot write `{}`: it is {what}", file.display());
                 return Err(Failure::new(Exit::Input, message).with_hint("give `--output-json` the name of a file"));
             }
             check_folder(file.parent().unwrap_or(Path::new("")))?;

@@ -35,10 +35,10 @@ pub(super) fn timeout(args: &RunArgs) -> Result<Duration, Failure> {
         return Err(wrong("--max-error-rate", share, "between 0 and 1"));
     }
     let seconds = args.load.timeout;
-    Duration::try_from_secs_f64(seconds)
-        .ok()
-        .filter(|timeout| !timeout.is_zero())
-        .ok_or_else(|| wrong("--timeout", seconds, "a number of seconds above 0"))
+    if !(1e-9..=1e9).contains(&seconds) {
+        return Err(wrong("--timeout", seconds, "a number of seconds above 0, at most 1e9"));
+    }
+    Ok(Duration::from_secs_f64(seconds))
 }
 
 /// The workloads that were named, changed as asked.
@@ -81,9 +81,6 @@ pub(super) fn engine(args: &RunArgs, model: Model, plans: &[Plan], clock: Clock)
     {
         let message = format!("`--kv-cache-tokens {given}` is too small: one request needs {longest} tokens");
         return Err(Failure::new(Exit::Usage, message).with_hint(format!("give at least {longest}")));
-    }
-    if args.engine.threads == Some(0) {
-        return Err(Failure::new(Exit::Usage, "`--threads 0` is not possible: it must be at least 1"));
     }
     let options = EngineOptions {
         threads: args.engine.threads.unwrap_or(0),
