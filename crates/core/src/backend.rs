@@ -103,4 +103,61 @@ pub struct BackendStats {
     pub spec_drafted_tokens: Measured<u64>,
     /// Of these, accepted.
     pub spec_accepted_tokens: Measured<u64>,
+    /// What the server's own `/metrics` say; `null` for a backend without any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<ServerWindow>,
+}
+
+impl BackendStats {
+    /// Statistics of a backend that tells nothing, and why.
+    pub fn unknown(reason: &str) -> Self {
+        Self {
+            kv_used_tokens: Measured::unknown(reason),
+            kv_used_bytes: Measured::unknown(reason),
+            kv_capacity_tokens: Measured::unknown(reason),
+            prefix_lookup_tokens: Measured::unknown(reason),
+            prefix_hit_tokens: Measured::unknown(reason),
+            evict_count: Measured::unknown(reason),
+            evict_kind: None,
+            evict_ms: Measured::unknown(reason),
+            preemptions: Measured::unknown(reason),
+            spec_drafted_tokens: Measured::unknown(reason),
+            spec_accepted_tokens: Measured::unknown(reason),
+            server: None,
+        }
+    }
+}
+
+/// One window as a server's `/metrics` tell it. Means are exact: difference of sums over difference of counts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ServerWindow {
+    /// Mean time to the first token, in milliseconds.
+    pub ttft_ms: Measured<f64>,
+    /// Mean time in the queue, in milliseconds.
+    pub queue_ms: Measured<f64>,
+    /// Mean time of prefill, in milliseconds.
+    pub prefill_ms: Measured<f64>,
+    /// Mean time of decoding, in milliseconds.
+    pub decode_ms: Measured<f64>,
+    /// Whether a counter went down: the server was started anew within the window.
+    pub restarted: bool,
+    /// What was read, in the order of time.
+    pub samples: Vec<ServerSample>,
+}
+
+/// One reading of a server's gauges; `null` where it exposes none.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ServerSample {
+    /// When it was read, on the clock of the run.
+    pub at_ns: u64,
+    /// Requests being computed.
+    pub running: Option<f64>,
+    /// Requests in the queue.
+    pub waiting: Option<f64>,
+    /// Share of the KV cache in use, from 0 to 1.
+    pub kv_usage: Option<f64>,
+    /// Tokens in the KV cache.
+    pub kv_used_tokens: Option<f64>,
+    /// Resident memory of the server in bytes.
+    pub memory_bytes: Option<f64>,
 }

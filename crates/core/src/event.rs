@@ -22,33 +22,94 @@ pub enum EventKind {
     /// The backend holds the request: engine submit, or first byte of an HTTP request written on a ready connection.
     Sent,
     /// Tokens arrived together.
-    Chunk {
-        /// How many tokens.
-        tokens: u32,
-        /// Their text, where the backend was asked to give it.
-        text: Option<String>,
-    },
+    Chunk(Piece),
     /// The request was put back to be recomputed, because memory ran short.
     Preempted,
     /// Nothing more will come.
-    End {
-        /// How it ended.
-        outcome: OutcomeKind,
-        /// Why, in words, when it did not succeed.
-        reason: Option<String>,
-        /// Why generation stopped.
-        finish_reason: Option<FinishReason>,
-        /// Prompt tokens as the backend counted them.
-        input_tokens: Option<u32>,
-        /// Prompt tokens served from a prefix cache.
-        cached_tokens: Option<u32>,
-        /// Output tokens and who counted them.
-        output_tokens: u32,
-        /// Who counted the output tokens.
-        output_tokens_source: TokenSource,
-        /// Fingerprint of the output token ids (or text), equal exactly when the output is equal.
-        output_digest: Option<String>,
-    },
+    End(Box<End>),
+}
+
+/// Tokens that arrived together, as an event tells of them.
+#[derive(Clone, Debug, Default)]
+pub struct Piece {
+    /// How many tokens.
+    pub tokens: u32,
+    /// Their text, where the backend was asked to give it.
+    pub text: Option<String>,
+    /// From the kernel's receive stamp to this program's read, where there is such a stamp: the client's own delay.
+    pub delay_ns: Option<u32>,
+}
+
+/// The end of a request.
+#[derive(Clone, Debug)]
+pub struct End {
+    /// How it ended.
+    pub outcome: OutcomeKind,
+    /// Why, in words, when it did not succeed.
+    pub reason: Option<String>,
+    /// Why generation stopped.
+    pub finish_reason: Option<FinishReason>,
+    /// Prompt tokens as the backend counted them.
+    pub input_tokens: Option<u32>,
+    /// Prompt tokens served from a prefix cache.
+    pub cached_tokens: Option<u32>,
+    /// Output tokens.
+    pub output_tokens: u32,
+    /// Who counted the output tokens.
+    pub output_tokens_source: TokenSource,
+    /// Fingerprint of the output token ids (or text), equal exactly when the output is equal.
+    pub output_digest: Option<String>,
+    /// What only a request over HTTP has.
+    pub http: Option<HttpFacts>,
+}
+
+impl End {
+    /// An end of which nothing more is known.
+    pub fn new(outcome: OutcomeKind, output_tokens: u32, output_tokens_source: TokenSource) -> Self {
+        Self {
+            outcome,
+            reason: None,
+            finish_reason: None,
+            input_tokens: None,
+            cached_tokens: None,
+            output_tokens,
+            output_tokens_source,
+            output_digest: None,
+            http: None,
+        }
+    }
+}
+
+/// What only a request over HTTP has.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct HttpFacts {
+    /// Status of the answer; `null` when none came.
+    pub status: Option<u16>,
+    /// Time that setting up a connection took inside this request; `null` when one was ready.
+    pub connect_ns: Option<Nanos>,
+    /// When the kernel sent the first byte of the request; `null` where it does not tell.
+    pub sent_kernel_ns: Option<Nanos>,
+    /// When the first token of the visible answer came, after any reasoning.
+    pub first_visible_ns: Option<Nanos>,
+    /// Chunks that shared a read, and so a stamp, with a later one.
+    pub merged_chunks: u32,
+    /// Output tokens by the server's usage object.
+    pub usage_tokens: Option<u32>,
+    /// Output tokens by the tokenizer, over the text that came.
+    pub tokenizer_tokens: Option<u32>,
+    /// Chunks that carried tokens.
+    pub content_chunks: u32,
+    /// Time to the first token as the server tells it, in milliseconds.
+    pub server_ttft_ms: Option<f64>,
+    /// Time in the server's queue, in milliseconds.
+    pub server_queue_ms: Option<f64>,
+    /// Time of generation as the server tells it, in milliseconds.
+    pub server_generation_ms: Option<f64>,
+    /// The model that answered, when it is not the one that was asked.
+    pub answered_model: Option<String>,
+    /// Times that the request was sent again.
+    pub retries: u32,
 }
 
 /// How a request ended. Everything but `Success` is a failure or censored, and is counted by kind.

@@ -34,6 +34,33 @@ pub struct Header {
     pub start_ns: Nanos,
     /// Largest share of failed requests that is still accepted.
     pub max_error_rate: f64,
+    /// The client's own error at this load, where it was calibrated before the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<Calibration>,
+}
+
+/// The client's own error on this machine, found by running it against a server whose every moment is prescribed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Calibration {
+    /// Streams at once.
+    pub streams: u32,
+    /// Time between tokens of each stream, in milliseconds.
+    pub itl_ms: f64,
+    /// Error of the time to the first token, in milliseconds.
+    pub ttft_error_ms: ErrorSpread,
+    /// Error of the time between tokens, in milliseconds.
+    pub tbt_error_ms: ErrorSpread,
+}
+
+/// How far measured values lie from the truth, in absolute terms.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ErrorSpread {
+    /// Median.
+    pub p50: f64,
+    /// 99th percentile.
+    pub p99: f64,
+    /// Largest.
+    pub max: f64,
 }
 
 /// How the workload ended.

@@ -14,10 +14,10 @@ mod progress;
 mod record;
 mod request;
 
-pub use backend::{Backend, BackendInfo, BackendStats, EventSink, ModelInfo, Prepared};
+pub use backend::{Backend, BackendInfo, BackendStats, EventSink, ModelInfo, Prepared, ServerSample, ServerWindow};
 pub use clock::{Clock, Nanos, WallTime, ms, seconds};
 pub use error::{Exit, Failure, UserError};
-pub use event::{Event, EventKind, FinishReason, OutcomeKind, TokenSource};
+pub use event::{End, Event, EventKind, FinishReason, HttpFacts, OutcomeKind, Piece, TokenSource};
 pub use measured::Measured;
 pub use plan::{Arrival, Mode, Plan, PlanLine, Workload};
 pub use progress::{NoProgress, Progress};

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Event, EventKind, FinishReason, Nanos, OutcomeKind, Request, TokenSource};
+use crate::{Event, EventKind, FinishReason, HttpFacts, Nanos, OutcomeKind, Request, TokenSource};
 
 /// One finished request. All stamps are nanoseconds on the clock of the run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -50,6 +50,9 @@ pub struct Record {
     pub reason: Option<String>,
     /// Why generation stopped.
     pub finish_reason: Option<FinishReason>,
+    /// What only a request over HTTP has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<HttpFacts>,
 }
 
 /// Tokens that arrived together.
@@ -59,6 +62,9 @@ pub struct Chunk {
     pub at_ns: Nanos,
     /// How many.
     pub tokens: u32,
+    /// From the kernel's receive stamp to this program's read: the client's own delay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay_ns: Option<u32>,
 }
 
 /// Who took the stamps of a record.
@@ -108,6 +114,7 @@ impl RecordBuilder {
                 outcome: OutcomeKind::NotSent,
                 reason: None,
                 finish_reason: None,
+                http: None,
             },
             ended: false,
         }
@@ -125,37 +132,32 @@ impl RecordBuilder {
                 record.sent_ns = Some(event.at);
                 record.outcome = OutcomeKind::Censored;
             }
-            EventKind::Chunk { tokens, .. } => {
-                if *tokens == 0 {
+            EventKind::Chunk(piece) => {
+                if piece.tokens == 0 {
                     return;
                 }
                 record.first_token_ns.get_or_insert(event.at);
                 record.last_token_ns = Some(event.at);
-                record.output_tokens += tokens;
-                record.chunks.push(Chunk { at_ns: event.at, tokens: *tokens });
+                record.output_tokens += piece.tokens;
+                record.chunks.push(Chunk { at_ns: event.at, tokens: piece.tokens, delay_ns: piece.delay_ns });
             }
             EventKind::Preempted => record.preemptions += 1,
-            EventKind::End {
-                outcome,
-                reason,
-                finish_reason,
-                input_tokens,
-                cached_tokens,
-                output_tokens,
-                output_tokens_source,
-                output_digest,
-            } => {
+            EventKind::End(end) => {
                 record.end_ns = event.at;
-                record.outcome = *outcome;
-                record.reason.clone_from(reason);
-                record.finish_reason = *finish_reason;
-                if let Some(tokens) = input_tokens {
-                    record.input_tokens = *tokens;
+                record.outcome = end.outcome;
+                record.reason.clone_from(&end.reason);
+                record.finish_reason = end.finish_reason;
+                if let Some(tokens) = end.input_tokens {
+                    record.input_tokens = tokens;
                 }
-                record.cached_tokens = *cached_tokens;
-                record.output_tokens = *output_tokens;
-                record.output_tokens_source = *output_tokens_source;
-                record.output_digest.clone_from(output_digest);
+                record.cached_tokens = end.cached_tokens;
+                record.output_tokens = end.output_tokens;
+                record.output_tokens_source = end.output_tokens_source;
+                record.output_digest.clone_from(&end.output_digest);
+                record.http.clone_from(&end.http);
+                if let Some(sent) = end.http.as_ref().and_then(|http| http.sent_kernel_ns) {
+                    record.sent_ns = Some(sent);
+                }
                 self.ended = true;
             }
         }
@@ -190,7 +192,7 @@ impl RecordBuilder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Prompt, Sampling};
+    use crate::{End, Piece, Prompt, Sampling};
 
     fn request() -> Request {
         Request {
@@ -208,12 +210,26 @@ mod tests {
         Event { request: 7, at, kind }
     }
 
+    fn chunk(tokens: u32) -> EventKind {
+        EventKind::Chunk(Piece { tokens, ..Piece::default() })
+    }
+
+    #[test]
+    fn the_kernel_knows_best_when_it_sent() {
+        let mut builder = RecordBuilder::new(&request(), 0, false, Stamp::Kernel);
+        builder.apply(&event(10, EventKind::Sent));
+        let http = HttpFacts { sent_kernel_ns: Some(12), ..HttpFacts::default() };
+        let end = End { http: Some(http), ..End::new(OutcomeKind::Success, 0, TokenSource::Usage) };
+        builder.apply(&event(20, EventKind::End(Box::new(end))));
+        assert_eq!(builder.finish().sent_ns, Some(12));
+    }
+
     #[test]
     fn stamps_come_from_the_events() {
         let mut builder = RecordBuilder::new(&request(), 5, false, Stamp::Engine);
         builder.apply(&event(10, EventKind::Sent));
-        builder.apply(&event(20, EventKind::Chunk { tokens: 1, text: None }));
-        builder.apply(&event(30, EventKind::Chunk { tokens: 2, text: None }));
+        builder.apply(&event(20, chunk(1)));
+        builder.apply(&event(30, chunk(2)));
         let record = builder.finish();
         assert_eq!((record.scheduled_ns, record.sent_ns), (5, Some(10)));
         assert_eq!((record.first_token_ns, record.last_token_ns), (Some(20), Some(30)));
@@ -225,7 +241,7 @@ mod tests {
     fn an_empty_chunk_is_not_a_token() {
         let mut builder = RecordBuilder::new(&request(), 0, false, Stamp::User);
         builder.apply(&event(1, EventKind::Sent));
-        builder.apply(&event(2, EventKind::Chunk { tokens: 0, text: None }));
+        builder.apply(&event(2, chunk(0)));
         assert_eq!(builder.finish().first_token_ns, None);
     }
 
@@ -234,7 +250,7 @@ mod tests {
         let mut builder = RecordBuilder::new(&request(), 0, false, Stamp::User);
         builder.apply(&event(1, EventKind::Sent));
         builder.close(9, OutcomeKind::Timeout, "no answer within 8 ns");
-        builder.apply(&event(10, EventKind::Chunk { tokens: 1, text: None }));
+        builder.apply(&event(10, chunk(1)));
         let record = builder.finish();
         assert_eq!((record.outcome, record.end_ns, record.output_tokens), (OutcomeKind::Timeout, 9, 0));
     }

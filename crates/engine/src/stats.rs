@@ -51,6 +51,7 @@ impl Counters {
             preemptions: read(&self.preemptions),
             spec_drafted_tokens: Measured::known(0),
             spec_accepted_tokens: Measured::known(0),
+            server: None,
         }
     }
 }

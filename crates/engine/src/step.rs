@@ -3,7 +3,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 
-use sagellm_core::{Clock, Event, EventKind, EventSink, FinishReason, Nanos, OutcomeKind, Prepared, TokenSource};
+use sagellm_core::{
+    Clock, End, Event, EventKind, EventSink, FinishReason, Nanos, OutcomeKind, Piece, Prepared, TokenSource,
+};
 use sagellm_model::Tokenizer;
 use sha2::{Digest, Sha256};
 
@@ -150,7 +152,8 @@ impl EngineThread {
             let at = self.clock.now();
             sequence.tokens.push(token);
             let text = self.stream_text.then(|| self.tokenizer.decode(&[token]));
-            send(sequence, Event { request: sequence.request.id, at, kind: EventKind::Chunk { tokens: 1, text } });
+            let piece = Piece { tokens: 1, text, delay_ns: None };
+            send(sequence, Event { request: sequence.request.id, at, kind: EventKind::Chunk(piece) });
         }
         let eos = &self.eos;
         for sequence in self.scheduler.retire(|s| finish_reason(s, eos).is_some()) {
@@ -186,16 +189,15 @@ fn end(
 ) {
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     let output = sequence.output();
-    let kind = EventKind::End {
-        outcome,
+    let end = End {
         reason,
         finish_reason,
         input_tokens: (sequence.prompt_len > 0).then_some(count(sequence.prompt_len)),
         cached_tokens: sequence.cached.map(count),
-        output_tokens: count(output.len()),
-        output_tokens_source: TokenSource::Engine,
         output_digest: (!output.is_empty()).then(|| digest(output)),
+        ..End::new(outcome, count(output.len()), TokenSource::Engine)
     };
+    let kind = EventKind::End(Box::new(end));
     send(sequence, Event { request: sequence.request.id, at, kind });
 }
 

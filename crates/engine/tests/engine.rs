@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use sagellm_core::{
-    Backend, Clock, Event, EventKind, FinishReason, NoProgress, OutcomeKind, Prompt, Request, Sampling,
+    Backend, Clock, End, Event, EventKind, FinishReason, NoProgress, OutcomeKind, Prompt, Request, Sampling,
 };
 use sagellm_engine::{CpuEngine, EngineOptions};
 use sagellm_model::{Model, OpenOptions};
@@ -86,17 +86,23 @@ fn run(engine: &CpuEngine, requests: Vec<Request>) -> BTreeMap<u64, Vec<Event>> 
     let mut seen: BTreeMap<u64, Vec<Event>> = BTreeMap::new();
     while open > 0 {
         let event = events.recv_timeout(Duration::from_secs(120)).expect("the engine answers");
-        open -= usize::from(matches!(event.kind, EventKind::End { .. }));
+        open -= usize::from(matches!(event.kind, EventKind::End(_)));
         seen.entry(event.request).or_default().push(event);
     }
     seen
 }
 
-fn digest_of(events: &[Event]) -> String {
+fn end_of(events: &[Event]) -> &End {
     match &events.last().unwrap().kind {
-        EventKind::End { outcome: OutcomeKind::Success, output_digest: Some(digest), .. } => digest.clone(),
-        other => panic!("not a success: {other:?}"),
+        EventKind::End(end) => end,
+        other => panic!("not an end: {other:?}"),
     }
+}
+
+fn digest_of(events: &[Event]) -> String {
+    let end = end_of(events);
+    assert_eq!(end.outcome, OutcomeKind::Success, "{:?}", end.reason);
+    end.output_digest.clone().unwrap()
 }
 
 fn digests(engine: &CpuEngine, requests: Vec<Request>) -> Vec<String> {
@@ -128,11 +134,11 @@ fn events_come_in_order_and_are_stamped_in_order() {
     for events in run(&engine, prompts.iter().zip(0..).map(|(p, id)| request(id, &p.tokens, 9)).collect()).values() {
         assert!(events.is_sorted_by_key(|e| e.at));
         assert!(matches!(events[0].kind, EventKind::Sent));
-        let chunks = events.iter().filter(|e| matches!(e.kind, EventKind::Chunk { tokens: 1, .. })).count();
+        let chunks = events.iter().filter(|e| matches!(&e.kind, EventKind::Chunk(piece) if piece.tokens == 1)).count();
         assert_eq!((chunks, events.len()), (9, 11), "each token has an event of its own");
-        let EventKind::End { finish_reason, output_tokens, input_tokens, .. } = &events[10].kind else { panic!() };
-        assert_eq!((*finish_reason, *output_tokens), (Some(FinishReason::Length), 9));
-        assert!(input_tokens.is_some());
+        let end = end_of(events);
+        assert_eq!((end.finish_reason, end.output_tokens), (Some(FinishReason::Length), 9));
+        assert!(end.input_tokens.is_some());
     }
 }
 
@@ -174,13 +180,7 @@ fn a_shared_prefix_is_computed_once() {
     assert_eq!(stats.prefix_lookup_tokens.value, Some(prompts));
     // Both full blocks of the 32 shared tokens, for all but the first.
     assert_eq!(stats.prefix_hit_tokens.value, Some(9 * 32));
-    let cached: Vec<_> = seen
-        .values()
-        .map(|events| match events.last().unwrap().kind {
-            EventKind::End { cached_tokens, .. } => cached_tokens.unwrap(),
-            _ => unreachable!(),
-        })
-        .collect();
+    let cached: Vec<_> = seen.values().map(|events| end_of(events).cached_tokens.unwrap()).collect();
     assert_eq!(cached.iter().filter(|&&c| c == 32).count(), 9);
     // A new window starts cold.
     engine.begin_window();
@@ -216,9 +216,7 @@ fn requests_that_cannot_be_served_are_refused_with_a_reason() {
     ];
     for (request, word) in cases {
         let seen = run(&engine, vec![request]);
-        let EventKind::End { outcome, reason, .. } = &seen.values().next().unwrap().last().unwrap().kind else {
-            panic!()
-        };
+        let End { outcome, reason, .. } = end_of(&seen[&seen.keys().next().copied().unwrap()]);
         assert_eq!(*outcome, OutcomeKind::Refused);
         assert!(reason.as_ref().unwrap().contains(word), "{reason:?} should speak of {word}");
     }
@@ -231,17 +229,17 @@ fn a_cancelled_request_ends_and_frees_its_blocks() {
     engine.submit(Arc::new(request(1, &[1; 30], 150)), &sink).unwrap();
     loop {
         let event = events.recv_timeout(Duration::from_secs(60)).unwrap();
-        if matches!(event.kind, EventKind::Chunk { .. }) {
+        if matches!(event.kind, EventKind::Chunk(_)) {
             engine.cancel(1);
             break;
         }
     }
     let last = std::iter::from_fn(|| events.recv_timeout(Duration::from_secs(60)).ok())
-        .find(|e| matches!(e.kind, EventKind::End { .. }))
+        .find(|e| matches!(e.kind, EventKind::End(_)))
         .expect("an end follows");
-    let EventKind::End { outcome, output_tokens, .. } = last.kind else { unreachable!() };
-    assert_eq!(outcome, OutcomeKind::Censored);
-    assert!(output_tokens < 150);
+    let EventKind::End(end) = last.kind else { unreachable!() };
+    assert_eq!(end.outcome, OutcomeKind::Censored);
+    assert!(end.output_tokens < 150);
     // An unknown request is nothing to cancel; the engine still answers.
     engine.cancel(77);
     assert_eq!(run(&engine, vec![request(2, &[1, 2, 3], 2)]).len(), 1);
@@ -256,8 +254,8 @@ fn an_end_of_sequence_token_stops_only_when_asked() {
     let engine = CpuEngine::start(model, &options(), Clock::start()).unwrap();
     let stopping = Request { ignore_eos: false, ..request(0, &reference.tokens, 32) };
     let seen = run(&engine, vec![stopping, request(1, &reference.tokens, 32)]);
-    let EventKind::End { finish_reason, output_tokens, .. } = &seen[&0].last().unwrap().kind else { panic!() };
-    assert_eq!((*finish_reason, *output_tokens), (Some(FinishReason::Stop), first as u32 + 1));
+    let end = end_of(&seen[&0]);
+    assert_eq!((end.finish_reason, end.output_tokens), (Some(FinishReason::Stop), first as u32 + 1));
     assert_eq!(digest_of(&seen[&1]), digest(&reference.greedy));
 }
 
@@ -278,7 +276,7 @@ fn sampled_tokens_depend_on_the_seed_alone() {
 fn text_is_streamed_when_asked() {
     let engine = start("llama", &EngineOptions { stream_text: true, ..options() });
     let seen = run(&engine, vec![request(0, &[1, 2, 3], 3)]);
-    let texts = seen[&0].iter().filter(|e| matches!(&e.kind, EventKind::Chunk { text: Some(_), .. })).count();
+    let texts = seen[&0].iter().filter(|e| matches!(&e.kind, EventKind::Chunk(piece) if piece.text.is_some())).count();
     assert_eq!(texts, 3);
 }
 

@@ -28,7 +28,7 @@ fn record() -> impl Strategy<Value = Record> {
                 .into_iter()
                 .map(|(gap, tokens)| {
                     at += gap;
-                    Chunk { at_ns: at * MS / 7, tokens }
+                    Chunk { at_ns: at * MS / 7, tokens, delay_ns: None }
                 })
                 .collect();
             Record {
@@ -115,7 +115,7 @@ proptest! {
             first_token_ns: stamps[2],
             last_token_ns: stamps[3],
             end_ns: stamps[4].unwrap_or(u64::MAX),
-            chunks: chunks.into_iter().map(|(at_ns, tokens)| Chunk { at_ns, tokens }).collect(),
+            chunks: chunks.into_iter().map(|(at_ns, tokens)| Chunk { at_ns, tokens, delay_ns: None }).collect(),
             output_tokens,
             ..success(0, 0, 0, 0)
         };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use sagellm_core::journal::{Close, Header, Line};
+use sagellm_core::journal::{Calibration, Close, Header, Line};
 use sagellm_core::{
     Arrival, Backend, Failure, Mode, Nanos, OutcomeKind, Plan, Prepared, Record, Request, SCHEMA_VERSION,
 };
@@ -27,6 +27,8 @@ pub struct RunOptions<'a> {
     pub timeout: Duration,
     /// Largest share of failed requests that is still accepted; noted in the journal for whoever judges the run.
     pub max_error_rate: f64,
+    /// The client's own error at this load, where it was calibrated; noted in the journal.
+    pub calibration: Option<Calibration>,
     /// Set, by a signal handler for instance, to stop: nothing more is sent, what runs gets a second to finish.
     pub stop: &'a AtomicBool,
 }
@@ -91,6 +93,7 @@ pub fn execute(
         clock_started: clock.started_at(),
         start_ns: start,
         max_error_rate: options.max_error_rate,
+        calibration: options.calibration.clone(),
     }))?;
     for record in warmed {
         journal.write(&Line::Request(record))?;

@@ -75,7 +75,7 @@ impl Flights {
 
     /// Enters an event into the record that it belongs to. The limit of a request counts from its `Sent`.
     pub(crate) fn apply(&mut self, event: &Event, timeout: Nanos) -> Option<Landing> {
-        let ends = matches!(event.kind, EventKind::End { .. });
+        let ends = matches!(event.kind, EventKind::End(_));
         match self.flights.get_mut(&event.request)? {
             Flight::Running { record, deadline } => {
                 record.apply(event);

@@ -90,6 +90,7 @@ mod tests {
             clock_started: WallTime { unix_ns: 0 },
             start_ns: 0,
             max_error_rate: 0.05,
+            calibration: None,
         })
     }
 

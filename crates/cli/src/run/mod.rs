@@ -43,7 +43,8 @@ pub(crate) fn run(args: RunArgs, printer: &Printer) -> Result<Exit, Failure> {
     let mut ending = Exit::Ok;
     for plan in &plans {
         let journal = output.journal(&plan.workload.name);
-        let options = RunOptions { journal: &journal, timeout, max_error_rate: args.load.max_error_rate, stop };
+        let max_error_rate = args.load.max_error_rate;
+        let options = RunOptions { journal: &journal, timeout, max_error_rate, calibration: None, stop };
         let run = execute(plan, &engine, &options, &mut watch, &mut reporter)?;
         output.save()?;
         if run.interrupted {

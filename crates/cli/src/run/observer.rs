@@ -60,12 +60,14 @@ impl<'a> Reporter<'a> {
     fn print(&self, event: &Event, warmup: bool) {
         let what = match &event.kind {
             EventKind::Sent => "sent".to_owned(),
-            EventKind::Chunk { tokens, text: Some(text) } => format!("{tokens} token {text:?}"),
-            EventKind::Chunk { tokens, text: None } => format!("{tokens} tokens"),
+            EventKind::Chunk(piece) => match &piece.text {
+                Some(text) => format!("{} token {text:?}", piece.tokens),
+                None => format!("{} tokens", piece.tokens),
+            },
             EventKind::Preempted => "preempted".to_owned(),
-            EventKind::End { outcome, reason, output_tokens, .. } => {
-                let reason = reason.as_ref().map_or(String::new(), |reason| format!(": {reason}"));
-                format!("{} after {output_tokens} tokens{reason}", outcome.name())
+            EventKind::End(end) => {
+                let reason = end.reason.as_ref().map_or(String::new(), |reason| format!(": {reason}"));
+                format!("{} after {} tokens{reason}", end.outcome.name(), end.output_tokens)
             }
         };
         let phase = if warmup { " warm-up" } else { "" };
@@ -95,13 +97,13 @@ impl Observer for Reporter<'_> {
         if warmup {
             return;
         }
-        match event.kind {
+        match &event.kind {
             EventKind::Sent => self.sent += 1,
-            EventKind::Chunk { tokens, .. } => {
-                self.tokens += u64::from(tokens);
-                self.progress.forward(u64::from(tokens));
+            EventKind::Chunk(piece) => {
+                self.tokens += u64::from(piece.tokens);
+                self.progress.forward(u64::from(piece.tokens));
             }
-            EventKind::Preempted | EventKind::End { .. } => {}
+            EventKind::Preempted | EventKind::End(_) => {}
         }
         self.progress.message(|| {
             let in_flight = self.sent.saturating_sub(self.done);

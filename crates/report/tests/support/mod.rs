@@ -32,14 +32,16 @@ pub(crate) fn header(name: &str, num_prompts: u32) -> Header {
         clock_started: STARTED,
         start_ns: 1000 * MS,
         max_error_rate: 0.05,
+        calibration: None,
     }
 }
 
 /// A success that is sent at `sent_ms` and gives four tokens: the first after `ttft_ms`, then one every `gap_ms`.
 pub(crate) fn success(id: u64, sent_ms: u64, ttft_ms: u64, gap_ms: u64) -> Record {
     let sent = sent_ms * MS;
-    let chunks: Vec<Chunk> =
-        (0..4).map(|place| Chunk { at_ns: sent + (ttft_ms + place * gap_ms) * MS, tokens: 1 }).collect();
+    let chunks: Vec<Chunk> = (0..4)
+        .map(|place| Chunk { at_ns: sent + (ttft_ms + place * gap_ms) * MS, tokens: 1, delay_ns: None })
+        .collect();
     let last = chunks[3].at_ns;
     Record {
         id,
@@ -63,6 +65,7 @@ pub(crate) fn success(id: u64, sent_ms: u64, ttft_ms: u64, gap_ms: u64) -> Recor
         outcome: OutcomeKind::Success,
         reason: None,
         finish_reason: Some(FinishReason::Length),
+        http: None,
     }
 }
 
@@ -75,6 +78,7 @@ pub(crate) fn failure(id: u64, sent_ms: u64, outcome: OutcomeKind) -> Record {
         outcome,
         reason: Some("made to fail".into()),
         finish_reason: None,
+        http: None,
         ..success(id, sent_ms, 1, 1)
     }
 }
@@ -99,6 +103,7 @@ pub(crate) fn close() -> Close {
             preemptions: Measured::known(0),
             spec_drafted_tokens: Measured::known(0),
             spec_accepted_tokens: Measured::known(0),
+            server: None,
         },
         memory: Memory {
             kind: "pss".into(),

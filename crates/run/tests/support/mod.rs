@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use sagellm_core::journal::{Close, Header, Line, Memory};
 use sagellm_core::{
-    Arrival, Backend, BackendInfo, BackendStats, Clock, Event, EventKind, EventSink, Exit, Failure, FinishReason,
-    Measured, Mode, ModelInfo, OutcomeKind, Plan, Prepared, Prompt, Record, Request, SCHEMA_VERSION, Sampling, Stamp,
-    TokenSource, WallTime, Workload,
+    Arrival, Backend, BackendInfo, BackendStats, Clock, End, Event, EventKind, EventSink, Exit, Failure, FinishReason,
+    Measured, Mode, ModelInfo, OutcomeKind, Piece, Plan, Prepared, Prompt, Record, Request, SCHEMA_VERSION, Sampling,
+    Stamp, TokenSource, WallTime, Workload,
 };
 use sagellm_run::{Journal, Observed, Observer, RunError, RunOptions, Watch, WorkloadRun, execute};
 
@@ -109,7 +109,7 @@ impl Backend for Scripted {
                     while made < request.max_tokens && !is_cancelled() {
                         std::thread::sleep(gap);
                         made += 1;
-                        tell.event(EventKind::Chunk { tokens: 1, text: None });
+                        tell.event(EventKind::Chunk(Piece { tokens: 1, ..Piece::default() }));
                     }
                     if made == request.max_tokens { OutcomeKind::Success } else { OutcomeKind::Censored }
                 }
@@ -128,16 +128,12 @@ impl Backend for Scripted {
                 Script::Gone => unreachable!("answered above"),
             };
             running.fetch_sub(1, Ordering::SeqCst);
-            tell.event(EventKind::End {
-                outcome,
+            let end = End {
                 reason: (outcome != OutcomeKind::Success).then(|| "as scripted".into()),
                 finish_reason: (outcome == OutcomeKind::Success).then_some(FinishReason::Length),
-                input_tokens: None,
-                cached_tokens: None,
-                output_tokens: made,
-                output_tokens_source: TokenSource::Engine,
-                output_digest: None,
-            });
+                ..End::new(outcome, made, TokenSource::Engine)
+            };
+            tell.event(EventKind::End(Box::new(end)));
         });
         Ok(())
     }
@@ -151,20 +147,7 @@ impl Backend for Scripted {
     }
 
     fn window(&self) -> BackendStats {
-        let no = || Measured::unknown("scripted");
-        BackendStats {
-            kv_used_tokens: no(),
-            kv_used_bytes: no(),
-            kv_capacity_tokens: no(),
-            prefix_lookup_tokens: no(),
-            prefix_hit_tokens: no(),
-            evict_count: no(),
-            evict_kind: None,
-            evict_ms: Measured::unknown("scripted"),
-            preemptions: no(),
-            spec_drafted_tokens: no(),
-            spec_accepted_tokens: no(),
-        }
+        BackendStats::unknown("scripted")
     }
 
     fn clock(&self) -> Clock {
@@ -344,6 +327,6 @@ pub(crate) fn execute_into(
     observer: &mut dyn Observer,
 ) -> Result<WorkloadRun, RunError> {
     let journal: PathBuf = journal.into();
-    let options = RunOptions { journal: &journal, timeout, max_error_rate: 0.05, stop };
+    let options = RunOptions { journal: &journal, timeout, max_error_rate: 0.05, calibration: None, stop };
     execute(plan, backend, &options, &mut Unwatched, observer)
 }
