@@ -1,0 +1,1 @@
+//! Measures OpenAI-compatible servers over HTTP/1.1.
