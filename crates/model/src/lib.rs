@@ -25,7 +25,7 @@ pub use checkpoint::{Bytes, Checkpoint, Dtype, Tensor};
 pub use config::{Activation, Architecture, Config, RopeScaling};
 pub use error::ModelError;
 pub use hub::HubOptions;
-pub use open::{Model, OpenOptions, open};
+pub use open::{Model, OpenOptions, open, open_tokenizer};
 pub use tokenizer::Tokenizer;
 
 #[cfg(target_endian = "big")]

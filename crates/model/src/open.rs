@@ -4,6 +4,8 @@ use std::path::Path;
 
 use sagellm_core::{ModelInfo, Progress};
 
+use crate::hub::Want;
+use crate::tokenizer::files;
 use crate::{Checkpoint, Config, HubOptions, ModelError, Tokenizer, folder, gguf, hub, synthetic};
 
 /// Settings of [`open`].
@@ -46,12 +48,39 @@ pub fn open(spec: &str, options: &OpenOptions, progress: &dyn Progress) -> Resul
         return open_file(spec, path);
     }
     if hub::is_id(spec) {
-        return folder::open(spec, &hub::locate(spec, &options.hub, progress)?);
+        return folder::open(spec, &hub::locate(spec, Want::Model, &options.hub, progress)?);
     }
-    Err(ModelError::NotFound {
+    Err(not_found(spec))
+}
+
+/// Opens only the tokenizer of what `spec` names: as [`open`], or a `tokenizer.json`. Weights are neither needed nor
+/// fetched.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_tokenizer(spec: &str, options: &OpenOptions, progress: &dyn Progress) -> Result<Tokenizer, ModelError> {
+    if let Some(preset) = spec.strip_prefix("synthetic:") {
+        let config = synthetic::config(preset).ok_or_else(|| ModelError::UnknownPreset { name: preset.into() })?;
+        return Ok(Tokenizer::bytes(config.vocab_size));
+    }
+    let path = Path::new(spec);
+    if path.is_dir() {
+        return files::read_alone(path);
+    }
+    if path.is_file() {
+        return if gguf::recognize(path)? { gguf::open_tokenizer(path) } else { files::read_whole(path) };
+    }
+    if hub::is_id(spec) {
+        return files::read_alone(&hub::locate(spec, Want::Tokenizer, &options.hub, progress)?);
+    }
+    Err(not_found(spec))
+}
+
+fn not_found(spec: &str) -> ModelError {
+    ModelError::NotFound {
         what: format!("there is no file or folder `{spec}`, and it is no hub id"),
         hint: "use a folder, a .gguf file, a hub id such as `sshleifer/tiny-gpt2`, or `synthetic:gpt2`".into(),
-    })
+    }
 }
 
 fn open_synthetic(spec: &str, preset: &str) -> Result<Model, ModelError> {

@@ -144,3 +144,28 @@ fn fingerprints_differ_between_models_and_repeat_for_one() {
     assert_eq!(fingerprint("gpt2"), fingerprint("gpt2"));
     assert_ne!(fingerprint("llama"), fingerprint("llama3-rope-scaling"));
 }
+
+#[test]
+fn a_tokenizer_alone_is_that_of_the_model() {
+    let folder = reference("gpt2-bin");
+    let gguf = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/gguf/llama.gguf");
+    let file = reference("llama").join("tokenizer.json");
+    for (spec, whole) in [
+        (folder.to_str().unwrap(), folder.to_str().unwrap()),
+        (gguf, gguf),
+        (file.to_str().unwrap(), reference("llama").to_str().unwrap()),
+        ("synthetic:tiny", "synthetic:tiny"),
+    ] {
+        let options = sagellm_model::OpenOptions::default();
+        let alone = sagellm_model::open_tokenizer(spec, &options, &sagellm_core::NoProgress).unwrap();
+        let model = common::open_spec(whole).unwrap();
+        assert_eq!(
+            alone.encode("Words, and 12 more.", true).unwrap(),
+            model.tokenizer.encode("Words, and 12 more.", true).unwrap()
+        );
+        assert_eq!(alone.fingerprint(), model.tokenizer.fingerprint(), "{spec}");
+    }
+    let error =
+        sagellm_model::open_tokenizer("./nowhere", &sagellm_model::OpenOptions::default(), &sagellm_core::NoProgress);
+    assert!(error.unwrap_err().to_string().starts_with("Model path invalid"));
+}

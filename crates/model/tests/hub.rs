@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use common::hub::{COMMIT, Fault, Hub};
 use common::reference;
 use sagellm_core::{Exit, NoProgress, Progress, UserError};
-use sagellm_model::{HubOptions, Model, ModelError, OpenOptions};
+use sagellm_model::{HubOptions, Model, ModelError, OpenOptions, open_tokenizer};
 
 const WEIGHTS: &str = "pytorch_model.bin";
 
@@ -232,4 +232,19 @@ fn progress_counts_every_byte() {
     let (announced, arrived) = (sum.0.into_inner(), sum.1.into_inner());
     assert!(announced > 180_000);
     assert_eq!(announced, arrived);
+}
+
+#[test]
+fn a_tokenizer_alone_needs_no_weights() {
+    let cache = tempfile::tempdir().unwrap();
+    let hub = hub(Fault::None);
+    let online = options(cache.path(), &hub.address);
+    for name in ["gpt2", "sshleifer/tiny-gpt2"] {
+        let tokenizer = open_tokenizer(name, &online, &NoProgress).unwrap();
+        assert!(!tokenizer.encode("some words", true).unwrap().is_empty());
+    }
+    let weights = |path: &str| path.ends_with(".bin") || path.ends_with(".safetensors");
+    assert!(!hub.seen().iter().any(|request| weights(&request.path)));
+    // A model that is opened later is completed.
+    open("gpt2", &online).unwrap();
 }

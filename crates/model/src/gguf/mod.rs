@@ -10,7 +10,7 @@ use std::path::Path;
 
 use sagellm_core::ModelInfo;
 
-use crate::{Checkpoint, Model, ModelError, config};
+use crate::{Checkpoint, Model, ModelError, Tokenizer, config};
 
 /// Whether the file at `path` says that it is GGUF.
 pub(crate) fn recognize(path: &Path) -> Result<bool, ModelError> {
@@ -18,6 +18,11 @@ pub(crate) fn recognize(path: &Path) -> Result<bool, ModelError> {
     let file = File::open(path).map_err(|error| ModelError::read(path, error))?;
     file.take(4).read_to_end(&mut magic).map_err(|error| ModelError::read(path, error))?;
     Ok(magic == reader::MAGIC)
+}
+
+/// Reads only the tokenizer in the file at `path`.
+pub(crate) fn open_tokenizer(path: &Path) -> Result<Tokenizer, ModelError> {
+    tokenizer::read(&reader::read(path)?.metadata)
 }
 
 /// Opens the model in the file at `path`; `name` is how the person called it.

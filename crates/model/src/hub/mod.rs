@@ -12,6 +12,7 @@ use sagellm_core::Progress;
 pub use options::HubOptions;
 
 use crate::json::Settings;
+use crate::tokenizer::files;
 use crate::{ModelError, config, folder, safetensors};
 use cache::Repository;
 use client::Client;
@@ -43,11 +44,35 @@ pub(crate) fn is_id(spec: &str) -> bool {
     !file && !spec.contains("--") && !spec.contains("..") && spec.split('/').count() <= 2 && spec.split('/').all(part)
 }
 
-/// The folder that holds the model `id`, after downloading it where the cache lacks it.
-pub(crate) fn locate(id: &str, options: &HubOptions, progress: &dyn Progress) -> Result<PathBuf, ModelError> {
+/// How much of a model is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Want {
+    /// All that it takes to compute it.
+    Model,
+    /// Only its tokenizer and the small files beside it.
+    Tokenizer,
+}
+
+impl Want {
+    /// What `folder` lacks of it, in words.
+    fn lacking(self, folder: &Path) -> Result<Option<String>, ModelError> {
+        match self {
+            Self::Model => folder::lacking(folder),
+            Self::Tokenizer => Ok((!files::present(folder)).then(|| "tokenizer".into())),
+        }
+    }
+}
+
+/// The folder that holds what is wanted of the model `id`, after downloading it where the cache lacks it.
+pub(crate) fn locate(
+    id: &str,
+    want: Want,
+    options: &HubOptions,
+    progress: &dyn Progress,
+) -> Result<PathBuf, ModelError> {
     let repository = Repository::new(&options.cache, id);
     if let Some(snapshot) = repository.snapshot()?
-        && folder::lacking(&snapshot)?.is_none()
+        && want.lacking(&snapshot)?.is_none()
     {
         return Ok(snapshot);
     }
@@ -60,10 +85,15 @@ pub(crate) fn locate(id: &str, options: &HubOptions, progress: &dyn Progress) ->
             hint: "unset HF_HUB_OFFLINE, name a model folder, or use `synthetic:gpt2`, which needs no file".into(),
         });
     }
-    download(&Client::new(id, options), &repository, progress)
+    download(&Client::new(id, options), want, &repository, progress)
 }
 
-fn download(client: &Client<'_>, repository: &Repository, progress: &dyn Progress) -> Result<PathBuf, ModelError> {
+fn download(
+    client: &Client<'_>,
+    want: Want,
+    repository: &Repository,
+    progress: &dyn Progress,
+) -> Result<PathBuf, ModelError> {
     let listing = client.listing()?;
     let snapshot = repository.snapshot_of(&listing.commit);
     let fetch = |file: &str| transfer::fetch(client, repository, &listing.commit, file, progress);
@@ -77,11 +107,11 @@ fn download(client: &Client<'_>, repository: &Repository, progress: &dyn Progres
     }
     // A model that cannot be computed is refused before its weights are fetched.
     let config = snapshot.join("config.json");
-    if config.is_file() {
+    if want == Want::Model && config.is_file() {
         config::hugging_face::parse(&Settings::read(&config)?, None)?;
         fetch_weights(client, &listing, &snapshot, fetch)?;
     }
-    match folder::lacking(&snapshot)? {
+    match want.lacking(&snapshot)? {
         None => {
             repository.set_main(&listing.commit)?;
             Ok(snapshot)

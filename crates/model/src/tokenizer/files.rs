@@ -36,7 +36,17 @@ pub(crate) fn read(folder: &Path, architecture: Architecture) -> Result<Tokenize
     Err(ModelError::Missing { folder: folder.into(), what, hint: hint.into() })
 }
 
-fn read_whole(path: &Path) -> Result<Tokenizer, ModelError> {
+/// Reads the tokenizer of a folder that need not hold a model.
+pub(crate) fn read_alone(folder: &Path) -> Result<Tokenizer, ModelError> {
+    let opt = match Settings::read_optional(&folder.join("config.json"))? {
+        Some(config) => config.get("model_type").and_then(Value::as_str) == Some("opt"),
+        None => false,
+    };
+    read(folder, if opt { Architecture::Opt } else { Architecture::Gpt2 })
+}
+
+/// Reads a `tokenizer.json`.
+pub(crate) fn read_whole(path: &Path) -> Result<Tokenizer, ModelError> {
     let bytes = json::read(path)?;
     // The parser checks most of a file, but indexes past its own buffers on merges of tokens that the vocabulary lacks.
     let parsed = catch_unwind(AssertUnwindSafe(|| tokenizers::Tokenizer::from_bytes(&bytes)));
