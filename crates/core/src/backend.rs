@@ -17,8 +17,9 @@ pub type Prepared = Arc<Request>;
 
 /// Something that answers requests.
 ///
-/// One call to `submit` is followed by exactly one [`EventKind::Sent`](crate::EventKind::Sent), any number of chunks,
-/// and one [`EventKind::End`](crate::EventKind::End) on the sink, also when the request is refused or cancelled.
+/// One call to `submit` is followed by one [`EventKind::Sent`](crate::EventKind::Sent) (none when no connection could be
+/// had, so that nothing left this machine), any number of chunks, and exactly one
+/// [`EventKind::End`](crate::EventKind::End) on the sink, also when the request is refused or cancelled.
 pub trait Backend: Send + Sync {
     /// What it is, for the manifest.
     fn info(&self) -> BackendInfo;

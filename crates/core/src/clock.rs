@@ -34,13 +34,9 @@ pub struct WallTime {
 
 impl Clock {
     /// Starts a clock at zero and notes the wall time of that moment.
-    #[expect(clippy::disallowed_methods, reason = "the one reader of time")]
     pub fn start() -> Self {
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self {
-            origin: Instant::now(),
-            wall: WallTime { unix_ns: u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX) },
-        }
+        let (origin, wall) = read_both();
+        Self { origin, wall }
     }
 
     /// Nanoseconds since the start.
@@ -58,9 +54,51 @@ impl Clock {
     pub fn started_at(&self) -> WallTime {
         self.wall
     }
+
+    /// What this clock read at a moment of civil time, which is how the kernel stamps packets. Zero for a moment before
+    /// the start. True to the microsecond as long as [`Clock::wall_drift_ns`] is.
+    pub fn at_wall(&self, wall: WallTime) -> Nanos {
+        wall.unix_ns.saturating_sub(self.wall.unix_ns)
+    }
+
+    /// By how much the system's civil time has moved against this clock since the start. Not near zero when somebody
+    /// set the time meanwhile; stamps of the kernel cannot be placed on this clock then.
+    pub fn wall_drift_ns(&self) -> i64 {
+        let (instant, wall) = read_both();
+        let elapsed = u64::try_from(instant.duration_since(self.origin).as_nanos()).unwrap_or(u64::MAX);
+        wall.unix_ns.saturating_sub(self.wall.unix_ns).cast_signed().saturating_sub(elapsed.cast_signed())
+    }
+}
+
+/// One moment on both clocks: of several paired readings the tightest, so that a preemption in between does no harm.
+#[expect(clippy::disallowed_methods, reason = "the one reader of time")]
+fn read_both() -> (Instant, WallTime) {
+    let read = || {
+        let before = Instant::now();
+        let wall = SystemTime::now();
+        let gap = before.elapsed();
+        (gap, before, wall)
+    };
+    let (mut gap, mut before, mut wall) = read();
+    for _ in 1..32 {
+        let reading = read();
+        if reading.0 < gap {
+            (gap, before, wall) = reading;
+        }
+    }
+    let since_epoch = wall.duration_since(UNIX_EPOCH).unwrap_or_default();
+    (before + gap / 2, WallTime { unix_ns: u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX) })
 }
 
 impl WallTime {
+    /// The wall time now, on the clock that the kernel stamps with. It can be set while the program runs, so durations are
+    /// never taken from it.
+    #[expect(clippy::disallowed_methods, reason = "the one reader of time")]
+    pub fn now() -> Self {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { unix_ns: u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX) }
+    }
+
     /// RFC 3339 in UTC to the millisecond, such as `2026-01-31T09:30:00.125Z`.
     pub fn rfc3339(self) -> String {
         let millis = i64::try_from(self.unix_ns / 1_000_000).unwrap_or(i64::MAX);
@@ -86,6 +124,21 @@ mod tests {
         let clock = Clock::start();
         let stamps: Vec<Nanos> = (0..1000).map(|_| clock.now()).collect();
         assert!(stamps.is_sorted());
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "compares the clock with the system's")]
+    fn civil_time_is_placed_on_the_clock() {
+        let clock = Clock::start();
+        std::thread::sleep(Duration::from_millis(20));
+        // A preemption between the two readings makes one attempt look worse than the clock is.
+        let nearest = (0..100).map(|_| {
+            let unix_ns = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
+            clock.now().abs_diff(clock.at_wall(WallTime { unix_ns }))
+        });
+        assert!(nearest.min().unwrap() < 20_000);
+        assert!((0..100).map(|_| clock.wall_drift_ns().unsigned_abs()).min().unwrap() < 20_000);
+        assert_eq!(clock.at_wall(WallTime { unix_ns: 0 }), 0);
     }
 
     #[test]
