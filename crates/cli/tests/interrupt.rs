@@ -1,0 +1,135 @@
+//! Ctrl-C: what was measured is kept and marked, and nobody has to wait.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::fs;
+use std::thread;
+use std::time::Duration;
+
+use common::{Place, Running, number};
+use serde_json::Value;
+
+/// More requests one after the other than any machine gets through before it is interrupted.
+const MANY: &str = "run --model synthetic:tiny --workload short --num-prompts 5000 -v --output out";
+
+/// Requests that run together, and so many of them that none gets far.
+const TOGETHER: &str = "run --model synthetic:smollm2-135m --workload stress --mode batch --num-prompts 24 --num-warmups 0 \
+     --max-num-batched-tokens 128 -v --output out";
+
+fn start(place: &Place, line: &str) -> Running {
+    Running::start(place.program(line.split_whitespace()))
+}
+
+fn outcomes<'a>(records: &'a [Value], outcome: &str) -> Vec<&'a Value> {
+    records.iter().filter(|record| record["outcome"] == outcome).collect()
+}
+
+#[test]
+fn finished_requests_are_kept_and_the_rest_is_marked() {
+    for signal in ["-INT", "-TERM"] {
+        let place = Place::new();
+        let mut run = start(&place, MANY);
+        run.wait_for(&["short_input #3 ", "success"]);
+        run.signal(signal);
+        let (code, said) = run.end();
+        assert_eq!(code, Some(130), "{said}");
+        assert!(said.contains("interrupted: finishing what runs"), "{said}");
+        assert!(said.ends_with("Results are in out\n"), "{said}");
+
+        let records = place.records("out", "short_input");
+        let succeeded = outcomes(&records, "success");
+        let unsent = outcomes(&records, "not_sent");
+        assert!(succeeded.len() >= 4, "{} requests are kept", succeeded.len());
+        assert!(succeeded.iter().all(|record| record["output_tokens"] == 128));
+        assert!(unsent.iter().all(|record| record["sent_ns"].is_null() && record["reason"].is_string()));
+        assert_eq!(succeeded.len() + unsent.len(), 5000, "what ran had the time to finish");
+
+        let lines = place.lines("out/short_input.records.jsonl");
+        assert_eq!(lines.last().unwrap()["line"], "close");
+        assert_eq!(lines.last().unwrap()["interrupted"], true);
+        let manifest = place.json("out/manifest.json");
+        assert_eq!((&manifest["finished"], &manifest["interrupted"]), (&Value::Bool(true), &Value::Bool(true)));
+        let summary = place.json("out/benchmark_summary.json");
+        assert_eq!(summary["validity"]["verdict"], "INVALID");
+        assert_eq!(summary["validity"]["reasons"][0]["code"], "interrupted");
+        let figures = &summary["workloads"]["short_input"];
+        assert_eq!(number(figures, "successful_requests"), succeeded.len() as f64);
+        assert_eq!(number(figures, "failed_requests"), 0.0, "an interruption is nobody's failure");
+        assert!(number(figures, "avg_ttft_ms") > 0.0);
+        assert!(said.contains(&format!("short_input: {} of 5000 requests, interrupted", succeeded.len())), "{said}");
+        assert!(place.succeed("report --input out").out.starts_with("INVALID"));
+    }
+}
+
+#[test]
+fn requests_that_do_not_finish_in_time_are_cut_off() {
+    let place = Place::new();
+    let mut run = start(&place, TOGETHER);
+    run.wait_for(&["stress_test #0 1 token"]);
+    run.signal("-INT");
+    let (code, said) = run.end();
+    assert_eq!(code, Some(130), "{said}");
+    let records = place.records("out", "stress_test");
+    let cut = outcomes(&records, "censored");
+    assert_eq!((cut.len(), records.len()), (24, 24));
+    assert!(cut.iter().all(|record| record["reason"] == "still running when the run was interrupted"));
+    assert!(number(cut[0], "output_tokens") >= 1.0, "what came until then is kept");
+    let figures = place.json("out/stress_test_metrics.json");
+    assert_eq!(figures["outcomes"]["censored"], 24);
+    assert_eq!(figures["avg_e2e_ms"], Value::Null);
+}
+
+#[test]
+fn a_second_signal_stops_at_once() {
+    let place = Place::new();
+    let mut run = start(&place, TOGETHER);
+    run.wait_for(&["stress_test #0 1 token"]);
+    run.signal("-INT");
+    run.wait_for(&["interrupted: finishing what runs"]);
+    run.signal("-INT");
+    let (code, said) = run.end();
+    assert_eq!(code, Some(130), "{said}");
+    assert!(said.ends_with("interrupted\n"), "{said}");
+    assert!(!place.file("out/benchmark_summary.json").exists(), "it did not wait to save");
+    assert_eq!(place.json("out/manifest.json")["finished"], false);
+    // What is on disk is good all the same.
+    let report = place.succeed("report --input out").out;
+    assert!(report.starts_with("INVALID") && report.contains("did not end properly"), "{report}");
+}
+
+#[test]
+fn later_workloads_are_not_begun() {
+    let place = Place::new();
+    let mut run = start(&place, "run --model synthetic:tiny --workload m1 --num-prompts 2000 -v --output out");
+    run.wait_for(&["short_input #0 ", "success"]);
+    run.signal("-INT");
+    let (code, said) = run.end();
+    assert_eq!(code, Some(130), "{said}");
+    let summary = place.json("out/benchmark_summary.json");
+    let names: Vec<&String> = summary["workloads"].as_object().unwrap().keys().collect();
+    assert_eq!(names, ["short_input"]);
+    let reasons = summary["validity"]["reasons"].to_string();
+    assert!(reasons.contains("before these workloads began: long_input, stress_test"), "{reasons}");
+}
+
+#[test]
+fn a_signal_while_the_model_is_loaded_leaves_nothing() {
+    let place = Place::new();
+    let run = start(&place, "run --model synthetic:qwen2.5-0.5b --workload stress --output out");
+    // Loading begins right after the program has begun to listen; it takes more than a second.
+    while !listens(run.id()) {
+        thread::sleep(Duration::from_millis(1));
+    }
+    run.signal("-INT");
+    let (code, said) = run.end();
+    assert_eq!((code, said.as_str()), (Some(130), "interrupted\n"));
+    assert!(place.listing().is_empty());
+}
+
+/// Whether a process has a handler for SIGINT, the second signal.
+fn listens(process: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+    u64::from_str_radix(caught.trim(), 16).unwrap() & 0b10 != 0
+}

@@ -1,0 +1,323 @@
+//! What a run leaves behind, and that options do what they say.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::fs;
+
+use common::{Place, Ran, number};
+use serde_json::Value;
+
+const TINY: &str = "run --model synthetic:tiny";
+
+/// Runs the stress workload, and gives its figures and the fingerprints of its answers.
+#[track_caller]
+fn stress(place: &Place, options: &str, folder: &str) -> (Value, Vec<String>) {
+    place.succeed(&format!("{TINY} --workload stress --output {folder} {options}"));
+    let digests = place.records(folder, "stress_test").iter().map(digest).collect();
+    (place.json(&format!("{folder}/stress_test_metrics.json")), digests)
+}
+
+fn digest(record: &Value) -> String {
+    assert_eq!(record["outcome"], "success", "{record}");
+    record["output_digest"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn one_seed_gives_one_plan_and_one_answer() {
+    let place = Place::new();
+    let sampled = "--workload short --temperature 1 --top-p 0.9";
+    for (folder, options) in [("a", "--seed 7"), ("b", "--seed 7 --threads 1"), ("c", "--seed 8"), ("d", "")] {
+        place.succeed(&format!("{TINY} {sampled} {options} --output {folder}"));
+    }
+    let plan = |folder: &str| place.text(&format!("{folder}/plan.jsonl"));
+    let answers = |folder: &str| place.records(folder, "short_input").iter().map(digest).collect::<Vec<_>>();
+    assert_eq!(plan("a"), plan("b"));
+    assert_eq!(answers("a"), answers("b"));
+    for other in ["c", "d"] {
+        assert_ne!(plan("a"), plan(other));
+        assert_ne!(answers("a"), answers(other));
+    }
+    let hash = |folder: &str| place.json(&format!("{folder}/manifest.json"))["hashes"]["plans"]["short_input"].clone();
+    assert_eq!(hash("a"), hash("b"));
+    assert_ne!(hash("a"), hash("c"));
+}
+
+#[test]
+fn the_plan_is_what_was_sent() {
+    let place = Place::new();
+    place.succeed(&format!("{TINY} --num-prompts 2 --output out"));
+    let plan = place.lines("out/plan.jsonl");
+    let requests = |kind: &str| plan.iter().filter(|line| line["line"] == kind).count();
+    assert_eq!((requests("header"), requests("workload"), requests("warmup"), requests("request")), (1, 3, 3, 6));
+    for (workload, tokens) in [("short_input", 128), ("long_input", 200), ("stress_test", 256)] {
+        let records = place.records("out", workload);
+        assert_eq!(records.len(), 2, "{workload}");
+        for record in records {
+            assert_eq!((&record["input_tokens"], &record["output_tokens"]), (&tokens.into(), &tokens.into()));
+            assert_eq!(record["chunks"].as_array().unwrap().len(), tokens, "one stamp per token");
+            let stamps: Vec<u64> =
+                record["chunks"].as_array().unwrap().iter().map(|chunk| chunk["at_ns"].as_u64().unwrap()).collect();
+            assert!(stamps.is_sorted(), "{workload}");
+            let at = |key: &str| record[key].as_u64().unwrap();
+            assert_eq!((at("first_token_ns"), at("last_token_ns")), (stamps[0], stamps[tokens - 1]));
+            assert!(at("sent_ns") < stamps[0] && at("last_token_ns") <= at("end_ns"));
+        }
+    }
+    let prompts: Vec<String> = plan
+        .iter()
+        .filter(|line| line["line"] == "warmup" || line["line"] == "request")
+        .map(|line| line["prompt"]["text"].to_string())
+        .collect();
+    for (place, prompt) in prompts.iter().enumerate() {
+        assert!(!prompts[..place].contains(prompt), "a prompt occurs twice: {prompt}");
+    }
+}
+
+#[test]
+fn traffic_takes_turns_and_a_batch_does_not() {
+    let place = Place::new();
+    for (options, at_once) in [
+        ("--mode traffic", 1.0),
+        ("--mode batch", 5.0),
+        ("--mode batch --max-concurrency 2", 2.0),
+        ("--max-concurrency 3", 3.0),
+        ("--request-rate inf", 5.0),
+    ] {
+        place.succeed(&format!("{TINY} --workload short {options} --output out"));
+        let figures = place.json("out/short_input_metrics.json");
+        assert_eq!(number(&figures, "peak_concurrency"), at_once, "{options}");
+        assert_eq!(number(&figures, "successful_requests"), 5.0, "{options}");
+        let records = place.records("out", "short_input");
+        let start = place.lines("out/short_input.records.jsonl")[0]["start_ns"].clone();
+        let all_due_at_once = records.iter().all(|record| record["scheduled_ns"] == start);
+        assert_eq!(all_due_at_once, options.contains("batch") || options.contains("inf"), "{options}");
+    }
+}
+
+/// Offers 100 requests per second. Such a small model answers in a millisecond: on a busy machine the client is soon too
+/// late to be believed, and the program says so.
+#[track_caller]
+fn open_loop(place: &Place, options: &str, folder: &str) {
+    let ran = place.run(&format!("{TINY} --workload short --request-rate 100 {options} --output {folder}"));
+    let validity = &place.json(&format!("{folder}/benchmark_summary.json"))["validity"];
+    let late = validity["verdict"] == "INVALID" && validity["reasons"][0]["code"] == "schedule_lag";
+    assert_eq!(ran.code, if late { 5 } else { 0 }, "{}{validity}", ran.err);
+}
+
+#[test]
+fn a_rate_is_kept() {
+    let place = Place::new();
+    open_loop(&place, "--num-prompts 40", "out");
+    let plan = place.lines("out/plan.jsonl");
+    let offsets: Vec<u64> =
+        plan.iter().filter(|line| line["line"] == "request").map(|line| line["offset_ns"].as_u64().unwrap()).collect();
+    assert_eq!(offsets.len(), 40);
+    assert!(offsets.windows(2).all(|pair| pair[0] < pair[1]), "{offsets:?}");
+    // 40 gaps of 10 ms on average; their sum has a standard deviation of 63 ms.
+    let last = *offsets.last().unwrap() as f64 / 1e6;
+    assert!((150.0..650.0).contains(&last), "the last request is due after {last} ms");
+    let header = &place.lines("out/short_input.records.jsonl")[0];
+    let start = header["start_ns"].as_u64().unwrap();
+    assert_eq!(header["workload"]["arrival"]["process"], "gamma");
+    for (record, offset) in place.records("out", "short_input").iter().zip(offsets) {
+        assert_eq!(record["scheduled_ns"].as_u64().unwrap(), start + offset);
+        assert!(record["sent_ns"].as_u64().unwrap() >= start + offset, "nothing is sent before it is due");
+    }
+    let figures = place.json("out/short_input_metrics.json");
+    assert!(number(&figures, "avg_ttft_from_schedule_ms") >= number(&figures, "avg_ttft_ms"));
+    assert!(number(&figures, "max_schedule_lag_ms") >= 0.0);
+}
+
+#[test]
+fn counts_are_those_asked_for() {
+    let place = Place::new();
+    place.succeed(&format!("{TINY} --workload long --num-prompts 7 --num-warmups 3 --output out"));
+    let lines = place.lines("out/long_input.records.jsonl");
+    let warmups = lines.iter().filter(|line| line["warmup"] == true).count();
+    assert_eq!((warmups, place.records("out", "long_input").len()), (3, 7));
+    assert_eq!(number(&place.json("out/long_input_metrics.json"), "total_requests"), 7.0, "a warm-up enters no figure");
+    let cold = place.succeed(&format!("{TINY} --workload short --num-warmups 0 --output cold"));
+    assert!(cold.out.contains("no warm-up"), "{}", cold.out);
+}
+
+#[test]
+fn a_short_cache_evicts_and_changes_no_answer() {
+    let place = Place::new();
+    let (roomy, answers) = stress(&place, "", "roomy");
+    let (short, same) = stress(&place, "--kv-cache-tokens 1024", "short");
+    assert_eq!(same, answers);
+    assert_eq!(answers.len(), 10);
+    assert_eq!((number(&roomy, "evict_count"), number(&roomy, "preemptions")), (0.0, 0.0));
+    assert!(number(&short, "evict_count") > 0.0 && number(&short, "preemptions") > 0.0);
+    assert!(number(&short, "kv_used_tokens") <= 1024.0 && number(&roomy, "kv_used_tokens") > 1024.0);
+    assert_eq!((number(&short, "kv_capacity_tokens"), number(&short, "successful_requests")), (1024.0, 10.0));
+    assert_eq!(number(&short, "total_output_tokens"), 2560.0);
+}
+
+#[test]
+fn no_setting_of_the_engine_changes_an_answer() {
+    let place = Place::new();
+    let (with, answers) = stress(&place, "", "with");
+    let (without, same) = stress(&place, "--no-enable-prefix-caching", "without");
+    assert_eq!(same, answers);
+    assert!(number(&with, "prefix_hit_rate") > 0.0);
+    assert_eq!(number(&without, "prefix_hit_rate"), 0.0);
+    for options in ["--threads 1", "--max-num-batched-tokens 48", "--max-num-seqs 3", "--mode batch", "--dtype f32"] {
+        assert_eq!(stress(&place, options, "other").1, answers, "{options}");
+    }
+    let (_, halved) = stress(&place, "--dtype bf16", "halved");
+    assert_ne!(halved, answers, "other weights, other answers");
+    let settings = &place.json("halved/manifest.json")["backend"];
+    assert_eq!(settings["model"]["dtype"], "bf16");
+    stress(&place, "--isa scalar --num-prompts 1", "scalar");
+    assert_eq!(place.json("scalar/manifest.json")["backend"]["settings"]["isa"], "scalar");
+}
+
+#[test]
+fn a_report_is_the_same_from_every_side() {
+    let place = Place::new();
+    for format in ["table", "json", "markdown"] {
+        let run = place.succeed(&format!("{TINY} --workload short --format {format}"));
+        let report = |input: &str| place.succeed(&format!("report --format {format}{input}"));
+        let first = report("");
+        assert_eq!(first.err, "");
+        assert_eq!(run.out, first.out, "{format}: at the end of a run as later");
+        assert_eq!(
+            report(" --input benchmark_results").out,
+            first.out,
+            "{format}: from the journals as from the summary"
+        );
+        assert_eq!(report(" -i benchmark_results/benchmark_summary.json").out, first.out, "{format}");
+    }
+    let json = place.succeed("report --format json").out;
+    assert_eq!(json, place.text("benchmark_results/benchmark_summary.json"));
+}
+
+#[test]
+fn results_go_to_standard_output_and_all_else_does_not() {
+    let place = Place::new();
+    let ran = place.succeed(&format!("{TINY} --format json -v"));
+    let summary: Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(summary, place.json("benchmark_results/benchmark_summary.json"));
+    assert!(ran.err.contains("Results are in ./benchmark_results"), "{}", ran.err);
+    let quiet = place.succeed(&format!("{TINY} --quiet"));
+    assert_eq!(quiet.err, "");
+    assert!(quiet.out.starts_with("VALID"), "{}", quiet.out);
+    assert!(!quiet.out.contains('\u{1b}'), "colours are for terminals");
+}
+
+#[test]
+fn every_token_is_printed_with_its_own_stamp() {
+    let place = Place::new();
+    let ran = place.succeed(&format!("{TINY} --workload short --num-prompts 2 --verbose --output out"));
+    let stamp = |line: &str| line.strip_prefix('[')?.split(']').next()?.trim().parse::<f64>().ok();
+    let stamps: Vec<f64> = ran.err.lines().filter_map(stamp).collect();
+    assert!(stamps.is_sorted(), "requests one after the other, tokens in order");
+    let tokens: Vec<&str> = ran.err.lines().filter(|line| line.contains(" 1 token ")).collect();
+    let warmup = tokens.iter().filter(|line| line.contains("warm-up")).count();
+    assert_eq!(tokens.len() - warmup, 2 * 128);
+    assert!(warmup > 0);
+    // The stamp is that of the journal, not the time of printing.
+    let record = &place.records("out", "short_input")[1];
+    let printed = tokens.iter().filter(|line| line.contains("short_input #1 ")).filter_map(|line| stamp(line));
+    for (printed, chunk) in printed.zip(record["chunks"].as_array().unwrap()) {
+        assert!((printed - number(chunk, "at_ns") / 1e9).abs() < 1e-6, "{printed} is not {chunk}");
+    }
+    assert!(ran.err.contains("  kv_block_tokens = 16\n"), "settings are printed too");
+}
+
+#[test]
+fn a_journal_that_ends_in_the_middle_of_a_line_is_that_of_a_crash() {
+    let place = Place::new();
+    place.succeed(&format!("{TINY} --workload short --output out"));
+    let path = place.file("out/short_input.records.jsonl");
+    let text = fs::read_to_string(&path).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    // A header, a warm-up, three requests, and half of the next.
+    let kept = format!("{}\n{}", lines[..5].join("\n"), &lines[5][..lines[5].len() / 2]);
+    fs::write(&path, kept).unwrap();
+    for file in ["benchmark_summary.json", "short_input_metrics.json"] {
+        fs::remove_file(place.file(&format!("out/{file}"))).unwrap();
+    }
+    let report = place.succeed("report --input out --format json").out;
+    let summary: Value = serde_json::from_str(&report).unwrap();
+    assert_eq!(summary["validity"]["verdict"], "INVALID");
+    assert_eq!(summary["validity"]["reasons"][0]["code"], "unfinished");
+    assert_eq!(number(&summary["workloads"]["short_input"], "successful_requests"), 3.0);
+}
+
+#[test]
+fn a_folder_that_is_used_again_holds_the_latest_run() {
+    let place = Place::new();
+    place.succeed(TINY);
+    place.succeed(&format!("{TINY} --workload short --seed 1"));
+    let summary = place.json("benchmark_results/benchmark_summary.json");
+    assert_eq!(summary["overall"]["total_workloads"], 1);
+    assert_eq!(summary["environment"]["seeds"]["workload"], 1);
+    let warnings = summary["validity"]["warnings"].to_string();
+    assert!(warnings.contains("other_run") && warnings.contains("long_input, stress_test"), "{warnings}");
+}
+
+#[test]
+fn files_are_as_their_schemas_say() {
+    let place = Place::new();
+    place.succeed(&format!("{TINY} --output valid --output-json flat.json"));
+    // Failed requests have reasons instead of figures.
+    assert_eq!(place.run(&format!("{TINY} --workload short --timeout 1e-9 --output invalid")).code, 5);
+    open_loop(&place, "", "open");
+    let schema = |name: &str| -> Value {
+        serde_json::from_str(&place.succeed(&format!("schema {name}.schema.json")).out).unwrap()
+    };
+    let (summary, metrics, manifest) = (schema("benchmark_summary"), schema("workload_metrics"), schema("manifest"));
+    let (records, plan) = (schema("records"), schema("plan"));
+    let mut checked = 0;
+    let mut check = |schema: &Value, value: &Value, what: &str| {
+        assert_eq!(common::schema::problems(schema, value), Vec::<String>::new(), "{what}");
+        checked += 1;
+    };
+    for name in place.listing() {
+        match name.rsplit('/').next().unwrap() {
+            "benchmark_summary.json" => check(&summary, &place.json(&name), &name),
+            "manifest.json" => check(&manifest, &place.json(&name), &name),
+            file if file.ends_with("_metrics.json") => check(&metrics, &place.json(&name), &name),
+            "plan.jsonl" => place.lines(&name).iter().for_each(|line| check(&plan, line, &name)),
+            file if file.ends_with(".records.jsonl") => {
+                place.lines(&name).iter().for_each(|line| check(&records, line, &name));
+            }
+            "flat.json" => {
+                place.json(&name).as_object().unwrap().values().for_each(|value| check(&metrics, value, &name))
+            }
+            "valid" | "invalid" | "open" => {}
+            other => panic!("nothing says what `{other}` is"),
+        }
+    }
+    assert!(checked > 80, "{checked} values were checked");
+    // The check itself: what does not fit is found.
+    let mut wrong = place.json("valid/short_input_metrics.json");
+    wrong["avg_ttft_ms"] = "fast".into();
+    wrong["surprise"] = 1.into();
+    wrong.as_object_mut().unwrap().shift_remove("workload");
+    assert_eq!(common::schema::problems(&metrics, &wrong).len(), 3);
+}
+
+#[test]
+fn the_manifest_says_what_was_run() {
+    let place = Place::new();
+    place.model("gpt2-width2", "my model");
+    let arguments = ["run", "--workload", "short", "--model", "my model", "--num-prompts", "1", "-o", "out"];
+    Ran::from(place.program(arguments).output().unwrap()).succeeded();
+    let manifest = place.json("out/manifest.json");
+    let words: Vec<&str> =
+        manifest["command_line"].as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect();
+    assert_eq!(words[0], "sagellm-benchmark");
+    assert_eq!(words[1..], arguments);
+    assert_eq!(manifest["config"]["num_prompts"], "1");
+    assert_eq!(manifest["backend"]["model"]["name"], "my model");
+    assert_eq!(manifest["backend"]["model"]["architecture"], "gpt2");
+    assert_eq!(manifest["version"], env!("CARGO_PKG_VERSION"));
+    for key in ["tokenizer", "model"] {
+        let hash = manifest["hashes"][key].as_str().unwrap();
+        assert!(hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()), "{key}: {hash}");
+    }
+}
