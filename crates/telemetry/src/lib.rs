@@ -5,7 +5,12 @@
 mod host;
 mod monitor;
 mod process;
+pub mod prometheus;
+mod scraper;
+pub mod server_metrics;
+mod server_window;
 
 pub use host::{Host, host};
 pub use monitor::{Monitor, Observation};
 pub use process::{process_cpu_seconds, thread_cpu_seconds};
+pub use scraper::{Fetch, SCRAPE_INTERVAL, Scraper};

@@ -1,0 +1,494 @@
+//! One reading of a server's metrics, put into terms that are the same for every server.
+//!
+//! The names are those of vLLM 0.33, SGLang 0.5.23, LMDeploy 0.18 and llama.cpp b11434, with the older names that are
+//! still met. A server is known by the prefix of its metrics, so that one behind another name is read as well.
+
+use std::collections::BTreeMap;
+
+use sagellm_core::ServerSample;
+
+use crate::prometheus::{Exposition, Kind, Sample};
+
+/// Whose names the metrics carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// vLLM, and servers that took over its names.
+    Vllm,
+    /// SGLang.
+    Sglang,
+    /// LMDeploy.
+    Lmdeploy,
+    /// llama.cpp's server.
+    LlamaCpp,
+}
+
+impl Dialect {
+    const ALL: [Self; 4] = [Self::Vllm, Self::Sglang, Self::Lmdeploy, Self::LlamaCpp];
+
+    /// Finds out whose names these are.
+    pub fn of(exposition: &Exposition<'_>) -> Option<Self> {
+        Self::ALL.into_iter().find(|dialect| exposition.names().any(|name| name.starts_with(dialect.prefix())))
+    }
+
+    /// The server's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Vllm => "vLLM",
+            Self::Sglang => "SGLang",
+            Self::Lmdeploy => "LMDeploy",
+            Self::LlamaCpp => "llama.cpp",
+        }
+    }
+
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::Vllm => "vllm:",
+            Self::Sglang => "sglang:",
+            Self::Lmdeploy => "lmdeploy:",
+            Self::LlamaCpp => "llamacpp:",
+        }
+    }
+}
+
+/// What only goes up while a server lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Counter {
+    /// Prompt tokens looked up in the prefix cache.
+    PrefixLookups,
+    /// Of these, found.
+    PrefixHits,
+    /// Of these, not found.
+    PrefixMisses,
+    /// KV entries evicted, in tokens.
+    EvictedTokens,
+    /// Time spent on evictions, in seconds.
+    EvictSeconds,
+    /// Requests put back to be recomputed.
+    Preemptions,
+    /// Tokens drafted by speculative decoding.
+    Drafted,
+    /// Of these, accepted.
+    Accepted,
+    /// Times to the first token, in seconds.
+    TtftSum,
+    /// Number of those.
+    TtftCount,
+    /// Times in the queue, in seconds.
+    QueueSum,
+    /// Number of those.
+    QueueCount,
+    /// Times of prefill, in seconds.
+    PrefillSum,
+    /// Number of those.
+    PrefillCount,
+    /// Times of decoding, in seconds.
+    DecodeSum,
+    /// Number of those.
+    DecodeCount,
+}
+
+impl Counter {
+    const ALL: [Self; 16] = [
+        Self::PrefixLookups,
+        Self::PrefixHits,
+        Self::PrefixMisses,
+        Self::EvictedTokens,
+        Self::EvictSeconds,
+        Self::Preemptions,
+        Self::Drafted,
+        Self::Accepted,
+        Self::TtftSum,
+        Self::TtftCount,
+        Self::QueueSum,
+        Self::QueueCount,
+        Self::PrefillSum,
+        Self::PrefillCount,
+        Self::DecodeSum,
+        Self::DecodeCount,
+    ];
+
+    /// Its names in a dialect, the present one first; none where the server has no such counter.
+    pub fn names(self, dialect: Dialect) -> &'static [&'static str] {
+        match dialect {
+            Dialect::Vllm => match self {
+                Self::PrefixLookups => &["vllm:prefix_cache_queries_total", "vllm:gpu_prefix_cache_queries_total"],
+                Self::PrefixHits => &["vllm:prefix_cache_hits_total", "vllm:gpu_prefix_cache_hits_total"],
+                Self::PrefixMisses | Self::EvictedTokens | Self::EvictSeconds => &[],
+                Self::Preemptions => &["vllm:num_preemptions_total"],
+                Self::Drafted => &["vllm:spec_decode_num_draft_tokens_total"],
+                Self::Accepted => &["vllm:spec_decode_num_accepted_tokens_total"],
+                Self::TtftSum => &["vllm:time_to_first_token_seconds_sum"],
+                Self::TtftCount => &["vllm:time_to_first_token_seconds_count"],
+                Self::QueueSum => &["vllm:request_queue_time_seconds_sum"],
+                Self::QueueCount => &["vllm:request_queue_time_seconds_count"],
+                Self::PrefillSum => &["vllm:request_prefill_time_seconds_sum"],
+                Self::PrefillCount => &["vllm:request_prefill_time_seconds_count"],
+                Self::DecodeSum => &["vllm:request_decode_time_seconds_sum"],
+                Self::DecodeCount => &["vllm:request_decode_time_seconds_count"],
+            },
+            Dialect::Sglang => match self {
+                Self::PrefixLookups => &["sglang:prompt_tokens_total"],
+                Self::PrefixHits => &["sglang:cached_tokens_total"],
+                Self::EvictedTokens => &["sglang:evicted_tokens_total"],
+                Self::EvictSeconds => &["sglang:eviction_duration_seconds_sum"],
+                Self::Preemptions => &["sglang:num_retracted_requests_total"],
+                // It tells a rate of acceptance since some moment of its own, not the two counts.
+                Self::PrefixMisses | Self::Drafted | Self::Accepted => &[],
+                Self::TtftSum => &["sglang:time_to_first_token_seconds_sum"],
+                Self::TtftCount => &["sglang:time_to_first_token_seconds_count"],
+                Self::QueueSum => &["sglang:queue_time_seconds_sum"],
+                Self::QueueCount => &["sglang:queue_time_seconds_count"],
+                Self::PrefillSum | Self::PrefillCount | Self::DecodeSum | Self::DecodeCount => &[],
+            },
+            Dialect::Lmdeploy => match self {
+                Self::PrefixLookups => &["lmdeploy:prompt_tokens_total"],
+                Self::PrefixHits => &["lmdeploy:cached_tokens_total"],
+                Self::PrefixMisses | Self::EvictedTokens | Self::EvictSeconds | Self::Preemptions => &[],
+                Self::Drafted => &["lmdeploy:spec_decode_num_draft_tokens_total"],
+                Self::Accepted => &["lmdeploy:spec_decode_num_accepted_tokens_total"],
+                Self::TtftSum => &["lmdeploy:time_to_first_token_seconds_sum"],
+                Self::TtftCount => &["lmdeploy:time_to_first_token_seconds_count"],
+                Self::QueueSum => &["lmdeploy:request_queue_time_seconds_sum"],
+                Self::QueueCount => &["lmdeploy:request_queue_time_seconds_count"],
+                Self::PrefillSum => &["lmdeploy:request_prefill_time_seconds_sum"],
+                Self::PrefillCount => &["lmdeploy:request_prefill_time_seconds_count"],
+                Self::DecodeSum => &["lmdeploy:request_decode_time_seconds_sum"],
+                Self::DecodeCount => &["lmdeploy:request_decode_time_seconds_count"],
+            },
+            Dialect::LlamaCpp => match self {
+                Self::PrefixHits => &["llamacpp:prompt_tokens_cached_total"],
+                Self::PrefixMisses => &["llamacpp:prompt_tokens_total"],
+                Self::Drafted => &["llamacpp:spec_decode_num_draft_tokens_total"],
+                Self::Accepted => &["llamacpp:spec_decode_num_accepted_tokens_total"],
+                _ => &[],
+            },
+        }
+    }
+}
+
+/// The names of the gauges of one dialect.
+struct Gauges {
+    running: &'static [&'static str],
+    waiting: &'static [&'static str],
+    kv_usage: &'static [&'static str],
+    kv_used_tokens: &'static [&'static str],
+    kv_capacity_tokens: &'static [&'static str],
+}
+
+fn gauges(dialect: Dialect) -> Gauges {
+    match dialect {
+        Dialect::Vllm => Gauges {
+            running: &["vllm:num_requests_running"],
+            waiting: &["vllm:num_requests_waiting"],
+            kv_usage: &["vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc"],
+            kv_used_tokens: &[],
+            kv_capacity_tokens: &[],
+        },
+        Dialect::Sglang => Gauges {
+            running: &["sglang:num_running_reqs"],
+            waiting: &["sglang:num_queue_reqs"],
+            kv_usage: &["sglang:token_usage"],
+            kv_used_tokens: &["sglang:num_used_tokens", "sglang:kv_used_tokens"],
+            kv_capacity_tokens: &["sglang:max_total_num_tokens"],
+        },
+        Dialect::Lmdeploy => Gauges {
+            running: &["lmdeploy:num_requests_running"],
+            waiting: &["lmdeploy:num_requests_waiting"],
+            kv_usage: &["lmdeploy:gpu_cache_usage_perc"],
+            kv_used_tokens: &[],
+            kv_capacity_tokens: &[],
+        },
+        Dialect::LlamaCpp => Gauges {
+            running: &["llamacpp:requests_processing"],
+            waiting: &["llamacpp:requests_deferred"],
+            kv_usage: &[],
+            kv_used_tokens: &[],
+            kv_capacity_tokens: &[],
+        },
+    }
+}
+
+/// What a server said at one moment.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Reading {
+    /// Whose names the metrics carry; `None` when they are those of no server known here.
+    pub dialect: Option<Dialect>,
+    /// The gauges.
+    pub sample: ServerSample,
+    /// The counters that are exposed.
+    pub counters: BTreeMap<Counter, f64>,
+    /// Tokens that the KV cache can hold.
+    pub kv_capacity_tokens: Option<f64>,
+    /// Bytes of the KV cache.
+    pub kv_capacity_bytes: Option<f64>,
+    /// When the process was started, in seconds since 1970: tells a restart.
+    pub process_started: Option<f64>,
+}
+
+impl Reading {
+    /// Reads what was exposed at `at_ns` on the clock of the run.
+    pub fn new(exposition: &Exposition<'_>, at_ns: u64) -> Self {
+        let dialect = Dialect::of(exposition);
+        let mut reading = Self {
+            dialect,
+            sample: ServerSample {
+                at_ns,
+                memory_bytes: total(exposition, "process_resident_memory_bytes"),
+                ..ServerSample::default()
+            },
+            process_started: total(exposition, "process_start_time_seconds"),
+            ..Self::default()
+        };
+        let Some(dialect) = dialect else { return reading };
+        for counter in Counter::ALL {
+            if let Some(value) = first(exposition, counter.names(dialect), total) {
+                reading.counters.insert(counter, value);
+            }
+        }
+        let names = gauges(dialect);
+        let sample = &mut reading.sample;
+        sample.running = first(exposition, names.running, total);
+        sample.waiting = first(exposition, names.waiting, total);
+        sample.kv_usage = first(exposition, names.kv_usage, mean);
+        sample.kv_used_tokens = first(exposition, names.kv_used_tokens, total);
+        reading.kv_capacity_tokens = first(exposition, names.kv_capacity_tokens, total);
+        if dialect == Dialect::Vllm {
+            (reading.kv_capacity_tokens, reading.kv_capacity_bytes) = vllm_capacity(exposition);
+            // Blocks in use count in full, so this is an upper bound within one block per request.
+            let used = reading.sample.kv_usage.zip(reading.kv_capacity_tokens);
+            reading.sample.kv_used_tokens = used.map(|(usage, capacity)| usage * capacity);
+        }
+        if dialect == Dialect::Sglang {
+            // In units of 2^30: 16384 tokens of 23040 bytes are told as 0.3516.
+            let size = total(exposition, "sglang:kv_cache_memory_usage_gb");
+            reading.kv_capacity_bytes = size.map(|size| size * f64::from(1 << 30));
+        }
+        reading
+    }
+
+    /// Adds what llama.cpp's `/slots` tells, which its metrics lack: the tokens that requests hold.
+    ///
+    /// The capacity stays unknown: the slots have a length each, but may share one context (`--kv-unified`), which
+    /// neither `/slots` nor `/props` tells.
+    ///
+    /// # Errors
+    /// Says what is wrong when the text is no list of slots, or one of an older server that does not count tokens.
+    pub fn add_slots(&mut self, json: &str) -> Result<(), String> {
+        let slots: Vec<Slot> =
+            serde_json::from_str(json).map_err(|error| format!("`/slots` is no list of slots: {error}"))?;
+        let busy = slots.iter().filter(|slot| slot.is_processing);
+        let used: Option<u64> = busy.map(Slot::tokens).sum();
+        self.sample.kv_used_tokens = Some(used.ok_or("this version's `/slots` does not count tokens")? as f64);
+        Ok(())
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct Slot {
+    is_processing: bool,
+    n_prompt_tokens: Option<u32>,
+    #[serde(default)]
+    n_prompt_tokens_processed: u32,
+    #[serde(default)]
+    n_prompt_tokens_cache: u32,
+    #[serde(default)]
+    next_token: Vec<NextToken>,
+}
+
+#[derive(serde::Deserialize)]
+struct NextToken {
+    n_decoded: u32,
+}
+
+impl Slot {
+    /// Tokens of the prompt so far, and those generated.
+    fn tokens(&self) -> Option<u64> {
+        let prompt = u64::from(self.n_prompt_tokens?);
+        let done = u64::from(self.n_prompt_tokens_processed) + u64::from(self.n_prompt_tokens_cache);
+        Some(done.min(prompt) + self.next_token.iter().map(|next| u64::from(next.n_decoded)).sum::<u64>())
+    }
+}
+
+/// Tokens and bytes of the KV caches of all engines, from the labels of `vllm:cache_config_info`.
+fn vllm_capacity(exposition: &Exposition<'_>) -> (Option<f64>, Option<f64>) {
+    let engines = exposition.samples("vllm:cache_config_info");
+    let number = |sample: &Sample<'_>, label: &str| sample.label(label).and_then(|text| text.parse::<u64>().ok());
+    let tokens = |sample: &Sample<'_>| {
+        number(sample, "kv_cache_size_tokens")
+            .or_else(|| number(sample, "num_gpu_blocks")?.checked_mul(number(sample, "block_size")?))
+            .map(|tokens| tokens as f64)
+    };
+    let bytes = |sample: &Sample<'_>| number(sample, "kv_cache_memory_bytes").map(|bytes| bytes as f64);
+    let sum =
+        |of: &dyn Fn(&Sample<'_>) -> Option<f64>| engines.iter().map(of).sum::<Option<f64>>().filter(|sum| *sum > 0.0);
+    (sum(&tokens), sum(&bytes))
+}
+
+/// The value under the first of the names that is exposed.
+fn first(
+    exposition: &Exposition<'_>,
+    names: &[&str],
+    value: impl Fn(&Exposition<'_>, &str) -> Option<f64>,
+) -> Option<f64> {
+    names.iter().find_map(|name| value(exposition, name))
+}
+
+/// Sum over engines, kinds of request and the like.
+///
+/// A counter that is declared but has no sample has counted nothing yet.
+fn total(exposition: &Exposition<'_>, name: &str) -> Option<f64> {
+    let values = values(exposition, name);
+    if values.is_empty() {
+        let metric = name.strip_suffix("_sum").or(name.strip_suffix("_count")).unwrap_or(name);
+        let counts = exposition.samples(name).is_empty()
+            && matches!(exposition.kind(metric), Some(Kind::Counter | Kind::Histogram));
+        return counts.then_some(0.0);
+    }
+    Some(values.iter().sum())
+}
+
+/// Mean over engines.
+fn mean(exposition: &Exposition<'_>, name: &str) -> Option<f64> {
+    let values = values(exposition, name);
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+}
+
+/// One value per set of labels. Ranks that work on the same tokens tell the same figure once each: it counts once.
+fn values(exposition: &Exposition<'_>, name: &str) -> Vec<f64> {
+    const SAME_TOKENS: [&str; 4] = ["tp_rank", "pp_rank", "moe_ep_rank", "pid"];
+    let mut by_labels: BTreeMap<Vec<(&str, &str)>, f64> = BTreeMap::new();
+    for sample in exposition.samples(name).iter().filter(|sample| sample.value.is_finite()) {
+        let mut labels: Vec<_> = sample.labels.iter().map(|(label, value)| (*label, value.as_ref())).collect();
+        labels.retain(|(label, _)| !SAME_TOKENS.contains(label));
+        labels.sort_unstable();
+        let value = by_labels.entry(labels).or_insert(sample.value);
+        *value = value.max(sample.value);
+    }
+    by_labels.into_values().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prometheus::parse;
+
+    fn reading(text: &str) -> Reading {
+        Reading::new(&parse(text).unwrap(), 7)
+    }
+
+    fn capture(name: &str) -> String {
+        std::fs::read_to_string(format!("tests/captures/{name}")).unwrap()
+    }
+
+    #[test]
+    fn a_real_vllm_is_read() {
+        let read = reading(&capture("vllm_metrics.prom"));
+        assert_eq!(read.dialect, Some(Dialect::Vllm));
+        let sample = ServerSample {
+            at_ns: 7,
+            running: Some(0.0),
+            waiting: Some(0.0),
+            kv_usage: Some(0.0),
+            kv_used_tokens: Some(0.0),
+            memory_bytes: Some(1_208_799_232.0),
+        };
+        assert_eq!(read.sample, sample);
+        assert_eq!((read.kv_capacity_tokens, read.kv_capacity_bytes), (Some(46592.0), Some(1_073_741_824.0)));
+        let counter = |counter| read.counters.get(&counter).copied();
+        assert_eq!((counter(Counter::PrefixLookups), counter(Counter::PrefixHits)), (Some(10367.0), Some(8832.0)));
+        assert_eq!(
+            (counter(Counter::TtftSum), counter(Counter::TtftCount)),
+            (Some(196.536_612_272_262_57), Some(28.0))
+        );
+        assert_eq!(counter(Counter::Preemptions), Some(0.0));
+        assert_eq!(counter(Counter::Drafted), None, "without speculative decoding vLLM has no such counter");
+    }
+
+    #[test]
+    fn a_real_sglang_is_read() {
+        let read = reading(&capture("sglang_metrics.prom"));
+        assert_eq!(read.dialect, Some(Dialect::Sglang));
+        assert_eq!((read.sample.running, read.sample.kv_used_tokens), (Some(0.0), Some(0.0)));
+        assert_eq!(read.kv_capacity_tokens, Some(16384.0));
+        let per_token = read.kv_capacity_bytes.unwrap() / 16384.0;
+        assert!((per_token - 23040.0).abs() < 3.0, "30 layers × 2 × 3 heads × 64 × 2 bytes, told as {per_token}");
+        let counter = |counter| read.counters.get(&counter).copied();
+        assert_eq!(counter(Counter::PrefixLookups), Some(10378.0), "streaming and not are added up");
+        assert_eq!(counter(Counter::PrefixHits), Some(9443.0));
+        assert_eq!(counter(Counter::QueueCount), Some(32.0));
+        assert_eq!(counter(Counter::EvictedTokens), None);
+    }
+
+    #[test]
+    fn a_real_llamacpp_is_read() {
+        let mut read = reading(&capture("llamacpp_metrics.prom"));
+        assert_eq!(read.dialect, Some(Dialect::LlamaCpp));
+        assert_eq!(read.counters.get(&Counter::PrefixHits), Some(&8565.0));
+        assert_eq!(read.counters.get(&Counter::PrefixMisses), Some(&1801.0));
+        assert_eq!(read.sample.kv_used_tokens, None);
+        read.add_slots(&capture("llamacpp_slots.json")).unwrap();
+        assert_eq!(read.sample.kv_used_tokens, Some(0.0));
+    }
+
+    #[test]
+    fn busy_slots_hold_what_of_their_prompt_is_done_and_what_they_generated() {
+        let mut read = Reading::default();
+        let slots = r#"[
+            {"id": 0, "is_processing": true, "n_prompt_tokens": 100, "n_prompt_tokens_processed": 30,
+             "n_prompt_tokens_cache": 20, "next_token": [{"n_decoded": 0}]},
+            {"id": 1, "is_processing": true, "n_prompt_tokens": 10, "n_prompt_tokens_processed": 10,
+             "next_token": [{"n_decoded": 7}]},
+            {"id": 2, "is_processing": false, "n_prompt_tokens": 999, "n_prompt_tokens_processed": 999}
+        ]"#;
+        read.add_slots(slots).unwrap();
+        assert_eq!(read.sample.kv_used_tokens, Some(67.0));
+        let old = read.add_slots(r#"[{"id": 0, "is_processing": true}]"#).unwrap_err();
+        assert_eq!(old, "this version's `/slots` does not count tokens");
+        assert!(read.add_slots(r#"{"error": "no"}"#).unwrap_err().starts_with("`/slots` is no list of slots: "));
+    }
+
+    #[test]
+    fn older_names_of_vllm_are_known() {
+        let read = reading(concat!(
+            "vllm:gpu_cache_usage_perc{engine=\"0\"} 0.5\n",
+            "vllm:gpu_prefix_cache_hits_total 3\n",
+            "vllm:cache_config_info{block_size=\"16\",num_gpu_blocks=\"100\"} 1\n",
+        ));
+        assert_eq!((read.sample.kv_usage, read.kv_capacity_tokens), (Some(0.5), Some(1600.0)));
+        assert_eq!((read.sample.kv_used_tokens, read.kv_capacity_bytes), (Some(800.0), None));
+        assert_eq!(read.counters.get(&Counter::PrefixHits), Some(&3.0));
+    }
+
+    #[test]
+    fn engines_add_up_and_ranks_do_not() {
+        let read = reading(concat!(
+            "sglang:num_running_reqs{dp_rank=\"0\",tp_rank=\"0\"} 3\n",
+            "sglang:num_running_reqs{dp_rank=\"0\",tp_rank=\"1\"} 3\n",
+            "sglang:num_running_reqs{dp_rank=\"1\",tp_rank=\"2\"} 4\n",
+            "sglang:token_usage{dp_rank=\"0\",tp_rank=\"0\"} 0.2\n",
+            "sglang:token_usage{dp_rank=\"1\",tp_rank=\"2\"} 0.4\n",
+        ));
+        assert_eq!(read.sample.running, Some(7.0));
+        assert!((read.sample.kv_usage.unwrap() - 0.3).abs() < 1e-12);
+    }
+
+    #[test]
+    fn what_is_declared_but_never_counted_is_zero_and_what_is_not_a_number_is_unknown() {
+        let read = reading(concat!(
+            "# TYPE vllm:num_preemptions_total counter\n",
+            "# TYPE vllm:request_queue_time_seconds histogram\n",
+            "# TYPE vllm:num_requests_waiting gauge\n",
+            "vllm:num_requests_running NaN\n",
+        ));
+        assert_eq!(read.counters.get(&Counter::Preemptions), Some(&0.0));
+        assert_eq!(read.counters.get(&Counter::QueueCount), Some(&0.0));
+        assert_eq!((read.sample.waiting, read.sample.running), (None, None));
+    }
+
+    #[test]
+    fn an_unknown_server_still_tells_its_memory() {
+        let read = reading("up 1\nprocess_resident_memory_bytes 5\nprocess_start_time_seconds 9\n");
+        assert_eq!((read.dialect, read.sample.memory_bytes, read.process_started), (None, Some(5.0), Some(9.0)));
+        assert!(read.counters.is_empty());
+    }
+}

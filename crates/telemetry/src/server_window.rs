@@ -1,0 +1,395 @@
+//! Readings of a server's metrics over one window, summed up.
+
+use sagellm_core::journal::Memory;
+use sagellm_core::{BackendStats, Measured, ServerSample, ServerWindow};
+
+use crate::server_metrics::{Counter, Dialect, Reading};
+
+/// Samples that are kept. Once there are more, every second one is dropped and only every second one is taken: a long
+/// run keeps its whole course at a coarser grain, and peaks are kept apart.
+const MOST_SAMPLES: usize = 7200;
+
+/// A reading, or why there is none.
+pub(crate) type Scrape = Result<Reading, String>;
+
+/// What was read since the window began.
+#[derive(Debug)]
+pub(crate) struct Window {
+    first: Scrape,
+    last: Scrape,
+    /// The last that succeeded.
+    latest: Option<Reading>,
+    restarted: bool,
+    samples: Vec<ServerSample>,
+    /// One in so many readings is kept as a sample.
+    stride: u64,
+    readings: u64,
+    peak_kv_tokens: Option<f64>,
+    peak_memory: Option<f64>,
+    memory_sum: f64,
+    memory_readings: u64,
+}
+
+impl Window {
+    /// Begins with what is read before the first request.
+    pub(crate) fn new(first: Scrape) -> Self {
+        let mut window = Self {
+            first: first.clone(),
+            last: first.clone(),
+            latest: None,
+            restarted: false,
+            samples: Vec::new(),
+            stride: 1,
+            readings: 0,
+            peak_kv_tokens: None,
+            peak_memory: None,
+            memory_sum: 0.0,
+            memory_readings: 0,
+        };
+        window.add(first);
+        window
+    }
+
+    /// Takes the next one.
+    pub(crate) fn add(&mut self, scrape: Scrape) {
+        if let Ok(reading) = &scrape {
+            self.restarted |= self.latest.as_ref().is_some_and(|before| was_restarted(before, reading));
+            self.sum_up(&reading.sample);
+            self.latest = Some(reading.clone());
+        }
+        self.last = scrape;
+    }
+
+    fn sum_up(&mut self, sample: &ServerSample) {
+        let higher =
+            |peak: Option<f64>, now: Option<f64>| now.map(|now| peak.map_or(now, |peak| peak.max(now))).or(peak);
+        self.peak_kv_tokens = higher(self.peak_kv_tokens, sample.kv_used_tokens);
+        self.peak_memory = higher(self.peak_memory, sample.memory_bytes);
+        if let Some(bytes) = sample.memory_bytes {
+            self.memory_sum += bytes;
+            self.memory_readings += 1;
+        }
+        if self.readings.is_multiple_of(self.stride) {
+            self.samples.push(sample.clone());
+            if self.samples.len() > MOST_SAMPLES {
+                let mut index = 0;
+                self.samples.retain(|_| {
+                    index += 1;
+                    index % 2 == 1
+                });
+                self.stride *= 2;
+            }
+        }
+        self.readings += 1;
+    }
+
+    /// The figures of the window.
+    pub(crate) fn stats(&self) -> BackendStats {
+        let ends = match self.ends() {
+            Ok(ends) => ends,
+            Err(reason) => {
+                let server = self.server(|_, _| Measured::unknown(&reason));
+                return BackendStats { server, ..BackendStats::unknown(&reason) };
+            }
+        };
+        let count = |counter| ends.delta(counter).map(whole);
+        let (evict_count, evict_kind) = ends.evictions();
+        let kv_used_tokens =
+            self.peak_kv_tokens.map_or_else(|| ends.hidden("the tokens in its KV cache"), Measured::known);
+        let capacity = self.latest.as_ref().and_then(|latest| latest.kv_capacity_tokens);
+        let capacity_bytes = self.latest.as_ref().and_then(|latest| latest.kv_capacity_bytes);
+        let kv_used_bytes = match (self.peak_kv_tokens, capacity, capacity_bytes) {
+            (Some(peak), Some(tokens), Some(bytes)) if tokens > 0.0 => Measured::known(whole(peak / tokens * bytes)),
+            _ => ends.hidden("the size of its KV cache in bytes"),
+        };
+        BackendStats {
+            kv_used_tokens: kv_used_tokens.map(whole),
+            kv_used_bytes,
+            kv_capacity_tokens: capacity
+                .map_or_else(|| ends.hidden("the capacity of its KV cache"), |tokens| Measured::known(whole(tokens))),
+            prefix_lookup_tokens: ends.prefix_lookups().map(whole),
+            prefix_hit_tokens: count(Counter::PrefixHits),
+            evict_count,
+            evict_kind,
+            evict_ms: ends.delta(Counter::EvictSeconds).map(|seconds| seconds * 1e3),
+            preemptions: count(Counter::Preemptions),
+            spec_drafted_tokens: count(Counter::Drafted),
+            spec_accepted_tokens: count(Counter::Accepted),
+            server: self.server(|sum, count| ends.mean_ms(sum, count)),
+        }
+    }
+
+    /// Resident memory of the server's process by its own word.
+    pub(crate) fn memory(&self) -> Memory {
+        const METRIC: &str = "process_resident_memory_bytes";
+        let (peak_bytes, avg_bytes) = match self.peak_memory {
+            Some(peak) => {
+                (Measured::known(whole(peak)), Measured::known(self.memory_sum / self.memory_readings as f64))
+            }
+            None => {
+                let reason = match &self.last {
+                    Ok(_) => format!("the server does not expose `{METRIC}`"),
+                    Err(reason) => reason.clone(),
+                };
+                (Measured::unknown(reason.clone()), Measured::unknown(reason))
+            }
+        };
+        let samples = self.memory_readings;
+        // Nothing is taken off: a server is counted whole.
+        Memory { kind: METRIC.into(), samples, baseline_bytes: Measured::known(0), peak_bytes, avg_bytes }
+    }
+
+    /// What only a server tells, given how to make a mean; `None` when it never told anything.
+    fn server(&self, mean: impl Fn(Counter, Counter) -> Measured<f64>) -> Option<ServerWindow> {
+        self.latest.as_ref().map(|_| ServerWindow {
+            ttft_ms: mean(Counter::TtftSum, Counter::TtftCount),
+            queue_ms: mean(Counter::QueueSum, Counter::QueueCount),
+            prefill_ms: mean(Counter::PrefillSum, Counter::PrefillCount),
+            decode_ms: mean(Counter::DecodeSum, Counter::DecodeCount),
+            restarted: self.restarted,
+            samples: self.samples.clone(),
+        })
+    }
+
+    /// Both ends of the window, or why no difference can be taken.
+    fn ends(&self) -> Result<Ends<'_>, String> {
+        let first = self.first.as_ref().map_err(|reason| format!("when the window began, {reason}"))?;
+        let last = self.last.as_ref().map_err(|reason| format!("when the window ended, {reason}"))?;
+        match last.dialect {
+            Some(dialect) => Ok(Ends { first, last, dialect, restarted: self.restarted }),
+            None => Err("the server's metrics are of no kind known here".into()),
+        }
+    }
+}
+
+/// A counter that went down, or another time of start.
+fn was_restarted(before: &Reading, after: &Reading) -> bool {
+    let fell = |(counter, was): (&Counter, &f64)| after.counters.get(counter).is_some_and(|now| now < was);
+    let moved = before.process_started.zip(after.process_started).is_some_and(|(was, now)| was != now);
+    moved || before.counters.iter().any(fell)
+}
+
+struct Ends<'a> {
+    first: &'a Reading,
+    last: &'a Reading,
+    dialect: Dialect,
+    restarted: bool,
+}
+
+impl Ends<'_> {
+    /// How much was counted within the window.
+    ///
+    /// A counter that appeared within it began at zero: servers expose some only once there is something to count.
+    fn delta(&self, counter: Counter) -> Measured<f64> {
+        let Some(last) = self.last.counters.get(&counter) else {
+            return match (self.dialect, counter, counter.names(self.dialect)) {
+                (Dialect::Vllm | Dialect::Lmdeploy, Counter::Drafted | Counter::Accepted, _) => {
+                    self.hidden("speculative decoding, which it counts only when that is on")
+                }
+                (Dialect::Sglang, Counter::PrefixHits, _) => self.hidden("any prompt token found in its prefix cache"),
+                (_, _, [name, ..]) => Measured::unknown(format!("the server does not expose `{name}`")),
+                (_, _, []) => Measured::unknown(format!("{} has no such metric", self.dialect.name())),
+            };
+        };
+        if self.restarted {
+            return Measured::unknown("the server was restarted within the window");
+        }
+        Measured::known(last - self.first.counters.get(&counter).copied().unwrap_or(0.0))
+    }
+
+    /// Difference of sums over difference of counts: the exact mean of what was counted within the window.
+    fn mean_ms(&self, sum: Counter, count: Counter) -> Measured<f64> {
+        let (sum, count) = (self.delta(sum), self.delta(count));
+        match (sum.value, count.value) {
+            (Some(sum), Some(count)) if count > 0.0 => Measured::known(sum / count * 1e3),
+            (Some(_), Some(_)) => Measured::unknown("the server counted no request within the window"),
+            _ => Measured { value: None, reason: sum.reason.or(count.reason) },
+        }
+    }
+
+    fn prefix_lookups(&self) -> Measured<f64> {
+        let misses = self.delta(Counter::PrefixMisses);
+        match (misses.value, self.delta(Counter::PrefixHits).value) {
+            (Some(misses), Some(hits)) => Measured::known(misses + hits),
+            _ => self.delta(Counter::PrefixLookups),
+        }
+    }
+
+    /// Evicted tokens where they are told, else requests that were put back, and which of the two it is.
+    fn evictions(&self) -> (Measured<u64>, Option<String>) {
+        let evicted = self.delta(Counter::EvictedTokens);
+        if evicted.value.is_some() {
+            return (evicted.map(whole), Some("evicted_tokens".into()));
+        }
+        let preemptions = self.delta(Counter::Preemptions);
+        let kind = preemptions.value.is_some().then(|| "preemptions".into());
+        (preemptions.map(whole), kind)
+    }
+
+    fn hidden<T>(&self, what: &str) -> Measured<T> {
+        Measured::unknown(format!("{} does not expose {what}", self.dialect.name()))
+    }
+}
+
+/// Counts come as floating-point numbers.
+fn whole(value: f64) -> u64 {
+    value.round() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prometheus::parse;
+
+    fn scrape(text: &str, at_ns: u64) -> Scrape {
+        Ok(Reading::new(&parse(text).unwrap(), at_ns))
+    }
+
+    fn between(first: &str, last: &str) -> BackendStats {
+        let mut window = Window::new(scrape(first, 1));
+        window.add(scrape(last, 2));
+        window.stats()
+    }
+
+    fn captured(server: &str) -> BackendStats {
+        let read = |name: &str| std::fs::read_to_string(format!("tests/captures/{server}_{name}.prom")).unwrap();
+        between(&read("metrics_before"), &read("metrics"))
+    }
+
+    fn near(value: &Measured<f64>, expected: f64) {
+        let value = value.value.unwrap();
+        assert!((value / expected - 1.0).abs() < 1e-9, "{value}, not {expected}");
+    }
+
+    #[test]
+    fn vllm_in_a_real_window() {
+        let stats = captured("vllm");
+        assert_eq!(stats.kv_capacity_tokens, Measured::known(46592));
+        assert_eq!(stats.prefix_lookup_tokens, Measured::known(10367));
+        assert_eq!(stats.prefix_hit_tokens, Measured::known(8832));
+        assert_eq!((stats.evict_count, stats.evict_kind), (Measured::known(0), Some("preemptions".into())));
+        assert_eq!(stats.evict_ms, Measured::unknown("vLLM has no such metric"));
+        let speculative = "vLLM does not expose speculative decoding, which it counts only when that is on";
+        assert_eq!(stats.spec_drafted_tokens, Measured::unknown(speculative));
+        let server = stats.server.unwrap();
+        near(&server.ttft_ms, 196.536_612_272_262_57 / 28.0 * 1e3);
+        near(&server.queue_ms, 0.000_914_198_001_282_784_4 / 28.0 * 1e3);
+        near(&server.prefill_ms, 158.079_792_400_995_76 / 28.0 * 1e3);
+        near(&server.decode_ms, 440.178_767_607_001_65 / 28.0 * 1e3);
+        assert!(!server.restarted);
+        assert_eq!(server.samples.iter().map(|sample| sample.at_ns).collect::<Vec<_>>(), [1, 2]);
+    }
+
+    #[test]
+    fn sglang_in_a_real_window() {
+        let stats = captured("sglang");
+        assert_eq!(stats.kv_capacity_tokens, Measured::known(16384));
+        assert_eq!(stats.prefix_hit_tokens, Measured::known(9443), "the counter appeared within the window");
+        assert_eq!(stats.evict_count.value, None);
+        assert_eq!(stats.evict_kind, None);
+        assert_eq!(
+            stats.evict_ms,
+            Measured::unknown("the server does not expose `sglang:eviction_duration_seconds_sum`")
+        );
+        let server = stats.server.unwrap();
+        near(&server.ttft_ms, 139.493_527_918_996_73 / 29.0 * 1e3);
+        near(&server.queue_ms, (0.033_316_156_995_169_88 - 0.004_972_127_999_280_929) / 30.0 * 1e3);
+        assert_eq!(server.prefill_ms, Measured::unknown("SGLang has no such metric"));
+    }
+
+    #[test]
+    fn llamacpp_in_a_real_window() {
+        let stats = captured("llamacpp");
+        assert_eq!(stats.prefix_hit_tokens, Measured::known(8565));
+        assert_eq!(stats.prefix_lookup_tokens, Measured::known(1801 + 8565), "its prompt tokens exclude cached ones");
+        assert_eq!((stats.spec_drafted_tokens, stats.spec_accepted_tokens), (Measured::known(0), Measured::known(0)));
+        assert_eq!(stats.kv_used_tokens, Measured::unknown("llama.cpp does not expose the tokens in its KV cache"));
+        assert_eq!(stats.server.unwrap().ttft_ms, Measured::unknown("llama.cpp has no such metric"));
+    }
+
+    #[test]
+    fn the_peak_of_the_kv_cache_is_the_highest_reading_and_its_bytes_follow() {
+        let info = "vllm:cache_config_info{kv_cache_size_tokens=\"1000\",kv_cache_memory_bytes=\"64000\"} 1\n";
+        let mut window = Window::new(scrape(&format!("{info}vllm:kv_cache_usage_perc 0.1"), 0));
+        window.add(scrape(&format!("{info}vllm:kv_cache_usage_perc 0.7"), 1));
+        window.add(Err("`/metrics` timed out".into()));
+        window.add(scrape(&format!("{info}vllm:kv_cache_usage_perc 0.2"), 3));
+        let stats = window.stats();
+        assert_eq!((stats.kv_used_tokens, stats.kv_used_bytes), (Measured::known(700), Measured::known(44800)));
+        assert_eq!(stats.server.unwrap().samples.len(), 3);
+    }
+
+    #[test]
+    fn evicted_tokens_are_preferred_to_requests_put_back() {
+        let text = |tokens, requests| {
+            format!("sglang:evicted_tokens_total {tokens}\nsglang:num_retracted_requests_total {requests}\n")
+        };
+        let stats = between(&text(10, 1), &text(50, 3));
+        assert_eq!((stats.evict_count, stats.evict_kind), (Measured::known(40), Some("evicted_tokens".into())));
+        assert_eq!(stats.preemptions, Measured::known(2));
+    }
+
+    #[test]
+    fn a_restart_shows_even_when_the_counters_have_caught_up() {
+        let text = |value| format!("vllm:prefix_cache_hits_total {value}\nvllm:kv_cache_usage_perc 0.5\n");
+        let mut window = Window::new(scrape(&text(10), 0));
+        window.add(Err("connection refused".into()));
+        window.add(scrape(&text(3), 2));
+        window.add(scrape(&text(30), 3));
+        let stats = window.stats();
+        assert!(stats.server.unwrap().restarted);
+        assert_eq!(stats.prefix_hit_tokens, Measured::unknown("the server was restarted within the window"));
+
+        let text = |start| format!("vllm:prefix_cache_hits_total 1\nprocess_start_time_seconds {start}\n");
+        assert!(between(&text(1), &text(2)).server.unwrap().restarted, "by the time of start");
+        assert!(!between(&text(2), &text(2)).server.unwrap().restarted);
+    }
+
+    #[test]
+    fn no_difference_is_taken_without_both_ends() {
+        let mut window = Window::new(Err("`/metrics` answered 404".into()));
+        let stats = window.stats();
+        assert_eq!(stats.kv_used_tokens, Measured::unknown("when the window began, `/metrics` answered 404"));
+        assert_eq!(stats.server, None);
+        window.add(scrape("vllm:kv_cache_usage_perc 0.5", 1));
+        window.add(Err("the connection was refused".into()));
+        assert_eq!(window.stats().prefix_hit_tokens.reason.unwrap(), "when the window began, `/metrics` answered 404");
+
+        let mut window = Window::new(scrape("vllm:kv_cache_usage_perc 0.5", 1));
+        window.add(Err("the connection was refused".into()));
+        let stats = window.stats();
+        assert_eq!(stats.evict_count.reason.unwrap(), "when the window ended, the connection was refused");
+        assert_eq!(stats.server.unwrap().samples.len(), 1, "what was read is kept");
+    }
+
+    #[test]
+    fn a_mean_of_no_request_is_unknown() {
+        let text = "vllm:time_to_first_token_seconds_sum 4\nvllm:time_to_first_token_seconds_count 2\n";
+        let mean = between(text, text).server.unwrap().ttft_ms;
+        assert_eq!(mean, Measured::unknown("the server counted no request within the window"));
+    }
+
+    #[test]
+    fn the_servers_memory_is_its_own_word() {
+        let mut window = Window::new(scrape("process_resident_memory_bytes 100", 0));
+        window.add(scrape("process_resident_memory_bytes 300", 1));
+        let memory = window.memory();
+        assert_eq!((memory.peak_bytes, memory.avg_bytes), (Measured::known(300), Measured::known(200.0)));
+        assert_eq!((memory.samples, memory.kind.as_str()), (2, "process_resident_memory_bytes"));
+        let none = Window::new(scrape("up 1", 0)).memory();
+        assert_eq!(none.peak_bytes.reason.unwrap(), "the server does not expose `process_resident_memory_bytes`");
+    }
+
+    #[test]
+    fn a_long_run_keeps_its_course_in_bounded_memory() {
+        let mut window = Window::new(scrape("vllm:num_requests_running 0", 0));
+        for at in 1..40_000 {
+            window.add(scrape("vllm:num_requests_running 1", at));
+        }
+        let samples = window.stats().server.unwrap().samples;
+        assert!((MOST_SAMPLES / 2..=MOST_SAMPLES).contains(&samples.len()), "{}", samples.len());
+        let gaps: Vec<_> = samples.windows(2).map(|pair| pair[1].at_ns - pair[0].at_ns).collect();
+        assert!(gaps.iter().all(|gap| *gap == gaps[0]), "evenly spaced");
+        assert!(samples[0].at_ns == 0 && samples.last().unwrap().at_ns > 39_980);
+    }
+}
