@@ -34,6 +34,8 @@ pub enum EventKind {
 pub struct Piece {
     /// How many tokens.
     pub tokens: u32,
+    /// The id of the token, where it is one and the backend knows it.
+    pub token: Option<u32>,
     /// Their text, where the backend was asked to give it.
     pub text: Option<String>,
     /// From the kernel's receive stamp to this program's read, where there is such a stamp: the client's own delay.
@@ -53,6 +55,8 @@ pub struct End {
     pub input_tokens: Option<u32>,
     /// Prompt tokens served from a prefix cache.
     pub cached_tokens: Option<u32>,
+    /// From the submit until the backend first computed on it, where the backend tells.
+    pub queue_ns: Option<Nanos>,
     /// Output tokens.
     pub output_tokens: u32,
     /// Who counted the output tokens.
@@ -72,6 +76,7 @@ impl End {
             finish_reason: None,
             input_tokens: None,
             cached_tokens: None,
+            queue_ns: None,
             output_tokens,
             output_tokens_source,
             output_digest: None,

@@ -16,7 +16,7 @@ use crate::kv::{BlockPool, KvStorage};
 use crate::models;
 use crate::nn::Workspace;
 use crate::scheduler::{Limits, Scheduler};
-use crate::stats::Counters;
+use crate::stats::{Counters, EngineLoad};
 use crate::step::{Command, EngineThread};
 use crate::weights::ComputeDtype;
 
@@ -127,6 +127,11 @@ impl CpuEngine {
         Ok(Self { info, clock, capacity_tokens, counters, commands, thread: Some(thread) })
     }
 
+    /// What it is busy with now.
+    pub fn load(&self) -> EngineLoad {
+        self.counters.load()
+    }
+
     fn send(&self, command: Command) -> Result<(), Failure> {
         self.commands.send(command).map_err(|_| Failure::new(Exit::Backend, "the CPU engine has stopped"))
     }
@@ -138,10 +143,11 @@ impl Backend for CpuEngine {
     }
 
     fn submit(&self, request: Prepared, sink: &EventSink) -> Result<(), Failure> {
-        let sent = Event { request: request.id, at: self.clock.now(), kind: EventKind::Sent };
+        let at = self.clock.now();
+        let sent = Event { request: request.id, at, kind: EventKind::Sent };
         // Sent first, so that nothing of the request can come before it; a receiver that has gone wants nothing.
         let _ = sink.send(sent);
-        self.send(Command::Submit { request, sink: sink.clone() })
+        self.send(Command::Submit { request, sink: sink.clone(), at })
     }
 
     fn cancel(&self, request: u64) {

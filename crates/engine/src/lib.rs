@@ -20,4 +20,5 @@ mod weights;
 pub use backend::{CpuEngine, EngineOptions};
 pub use error::EngineError;
 pub use kernels::Isa;
+pub use stats::EngineLoad;
 pub use weights::ComputeDtype;

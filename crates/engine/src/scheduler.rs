@@ -188,6 +188,7 @@ impl Scheduler {
         let hits = found.len() * BLOCK;
         if sequence.cached.is_none() {
             sequence.cached = Some(hits);
+            sequence.admitted = Some(self.clock.now());
             self.counters.lookup_tokens.fetch_add(sequence.prompt_len as u64, Relaxed);
             self.counters.hit_tokens.fetch_add(hits as u64, Relaxed);
         }
@@ -255,6 +256,13 @@ impl Scheduler {
             return self.waiting.remove(place);
         }
         self.retire(|s| s.request.id == id).pop()
+    }
+
+    /// Tells other threads what is held.
+    pub(crate) fn publish_load(&self) {
+        self.counters.running.store(self.running.len() as u64, Relaxed);
+        self.counters.waiting.store(self.waiting.len() as u64, Relaxed);
+        self.counters.held_tokens.store(self.pool.held_tokens() as u64, Relaxed);
     }
 
     /// Takes out everything.

@@ -1,6 +1,6 @@
 //! One request inside the engine.
 
-use sagellm_core::{EventSink, Prepared};
+use sagellm_core::{EventSink, Nanos, Prepared};
 
 use crate::kv::Content;
 use crate::sampler::Sampler;
@@ -21,10 +21,14 @@ pub(crate) struct Sequence {
     pub(crate) content: Content,
     /// Prompt tokens that were found in the cache at first admission; `None` before it.
     pub(crate) cached: Option<usize>,
+    /// When it was submitted.
+    pub(crate) arrived: Nanos,
+    /// When it was first admitted.
+    pub(crate) admitted: Option<Nanos>,
 }
 
 impl Sequence {
-    pub(crate) fn new(request: Prepared, tokens: Vec<u32>, sink: EventSink) -> Self {
+    pub(crate) fn new(request: Prepared, tokens: Vec<u32>, sink: EventSink, arrived: Nanos) -> Self {
         let sampler = Sampler::new(&request.sampling);
         let prompt_len = tokens.len();
         Self {
@@ -37,6 +41,8 @@ impl Sequence {
             blocks: Vec::new(),
             content: Content::ROOT,
             cached: None,
+            arrived,
+            admitted: None,
         }
     }
 

@@ -14,6 +14,21 @@ pub(crate) struct Counters {
     pub(crate) evictions: AtomicU64,
     pub(crate) evict_ns: AtomicU64,
     pub(crate) preemptions: AtomicU64,
+    /// The load; no counters, so a new window leaves them.
+    pub(crate) running: AtomicU64,
+    pub(crate) waiting: AtomicU64,
+    pub(crate) held_tokens: AtomicU64,
+}
+
+/// What an engine is busy with at a moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EngineLoad {
+    /// Requests being computed.
+    pub running: u64,
+    /// Requests in the queue.
+    pub waiting: u64,
+    /// Tokens that the KV cache holds for running requests.
+    pub kv_used_tokens: u64,
 }
 
 impl Counters {
@@ -33,6 +48,14 @@ impl Counters {
     pub(crate) fn reset(&self) {
         for counter in self.all() {
             counter.store(0, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn load(&self) -> EngineLoad {
+        EngineLoad {
+            running: self.running.load(Ordering::Relaxed),
+            waiting: self.waiting.load(Ordering::Relaxed),
+            kv_used_tokens: self.held_tokens.load(Ordering::Relaxed),
         }
     }
 

@@ -20,6 +20,8 @@ pub(crate) enum Command {
     Submit {
         request: Prepared,
         sink: EventSink,
+        /// When.
+        at: Nanos,
     },
     Cancel(u64),
     /// Start a new window, and say when that is done.
@@ -64,13 +66,14 @@ impl EngineThread {
         let mut candidates = Vec::new();
         loop {
             loop {
+                self.scheduler.publish_load();
                 let command = if self.scheduler.is_idle() {
                     commands.recv().map_err(|_| TryRecvError::Disconnected)
                 } else {
                     commands.try_recv()
                 };
                 match command {
-                    Ok(Command::Submit { request, sink }) => self.accept(request, sink),
+                    Ok(Command::Submit { request, sink, at }) => self.accept(request, sink, at),
                     Ok(Command::Cancel(id)) => self.cancel(id),
                     Ok(Command::Reset(done)) => {
                         self.scheduler.reset();
@@ -85,17 +88,17 @@ impl EngineThread {
         }
     }
 
-    fn accept(&mut self, request: Prepared, sink: EventSink) {
+    fn accept(&mut self, request: Prepared, sink: EventSink, arrived: Nanos) {
         let tokens = match &request.prompt.token_ids {
             Some(ids) => Ok(ids.clone()),
             None => self.tokenizer.encode(&request.prompt.text, true).map_err(|error| error.to_string()),
         };
         let checked = tokens.and_then(|tokens| self.check(&tokens, request.max_tokens as usize).map(|()| tokens));
         match checked {
-            Ok(tokens) => self.scheduler.push(Sequence::new(request, tokens, sink)),
+            Ok(tokens) => self.scheduler.push(Sequence::new(request, tokens, sink, arrived)),
             Err(reason) => {
                 let at = self.clock.now();
-                end(&Sequence::new(request, Vec::new(), sink), at, OutcomeKind::Refused, Some(reason), None);
+                end(&Sequence::new(request, Vec::new(), sink, arrived), at, OutcomeKind::Refused, Some(reason), None);
             }
         }
     }
@@ -152,7 +155,7 @@ impl EngineThread {
             let at = self.clock.now();
             sequence.tokens.push(token);
             let text = self.stream_text.then(|| self.tokenizer.decode(&[token]));
-            let piece = Piece { tokens: 1, text, delay_ns: None };
+            let piece = Piece { tokens: 1, token: Some(token), text, delay_ns: None };
             send(sequence, Event { request: sequence.request.id, at, kind: EventKind::Chunk(piece) });
         }
         let eos = &self.eos;
@@ -194,6 +197,7 @@ fn end(
         finish_reason,
         input_tokens: (sequence.prompt_len > 0).then_some(count(sequence.prompt_len)),
         cached_tokens: sequence.cached.map(count),
+        queue_ns: sequence.admitted.map(|admitted| admitted - sequence.arrived),
         output_digest: (!output.is_empty()).then(|| digest(output)),
         ..End::new(outcome, count(output.len()), TokenSource::Engine)
     };

@@ -1,0 +1,1 @@
+//! OpenAI-compatible servers: scripted, simulated, and over the CPU engine.
