@@ -1,1 +1,27 @@
 //! Measures OpenAI-compatible servers over HTTP/1.1.
+//!
+//! Bytes come from a socket with the kernel's stamps; they pass the frame of the answer, the lines and events of the
+//! stream, and the JSON of its chunks, and leave as events on the clock of the run.
+
+mod answer;
+mod blocking;
+mod chunk;
+mod error;
+mod excerpt;
+mod limits;
+mod options;
+mod probe;
+mod profile;
+mod response;
+mod sse;
+mod tally;
+mod target;
+
+pub use blocking::{Access, Answer, BlockingClient, NoAnswer};
+pub use error::HttpError;
+pub use options::{
+    CountTokens, EndpointType, HttpOptions, MaxTokensField, RequestFields, Secret, StampChoice, TlsOptions,
+};
+pub use probe::{Probe, ProbeError, ProbeOptions, ServedModel, Understood, prepare};
+pub use profile::{Accepts, PROFILES, Profile};
+pub use target::Target;

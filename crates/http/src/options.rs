@@ -1,0 +1,207 @@
+//! What a client is told.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sagellm_core::BackendInfo;
+use serde_json::{Map, Value};
+
+use crate::Target;
+
+/// Counts the tokens of a text, as the model's tokenizer does, without special tokens.
+pub type CountTokens = Arc<dyn Fn(&str) -> u32 + Send + Sync>;
+
+/// Everything that a client needs to know before the first request.
+#[derive(Clone)]
+pub struct HttpOptions {
+    /// The server.
+    pub target: Target,
+    /// Completions or chat.
+    pub endpoint_type: EndpointType,
+    /// Path below the base URL, such as `/v1/completions`.
+    pub path: String,
+    /// Model that is asked for.
+    pub model: String,
+    /// What else a request says.
+    pub fields: RequestFields,
+    /// Further headers, sent as they are.
+    pub headers: Vec<(String, String)>,
+    /// Sent as `Authorization: Bearer`.
+    pub api_key: Option<Secret>,
+    /// Begins the `x-request-id` of every request; the request's number follows after a dash.
+    pub request_id_prefix: String,
+    /// Whom TLS trusts.
+    pub tls: TlsOptions,
+    /// An HTTP proxy to go through.
+    pub proxy: Option<Target>,
+    /// Who takes the stamps.
+    pub stamp: StampChoice,
+    /// Threads that serve connections; 0 takes as many as the processors suggest.
+    pub client_threads: usize,
+    /// Connections opened before the first request.
+    pub connections: usize,
+    /// Longest silence before the first token.
+    pub timeout_first_token: Option<Duration>,
+    /// Longest silence between tokens.
+    pub timeout_between: Option<Duration>,
+    /// Longest time that setting up a connection may take.
+    pub timeout_connect: Duration,
+    /// Longest line of a stream, in bytes.
+    pub max_line: usize,
+    /// Counts the tokens of the text that came.
+    pub tokenizer: Option<CountTokens>,
+    /// Whether events carry the text of their tokens.
+    pub stream_text: bool,
+    /// What is known of the server; the client enters its own settings and the stamp.
+    pub info: BackendInfo,
+}
+
+impl HttpOptions {
+    /// The options that people get without asking: completions, kernel stamps, no connection opened ahead, no timeouts
+    /// on tokens.
+    pub fn new(target: Target, path: impl Into<String>, model: impl Into<String>, info: BackendInfo) -> Self {
+        Self {
+            target,
+            endpoint_type: EndpointType::Completions,
+            path: path.into(),
+            model: model.into(),
+            fields: RequestFields::default(),
+            headers: Vec::new(),
+            api_key: None,
+            request_id_prefix: "sagellm".into(),
+            tls: TlsOptions::default(),
+            proxy: None,
+            stamp: StampChoice::Kernel,
+            client_threads: 0,
+            connections: 0,
+            timeout_first_token: None,
+            timeout_between: None,
+            timeout_connect: Duration::from_secs(10),
+            max_line: 8 << 20,
+            tokenizer: None,
+            stream_text: false,
+            info,
+        }
+    }
+}
+
+/// The two kinds of endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndpointType {
+    /// `prompt` in, `text` out.
+    Completions,
+    /// `messages` in, `delta` out.
+    Chat,
+}
+
+/// Which optional fields a request has. A server that does not know a field may refuse the request, so only those that
+/// its profile or a probe vouches for are sent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RequestFields {
+    /// Ask for usage at the end: `stream_options.include_usage`.
+    pub include_usage: bool,
+    /// Ask for usage in every chunk: `stream_options.continuous_usage_stats`.
+    pub continuous_usage: bool,
+    /// Pass on a request's wish to go past an end of sequence.
+    pub ignore_eos: bool,
+    /// Say `min_tokens` too where the length must be reached.
+    pub min_tokens: bool,
+    /// Name of the field that says how many tokens are wanted.
+    pub max_tokens: MaxTokensField,
+    /// Pass on `temperature`.
+    pub temperature: bool,
+    /// Pass on `top_p` where it is not 1.
+    pub top_p: bool,
+    /// Pass on `top_k` where it is not 0.
+    pub top_k: bool,
+    /// Pass on `seed` where sampling is random.
+    pub seed: bool,
+    /// Send the token ids of the prompt where the plan has them, instead of its text (completions only).
+    pub token_ids: bool,
+    /// Sent in every request; a field of the same name replaces ours.
+    pub extra_body: Map<String, Value>,
+}
+
+impl Default for RequestFields {
+    /// What OpenAI's own API understands.
+    fn default() -> Self {
+        Self {
+            include_usage: true,
+            continuous_usage: false,
+            ignore_eos: false,
+            min_tokens: false,
+            max_tokens: MaxTokensField::MaxTokens,
+            temperature: true,
+            top_p: true,
+            top_k: false,
+            seed: true,
+            token_ids: false,
+            extra_body: Map::new(),
+        }
+    }
+}
+
+/// The field that says how many tokens are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MaxTokensField {
+    /// `max_tokens`.
+    MaxTokens,
+    /// `max_completion_tokens`.
+    MaxCompletionTokens,
+}
+
+impl MaxTokensField {
+    /// As it is written in a request.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::MaxTokens => "max_tokens",
+            Self::MaxCompletionTokens => "max_completion_tokens",
+        }
+    }
+}
+
+/// Who takes the stamps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StampChoice {
+    /// The kernel, where it does; this program elsewhere.
+    Kernel,
+    /// This program, right at the read.
+    User,
+}
+
+/// Whom TLS trusts, and as whom we present ourselves.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsOptions {
+    /// Authorities to trust instead of the system's.
+    pub ca_cert: Option<PathBuf>,
+    /// Our own certificate, with those between it and its authority.
+    pub client_cert: Option<PathBuf>,
+    /// The key of our certificate.
+    pub client_key: Option<PathBuf>,
+    /// Trust whoever answers.
+    pub insecure: bool,
+}
+
+/// A text that must appear in no output.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Keeps `text` secret.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text itself, for the one place that sends it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Secret(…)")
+    }
+}

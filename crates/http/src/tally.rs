@@ -1,0 +1,328 @@
+//! What the events of an answer come to: tokens, stamps, counts of the server, and the outcome.
+
+use std::borrow::Cow;
+
+use sagellm_core::{End, FinishReason, HttpFacts, Nanos, OutcomeKind, Piece, TokenSource};
+use sha2::{Digest, Sha256};
+
+use crate::answer::{Arrival, Reading};
+use crate::chunk::{self, Choice, Chunk, Content, ServerTimes, Usage};
+use crate::sse::SseEvent;
+
+/// Choices of one answer that are told apart.
+const MAX_CHOICES: usize = 1024;
+/// Bytes of text that are kept to be counted by a tokenizer.
+const MAX_TEXT: usize = 64 << 20;
+
+/// The account of one answer.
+#[derive(Default)]
+pub(crate) struct Tally {
+    /// Whether an event was seen.
+    eventful: bool,
+    /// Whether the end mark was.
+    done: bool,
+    /// The first failure.
+    failure: Option<(OutcomeKind, String)>,
+    choices: Vec<ChoiceState>,
+    finish_reason: Option<FinishReason>,
+    filtered: bool,
+    usage: Usage,
+    /// The counts of llama.cpp, which stand in for a usage that was not sent.
+    timings: Usage,
+    /// Tokens of the pieces so far.
+    given: u32,
+    /// Whether the server counts as it goes, so that its count tells how many tokens a chunk holds.
+    counts_on: bool,
+    /// Bytes of text kept.
+    kept: usize,
+    facts: HttpFacts,
+    /// When something that matters was last read.
+    last: Nanos,
+    last_piece: Option<Nanos>,
+    scratch: String,
+}
+
+/// One of the choices of an answer.
+#[derive(Default)]
+struct ChoiceState {
+    index: u32,
+    hash: Sha256,
+    /// Its whole text, where a tokenizer is to count it.
+    text: String,
+    finished: bool,
+}
+
+impl Tally {
+    /// Makes ready for another answer.
+    pub(crate) fn reset(&mut self) {
+        let mut choices = std::mem::take(&mut self.choices);
+        choices.clear();
+        let scratch = std::mem::take(&mut self.scratch);
+        *self = Self { choices, scratch, ..Self::default() };
+    }
+
+    /// Whether an event was seen.
+    pub(crate) fn eventful(&self) -> bool {
+        self.eventful
+    }
+
+    /// Whether the end mark was seen.
+    pub(crate) fn done(&self) -> bool {
+        self.done
+    }
+
+    /// Whether the answer is known to have failed.
+    pub(crate) fn failed(&self) -> bool {
+        self.failure.is_some()
+    }
+
+    /// Whether every choice that began has ended.
+    pub(crate) fn finished(&self) -> bool {
+        !self.choices.is_empty() && self.choices.iter().all(|choice| choice.finished)
+    }
+
+    /// When the last piece came.
+    pub(crate) fn last_piece(&self) -> Option<Nanos> {
+        self.last_piece
+    }
+
+    pub(crate) fn set_status(&mut self, status: u16) {
+        self.facts.status = Some(status);
+    }
+
+    /// Notes that something that matters was read.
+    pub(crate) fn touch(&mut self, at: Nanos) {
+        self.last = at;
+    }
+
+    /// Notes a failure; the first one counts.
+    pub(crate) fn fail(&mut self, outcome: OutcomeKind, reason: impl Into<Cow<'static, str>>) {
+        if self.failure.is_none() {
+            self.failure = Some((outcome, reason.into().into_owned()));
+        }
+    }
+
+    pub(crate) fn read_event(
+        &mut self,
+        event: &SseEvent<'_>,
+        arrival: Arrival,
+        reading: &Reading,
+        emit: &mut impl FnMut(Piece),
+    ) {
+        self.eventful = true;
+        let data = event.data.trim_ascii();
+        if self.done || data.is_empty() {
+            return;
+        }
+        self.last = arrival.at;
+        if data == b"[DONE]" {
+            self.done = true;
+            return;
+        }
+        if event.error {
+            return self.fail(OutcomeKind::ServerError, format!("in the stream: {}", reading.quote(data)));
+        }
+        // By the standard a stream is decoded with replacement characters.
+        let repaired;
+        let text = match std::str::from_utf8(data) {
+            Ok(text) => text,
+            Err(_) => {
+                repaired = String::from_utf8_lossy(data);
+                &repaired
+            }
+        };
+        match Chunk::read(text.as_bytes()) {
+            Ok(chunk) if chunk.is_error() => {
+                self.fail(OutcomeKind::ServerError, format!("in the stream: {}", reading.quote(data)));
+            }
+            Ok(chunk) => self.read_chunk(&chunk, arrival, reading, emit),
+            Err(error) => {
+                let how = format!("a chunk of the stream cannot be read ({error}): {}", reading.quote(data));
+                self.fail(OutcomeKind::Protocol, how);
+            }
+        }
+    }
+
+    fn read_chunk(&mut self, chunk: &Chunk<'_>, arrival: Arrival, reading: &Reading, emit: &mut impl FnMut(Piece)) {
+        if self.facts.answered_model.is_none()
+            && let Some(model) = chunk.model()
+        {
+            self.check_model(model, reading);
+        }
+        if let Some(usage) = chunk.usage() {
+            self.usage = usage;
+        }
+        if let Some(times) = chunk.metrics() {
+            self.keep_times(times);
+        }
+        if let Some((times, counts)) = chunk.timings() {
+            self.keep_times(times);
+            self.timings = counts;
+        }
+        let mut carrying = 0;
+        let mut visible = false;
+        let mut text = reading.stream_text.then(String::new);
+        for choice in chunk.choices.iter() {
+            let Some(place) = self.place_of(choice.index.unwrap_or(0)) else {
+                return self.fail(OutcomeKind::Protocol, format!("the answer has more than {MAX_CHOICES} choices"));
+            };
+            let mut carries = false;
+            for content in choice.contents() {
+                carries = true;
+                visible |= !matches!(content, Content::Reasoning(_));
+                self.keep_content(place, content, reading, text.as_mut());
+            }
+            carrying += u32::from(carries);
+            self.read_finish(place, choice);
+        }
+        if carrying > 0 {
+            let tokens = self.tokens_of_piece(carrying);
+            self.facts.content_chunks += 1;
+            self.facts.merged_chunks += u32::from(self.last_piece == Some(arrival.at));
+            self.last_piece = Some(arrival.at);
+            if visible {
+                self.facts.first_visible_ns.get_or_insert(arrival.at);
+            }
+            emit(Piece { tokens, text, delay_ns: arrival.delay, ..Piece::default() });
+        }
+    }
+
+    /// How many tokens a chunk holds in which so many choices carry something: what the server's running count grew by,
+    /// else one for each.
+    fn tokens_of_piece(&mut self, carrying: u32) -> u32 {
+        if self.last_piece.is_none() {
+            self.counts_on = self.usage.completion.is_some();
+        }
+        let grown = self.usage.completion.filter(|_| self.counts_on).map_or(0, |all| all.saturating_sub(self.given));
+        let tokens = grown.max(carrying);
+        self.given = self.given.saturating_add(tokens);
+        tokens
+    }
+
+    fn check_model(&mut self, answered: &str, reading: &Reading) {
+        if plain(answered) == Some(&reading.model) {
+            return;
+        }
+        self.scratch.clear();
+        chunk::push_text(answered, &mut self.scratch);
+        if self.scratch != reading.model {
+            self.facts.answered_model = Some(reading.quote(self.scratch.as_bytes()));
+        }
+    }
+
+    fn keep_times(&mut self, times: ServerTimes) {
+        let facts = &mut self.facts;
+        facts.server_ttft_ms = times.ttft_ms.or(facts.server_ttft_ms);
+        facts.server_queue_ms = times.queue_ms.or(facts.server_queue_ms);
+        facts.server_generation_ms = times.generation_ms.or(facts.server_generation_ms);
+    }
+
+    /// Where the choice with this number is kept.
+    fn place_of(&mut self, index: u32) -> Option<usize> {
+        if let Some(place) = self.choices.iter().position(|choice| choice.index == index) {
+            return Some(place);
+        }
+        if self.choices.len() == MAX_CHOICES {
+            return None;
+        }
+        self.choices.push(ChoiceState { index, ..ChoiceState::default() });
+        Some(self.choices.len() - 1)
+    }
+
+    fn keep_content(&mut self, place: usize, content: Content<'_>, reading: &Reading, piece: Option<&mut String>) {
+        self.scratch.clear();
+        let text = match content {
+            Content::Visible(value) | Content::Reasoning(value) => plain(value).unwrap_or_else(|| {
+                chunk::push_text(value, &mut self.scratch);
+                &self.scratch
+            }),
+            Content::Call(value) => {
+                chunk::push_call(value, &mut self.scratch);
+                &self.scratch
+            }
+        };
+        let choice = &mut self.choices[place];
+        choice.hash.update(text.as_bytes());
+        if let Some(piece) = piece {
+            piece.push_str(text);
+        }
+        if reading.tokenizer.is_some() {
+            self.kept += text.len();
+            if self.kept <= MAX_TEXT {
+                choice.text.push_str(text);
+            }
+        }
+    }
+
+    fn read_finish(&mut self, place: usize, choice: &Choice<'_>) {
+        let Some(reason) = choice.finish_reason() else { return };
+        self.choices[place].finished = true;
+        let reason = match reason {
+            "length" | "max_tokens" => FinishReason::Length,
+            "stop" | "eos" | "eos_token" | "stop_sequence" | "end_turn" => FinishReason::Stop,
+            "tool_calls" | "function_call" | "tool_use" => FinishReason::ToolCalls,
+            "content_filter" => {
+                self.filtered = true;
+                FinishReason::ContentFilter
+            }
+            "error" | "abort" => {
+                let how = format!("the server ended the answer with the finish reason `{reason}`");
+                return self.fail(OutcomeKind::ServerError, how);
+            }
+            _ => return,
+        };
+        self.finish_reason.get_or_insert(reason);
+    }
+
+    /// When the answer ended, and how.
+    pub(crate) fn end(&mut self, reading: &Reading) -> (Nanos, End) {
+        let mut facts = std::mem::take(&mut self.facts);
+        facts.usage_tokens = self.usage.completion.or(self.timings.completion);
+        if let Some(count) = &reading.tokenizer
+            && (1..=MAX_TEXT).contains(&self.kept)
+        {
+            facts.tokenizer_tokens = Some(self.choices.iter().map(|choice| count(&choice.text)).sum());
+        }
+        let (tokens, source) = match (facts.usage_tokens, facts.tokenizer_tokens) {
+            (Some(tokens), _) => (tokens, TokenSource::Usage),
+            (None, Some(tokens)) => (tokens, TokenSource::Tokenizer),
+            (None, None) => (self.given, TokenSource::Chunks),
+        };
+        let (outcome, reason) = match self.failure.take() {
+            Some((outcome, reason)) => (outcome, Some(reason)),
+            None if self.filtered => (OutcomeKind::ContentFilter, Some("a content filter withheld the answer".into())),
+            None if self.last_piece.is_none() => {
+                let told = facts.usage_tokens.filter(|&tokens| tokens > 0);
+                let told = told.map_or(String::new(), |tokens| format!(", though the server counts {tokens}"));
+                (OutcomeKind::Empty, Some(format!("no chunk of the answer holds a token{told}")))
+            }
+            None => (OutcomeKind::Success, None),
+        };
+        let end = End {
+            reason,
+            finish_reason: self.finish_reason,
+            input_tokens: self.usage.prompt.or(self.timings.prompt),
+            cached_tokens: self.usage.cached.or(self.timings.cached),
+            output_digest: self.digest(),
+            http: Some(facts),
+            ..End::new(outcome, tokens, source)
+        };
+        (self.last, end)
+    }
+
+    /// Fingerprint of the text, choice by choice; none when there was no text.
+    fn digest(&mut self) -> Option<String> {
+        self.last_piece?;
+        self.choices.sort_by_key(|choice| choice.index);
+        let mut digests = self.choices.iter_mut().map(|choice| choice.hash.finalize_reset());
+        let first = digests.next()?;
+        let all = digests.fold(first, |all, next| Sha256::new().chain_update(all).chain_update(next).finalize());
+        Some(all.iter().take(8).map(|byte| format!("{byte:02x}")).collect())
+    }
+}
+
+/// The text of a JSON string that has no escapes.
+fn plain(value: &str) -> Option<&str> {
+    let inner = value.strip_prefix('"')?.strip_suffix('"')?;
+    memchr::memchr(b'\\', inner.as_bytes()).is_none().then_some(inner)
+}
