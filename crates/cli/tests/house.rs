@@ -20,7 +20,7 @@ const MAY_IMPORT: [(&str, &[&str]); 10] = [
     ("telemetry", &["core"]),
     ("stats", &[]),
     ("report", &["core", "stats"]),
-    ("server", &["core", "engine"]),
+    ("server", &["core", "engine", "model"]),
 ];
 
 /// Where unsafe code is allowed: vector instructions, mapping of weights, and an allocator that a test counts with.
