@@ -8,6 +8,7 @@ mod blocking;
 mod chunk;
 mod error;
 mod excerpt;
+mod launch;
 mod limits;
 mod options;
 mod probe;
@@ -19,6 +20,7 @@ mod target;
 
 pub use blocking::{Access, Answer, BlockingClient, NoAnswer};
 pub use error::HttpError;
+pub use launch::{LaunchError, Launched};
 pub use options::{
     CountTokens, EndpointType, HttpOptions, MaxTokensField, RequestFields, Secret, StampChoice, TlsOptions,
 };

@@ -1,0 +1,253 @@
+//! Single requests outside the measurement: probes before a run, and readings of a server's metrics during it.
+//!
+//! They are few, nobody stamps them, and so an off-the-shelf blocking client makes them.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, parse_pem};
+use ureq::{Agent, Body, Proxy, http::Response};
+
+use crate::excerpt::excerpt;
+use crate::{HttpError, Secret, Target, TlsOptions};
+
+/// How a server is reached.
+#[derive(Clone, Debug)]
+pub struct Access {
+    /// The server.
+    pub target: Target,
+    /// Further headers, sent as they are.
+    pub headers: Vec<(String, String)>,
+    /// Sent as `Authorization: Bearer`.
+    pub api_key: Option<Secret>,
+    /// Whom TLS trusts.
+    pub tls: TlsOptions,
+    /// An HTTP proxy to go through; those of the environment are not used.
+    pub proxy: Option<Target>,
+}
+
+impl Access {
+    /// Reaches `target` directly, without a key.
+    pub fn new(target: Target) -> Self {
+        Self { target, headers: Vec::new(), api_key: None, tls: TlsOptions::default(), proxy: None }
+    }
+}
+
+/// Why there is no answer. The text can follow "because" or end a sentence.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoAnswer {
+    /// Nobody listens, or the connection broke: may be different in a moment.
+    #[error("{0}")]
+    Connection(String),
+    /// Nothing came in time: may be different in a moment.
+    #[error("no answer came within {} s", .0.as_secs_f64())]
+    Timeout(Duration),
+    /// The certificate or the handshake does not do.
+    #[error("TLS failed: {0}")]
+    Tls(String),
+    /// What came is no HTTP answer, or too large a one.
+    #[error("{0}")]
+    Protocol(String),
+}
+
+impl NoAnswer {
+    /// Whether it is worth asking again.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Connection(_) | Self::Timeout(_))
+    }
+}
+
+/// What a server answered, whatever its status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Status of HTTP.
+    pub status: u16,
+    /// The body; bytes that are no UTF-8 are replaced, and the key, which some servers repeat, is blotted out.
+    pub body: String,
+}
+
+impl Answer {
+    /// Whether the status is one of success.
+    pub fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    /// The message of an error, as the servers' various bodies hold it: the beginning of the body where none is found.
+    pub fn message(&self) -> String {
+        let json: Option<Value> = serde_json::from_str(&self.body).ok();
+        let found = json.as_ref().and_then(|body| {
+            let places = ["/error/message", "/message", "/error", "/detail"];
+            places.into_iter().find_map(|place| body.pointer(place)?.as_str())
+        });
+        excerpt(found.unwrap_or(&self.body).as_bytes(), None)
+    }
+}
+
+/// Makes one request at a time.
+#[derive(Clone, Debug)]
+pub struct BlockingClient {
+    agent: Agent,
+    access: Arc<Access>,
+}
+
+impl BlockingClient {
+    /// Largest body that is read, in bytes.
+    pub const LARGEST_BODY: u64 = 16 << 20;
+
+    /// Makes ready; nothing is sent.
+    ///
+    /// # Errors
+    /// When a certificate or key cannot be used, or the proxy is none.
+    pub fn new(access: Access) -> Result<Self, HttpError> {
+        let proxy = match &access.proxy {
+            Some(proxy) => {
+                let url = proxy.url("");
+                let why = |error: ureq::Error| HttpError::Url { url: url.clone(), why: error.to_string() };
+                Some(Proxy::new(&url).map_err(why)?)
+            }
+            None => None,
+        };
+        let agent = Agent::config_builder()
+            .http_status_as_error(false)
+            // A redirect would take the key elsewhere.
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .user_agent(concat!("sagellm-benchmark/", env!("CARGO_PKG_VERSION")))
+            .accept_encoding("identity")
+            .proxy(proxy)
+            .tls_config(tls_config(&access)?)
+            .build()
+            .new_agent();
+        Ok(Self { agent, access: Arc::new(access) })
+    }
+
+    /// The server.
+    pub fn target(&self) -> &Target {
+        &self.access.target
+    }
+
+    /// Gets a path.
+    ///
+    /// # Errors
+    /// When no answer comes within `timeout`.
+    pub fn get(&self, path: &str, timeout: Duration) -> Result<Answer, NoAnswer> {
+        let mut request = self.agent.get(self.target().url(path));
+        for (name, value) in self.headers() {
+            request = request.header(name, value);
+        }
+        let response = request.config().timeout_global(Some(timeout)).build().call();
+        self.answer(response, timeout)
+    }
+
+    /// Posts JSON to a path.
+    ///
+    /// # Errors
+    /// When no answer comes within `timeout`.
+    pub fn post(&self, path: &str, body: &Value, timeout: Duration) -> Result<Answer, NoAnswer> {
+        let mut request = self.agent.post(self.target().url(path)).header("content-type", "application/json");
+        for (name, value) in self.headers() {
+            request = request.header(name, value);
+        }
+        let response = request.config().timeout_global(Some(timeout)).build().send(body.to_string());
+        self.answer(response, timeout)
+    }
+
+    /// Gets the text of a path, as readings of metrics want it: any status but success is a failure too.
+    ///
+    /// # Errors
+    /// Says why there is no text, naming the path.
+    pub fn text(&self, path: &str, timeout: Duration) -> Result<String, String> {
+        match self.get(path, timeout) {
+            Ok(answer) if answer.is_success() => Ok(answer.body),
+            Ok(answer) => Err(format!("the server answered `{path}` with status {}", answer.status)),
+            Err(why) => Err(format!("`{path}` could not be read: {why}")),
+        }
+    }
+
+    fn headers(&self) -> impl Iterator<Item = (&str, String)> {
+        let key = self.access.api_key.as_ref().map(|key| ("authorization", format!("Bearer {}", key.reveal())));
+        self.access.headers.iter().map(|(name, value)| (name.as_str(), value.clone())).chain(key)
+    }
+
+    fn answer(&self, response: Result<Response<Body>, ureq::Error>, timeout: Duration) -> Result<Answer, NoAnswer> {
+        let mut response = response.map_err(|error| no_answer(error, timeout))?;
+        let limited = response.body_mut().with_config().limit(Self::LARGEST_BODY);
+        let bytes = limited.read_to_vec().map_err(|error| no_answer(error, timeout))?;
+        let mut body = String::from_utf8_lossy(&bytes).into_owned();
+        if let Some(key) = self.access.api_key.as_ref().map(Secret::reveal).filter(|key| !key.is_empty())
+            && body.contains(key)
+        {
+            body = body.replace(key, "…");
+        }
+        Ok(Answer { status: response.status().as_u16(), body })
+    }
+}
+
+fn no_answer(error: ureq::Error, timeout: Duration) -> NoAnswer {
+    match error {
+        ureq::Error::Timeout(_) => NoAnswer::Timeout(timeout),
+        ureq::Error::Io(error) => match error.kind() {
+            io::ErrorKind::ConnectionRefused => NoAnswer::Connection("the connection was refused".into()),
+            io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe => {
+                NoAnswer::Connection("the server closed the connection".into())
+            }
+            io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => NoAnswer::Timeout(timeout),
+            // Where rustls fails within the handshake, its error comes wrapped.
+            io::ErrorKind::InvalidData => NoAnswer::Tls(error.to_string()),
+            _ => NoAnswer::Connection(error.to_string()),
+        },
+        ureq::Error::Rustls(error) => NoAnswer::Tls(error.to_string()),
+        ureq::Error::Tls(error) => NoAnswer::Tls(error.into()),
+        ureq::Error::HostNotFound => NoAnswer::Connection("the host is not known".into()),
+        ureq::Error::ConnectionFailed => NoAnswer::Connection("no connection could be made".into()),
+        other => NoAnswer::Protocol(other.to_string()),
+    }
+}
+
+fn tls_config(access: &Access) -> Result<TlsConfig, HttpError> {
+    let tls = &access.tls;
+    let mut config = TlsConfig::builder().disable_verification(tls.insecure);
+    if access.target.https && !tls.insecure {
+        config = config.root_certs(roots(tls)?);
+    }
+    match (&tls.client_cert, &tls.client_key) {
+        (Some(chain), Some(key)) => {
+            let chain = certificates(chain)?;
+            let wrong = |why: String| HttpError::Certificate { path: key.clone(), why };
+            let pem = std::fs::read(key).map_err(|error| wrong(error.to_string()))?;
+            let key = PrivateKey::from_pem(&pem).map_err(|error| wrong(error.to_string()))?;
+            config = config.client_cert(Some(ClientCert::new_with_certs(&chain, key)));
+        }
+        (None, None) => {}
+        _ => return Err(HttpError::Setting("a client certificate and its key are to be given together".into())),
+    }
+    Ok(config.build())
+}
+
+/// The authorities to trust: those of the file, else the system's.
+fn roots(tls: &TlsOptions) -> Result<RootCerts, HttpError> {
+    if let Some(path) = &tls.ca_cert {
+        return Ok(RootCerts::new_with_certs(&certificates(path)?));
+    }
+    let found = rustls_native_certs::load_native_certs();
+    if found.certs.is_empty() {
+        let why = found.errors.first().map_or("the system trusts nobody".into(), ToString::to_string);
+        return Err(HttpError::Tls(why));
+    }
+    let certs: Vec<_> = found.certs.iter().map(|der| Certificate::from_der(der.as_ref()).to_owned()).collect();
+    Ok(RootCerts::new_with_certs(&certs))
+}
+
+fn certificates(path: &std::path::Path) -> Result<Vec<Certificate<'static>>, HttpError> {
+    let wrong = |why: String| HttpError::Certificate { path: path.into(), why };
+    let pem = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
+    let mut certificates = Vec::new();
+    for item in parse_pem(&pem) {
+        if let PemItem::Certificate(certificate) = item.map_err(|error| wrong(error.to_string()))? {
+            certificates.push(certificate);
+        }
+    }
+    if certificates.is_empty() { Err(wrong("it holds no certificate".into())) } else { Ok(certificates) }
+}

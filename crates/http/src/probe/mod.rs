@@ -1,0 +1,126 @@
+//! Getting to know a server before it is measured.
+
+mod error;
+mod ready;
+mod served;
+mod trial;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use sagellm_core::{BackendInfo, Failure, ModelInfo, Progress, Stamp};
+
+pub use error::ProbeError;
+pub use served::ServedModel;
+pub use trial::Understood;
+
+use crate::{BlockingClient, EndpointType, Profile, RequestFields};
+
+/// What is to be found out.
+#[derive(Clone, Debug)]
+pub struct ProbeOptions {
+    /// The kind of server.
+    pub profile: &'static Profile,
+    /// Where requests will go.
+    pub endpoint: EndpointType,
+    /// The model to ask for; `None` takes the server's first.
+    pub model: Option<String>,
+    /// How long to wait until the server is ready.
+    pub ready_timeout: Duration,
+    /// The fields to try, usually [`Profile::fields`] with what the user adds.
+    pub fields: RequestFields,
+}
+
+/// What was found out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Probe {
+    /// Version of the server, where it tells.
+    pub version: Option<String>,
+    /// The models that it lists.
+    pub models: Vec<ServedModel>,
+    /// The one that will be asked for.
+    pub model: ServedModel,
+    /// What tiny requests showed.
+    pub understood: Understood,
+    /// All of it in words, for [`BackendInfo::settings`].
+    pub settings: BTreeMap<String, String>,
+}
+
+impl Probe {
+    /// As the manifest tells of a backend.
+    pub fn info(&self, profile: &Profile) -> BackendInfo {
+        BackendInfo {
+            name: profile.name.into(),
+            version: self.version.clone(),
+            model: ModelInfo {
+                name: self.model.id.clone(),
+                path: None,
+                architecture: None,
+                parameters: None,
+                dtype: None,
+                context_length: self.model.context_length,
+                synthetic: false,
+                fingerprint: None,
+            },
+            // Until the client knows better.
+            stamp: Stamp::User,
+            settings: self.settings.clone(),
+        }
+    }
+}
+
+/// Waits until the server is ready, then finds out what it serves and understands.
+///
+/// `go_on` is asked while waiting and ends it with a failure: a signal came, or the server's process ended. Between two
+/// and about eight requests of up to 8 tokens are made.
+///
+/// # Errors
+/// When the server does not come up, refuses access, serves another model, or refuses even the plainest request.
+pub fn prepare(
+    client: &BlockingClient,
+    options: &ProbeOptions,
+    go_on: &dyn Fn() -> Result<(), Failure>,
+    progress: &dyn Progress,
+) -> Result<Probe, ProbeError> {
+    progress.begin(&format!("waiting for {}", client.target()), None);
+    let ready = ready::wait(client, options.profile, options.ready_timeout, go_on);
+    progress.finish();
+    ready?;
+    progress.begin("probing the server", None);
+    let found = find_out(client, options);
+    progress.finish();
+    found
+}
+
+fn find_out(client: &BlockingClient, options: &ProbeOptions) -> Result<Probe, ProbeError> {
+    let profile = options.profile;
+    let version = served::version(client, profile);
+    let models = served::models(client, profile)?;
+    let model = served::choose(&models, options.model.as_deref(), || client.target().url(profile.models))?;
+    let path = profile.path(options.endpoint);
+    let trial = trial::Trial { client, endpoint: options.endpoint, path, model: &model.id };
+    let understood = trial.run(options.fields.clone())?;
+    let settings = settings(options, &models, &understood);
+    Ok(Probe { version, models, model, understood, settings })
+}
+
+fn settings(options: &ProbeOptions, models: &[ServedModel], understood: &Understood) -> BTreeMap<String, String> {
+    let yes_no = |found: bool| if found { "yes" } else { "no" };
+    let names = models.iter().map(|model| model.id.as_str()).collect::<Vec<_>>().join(", ");
+    let mut settings = BTreeMap::from([
+        ("endpoint".to_owned(), options.profile.path(options.endpoint).to_owned()),
+        ("probe.models".into(), if names.is_empty() { "none listed".into() } else { names }),
+        ("probe.usage".into(), yes_no(understood.usage).into()),
+        ("probe.cached_tokens".into(), yes_no(understood.cached_tokens).into()),
+        ("probe.server_times".into(), yes_no(understood.server_times).into()),
+        ("probe.reasoning".into(), yes_no(understood.reasoning).into()),
+        ("max_tokens_field".into(), understood.fields.max_tokens.name().into()),
+    ]);
+    if let Some(model) = &understood.answered_model {
+        settings.insert("probe.answered_model".into(), model.clone());
+    }
+    for (name, note) in &understood.notes {
+        settings.insert(format!("probe.{name}"), note.clone());
+    }
+    settings
+}

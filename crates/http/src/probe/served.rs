@@ -1,0 +1,143 @@
+//! What a server says of itself.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::ProbeError;
+use crate::{BlockingClient, Profile};
+
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A model that a server lists.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServedModel {
+    /// The name that requests say.
+    pub id: String,
+    /// Other names that it answers to.
+    pub aliases: Vec<String>,
+    /// Folder or hub id that it was loaded from, where the server tells.
+    pub root: Option<String>,
+    /// Longest sequence in tokens, where the server tells.
+    pub context_length: Option<u32>,
+}
+
+/// The version, from the first place that has it. A server that does not tell is none the worse.
+pub(super) fn version(client: &BlockingClient, profile: &Profile) -> Option<String> {
+    profile.version.iter().find_map(|(path, pointer)| {
+        let answer = client.get(path, TIMEOUT).ok().filter(crate::Answer::is_success)?;
+        let body: Value = serde_json::from_str(&answer.body).ok()?;
+        Some(body.pointer(pointer)?.as_str()?.to_owned())
+    })
+}
+
+/// The models; none where the server has no such list.
+pub(super) fn models(client: &BlockingClient, profile: &Profile) -> Result<Vec<ServedModel>, ProbeError> {
+    let url = client.target().url(profile.models);
+    let answer = match client.get(profile.models, TIMEOUT) {
+        Ok(answer) => answer,
+        Err(why) => return Err(ProbeError::NoAnswer { url, why }),
+    };
+    match answer.status {
+        200..=299 => list(&answer.body).map_err(|why| ProbeError::Unusable { url, why }),
+        404 | 405 | 501 => Ok(Vec::new()),
+        status @ (401 | 403) => Err(ProbeError::Access { url, status }),
+        status => Err(ProbeError::Unusable { url, why: format!("status {status}: {}", answer.message()) }),
+    }
+}
+
+fn list(body: &str) -> Result<Vec<ServedModel>, String> {
+    let body: Value = serde_json::from_str(body).map_err(|error| format!("it is no JSON: {error}"))?;
+    let models = body.get("data").and_then(Value::as_array).ok_or("it has no list `data`")?;
+    models.iter().map(|model| served(model).ok_or_else(|| "a model has no `id`".into())).collect()
+}
+
+fn served(model: &Value) -> Option<ServedModel> {
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    // vLLM and SGLang, then llama.cpp.
+    let length = ["/max_model_len", "/meta/n_ctx"].into_iter().find_map(|place| model.pointer(place)?.as_u64());
+    Some(ServedModel {
+        id: text(model.get("id")?)?,
+        aliases: model.get("aliases").and_then(Value::as_array).into_iter().flatten().filter_map(text).collect(),
+        root: model.get("root").and_then(text),
+        context_length: length.and_then(|length| u32::try_from(length).ok()),
+    })
+}
+
+/// The model asked for, or else the first. A server that lists none is taken at the word of the one who asks.
+pub(super) fn choose(
+    models: &[ServedModel],
+    asked: Option<&str>,
+    url: impl FnOnce() -> String,
+) -> Result<ServedModel, ProbeError> {
+    match (asked, models) {
+        (None, []) => Err(ProbeError::NoModel { url: url() }),
+        (None, [first, ..]) => Ok(first.clone()),
+        (Some(asked), []) => Ok(ServedModel { id: asked.into(), ..ServedModel::default() }),
+        (Some(asked), models) => {
+            let answers = |model: &&ServedModel| model.id == asked || model.aliases.iter().any(|alias| alias == asked);
+            let found = models.iter().find(answers);
+            found.map(|model| ServedModel { id: asked.into(), ..model.clone() }).ok_or_else(|| {
+                ProbeError::UnknownModel {
+                    asked: asked.into(),
+                    served: models.iter().map(|model| model.id.clone()).collect(),
+                }
+            })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lists_of_real_servers_are_read() {
+        let vllm = list(
+            r#"{"object":"list","data":[{"id":"smollm2","object":"model","owned_by":"vllm",
+            "root":"models/smollm2-135m-hf","parent":null,"max_model_len":2048,"permission":[]}]}"#,
+        );
+        let expected = ServedModel {
+            id: "smollm2".into(),
+            aliases: Vec::new(),
+            root: Some("models/smollm2-135m-hf".into()),
+            context_length: Some(2048),
+        };
+        assert_eq!(vllm.unwrap(), [expected]);
+        let llama = list(
+            r#"{"models":[{"name":"smollm2"}],"object":"list","data":[{"id":"smollm2","aliases":["small"],
+            "meta":{"n_ctx":2048,"n_ctx_train":8192}}]}"#,
+        )
+        .unwrap();
+        assert_eq!((llama[0].context_length, &llama[0].aliases), (Some(2048), &vec!["small".to_owned()]));
+    }
+
+    #[test]
+    fn a_list_that_is_none_is_refused() {
+        for (body, why) in
+            [(r#"{"models": []}"#, "it has no list `data`"), (r#"{"data": [{"name": "x"}]}"#, "a model has no `id`")]
+        {
+            assert_eq!(list(body).unwrap_err(), why);
+        }
+        assert!(list("<html>").unwrap_err().starts_with("it is no JSON: "));
+    }
+
+    #[test]
+    fn the_first_model_is_taken_unless_one_is_named() {
+        let named = |id: &str, alias: &str| ServedModel {
+            id: id.into(),
+            aliases: vec![alias.into()],
+            ..ServedModel::default()
+        };
+        let models = [named("a", "x"), named("b", "y")];
+        let url = || "http://h/v1/models".to_owned();
+        let chosen = |asked| choose(&models, asked, url).map(|model| model.id);
+        assert_eq!(chosen(None).unwrap(), "a");
+        assert_eq!(chosen(Some("b")).unwrap(), "b");
+        assert_eq!(chosen(Some("y")).unwrap(), "y", "an alias is what requests say");
+        let error = chosen(Some("c")).unwrap_err().to_string();
+        assert_eq!(error, "the server does not serve the model `c`; it serves `a`, `b`");
+        assert_eq!(choose(&[], None, url).unwrap_err().to_string(), "`http://h/v1/models` lists no model");
+        assert_eq!(choose(&[], Some("m"), url).unwrap().id, "m");
+    }
+}

@@ -1,0 +1,247 @@
+//! Tiny requests that find out what a server understands. They are never measured.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use super::ProbeError;
+use crate::chunk::{Chunk, Content, Usage};
+use crate::sse::EventReader;
+use crate::{BlockingClient, EndpointType, MaxTokensField, RequestFields};
+
+/// The first request after loading may have to compile kernels.
+const TIMEOUT: Duration = Duration::from_secs(300);
+/// Tokens that a trial asks for.
+const TOKENS: u32 = 8;
+/// Ids that every vocabulary has.
+const IDS: [u32; 4] = [10, 11, 12, 13];
+
+/// What the trials found out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Understood {
+    /// The fields that may be sent from now on.
+    pub fields: RequestFields,
+    /// Whether the stream ends with counts of tokens.
+    pub usage: bool,
+    /// Whether the counts tell prompt tokens found in the prefix cache.
+    pub cached_tokens: bool,
+    /// Whether the server tells its own times.
+    pub server_times: bool,
+    /// Whether the model thinks aloud before it answers.
+    pub reasoning: bool,
+    /// The model that answered.
+    pub answered_model: Option<String>,
+    /// Findings in words, by name.
+    pub notes: Notes,
+}
+
+/// Findings in words, by name.
+pub type Notes = Vec<(&'static str, String)>;
+
+/// Where trials go.
+pub(super) struct Trial<'a> {
+    pub(super) client: &'a BlockingClient,
+    pub(super) endpoint: EndpointType,
+    pub(super) path: &'a str,
+    pub(super) model: &'a str,
+}
+
+/// A stream, boiled down.
+#[derive(Debug, Default)]
+struct Stream {
+    usage: Option<Usage>,
+    length: bool,
+    chunks: u32,
+    reasoning: bool,
+    server_times: bool,
+    model: Option<String>,
+}
+
+/// What a trial came to.
+enum Outcome {
+    Answered(Stream),
+    Refused { status: u16, message: String },
+}
+
+impl Trial<'_> {
+    /// Tries the fields, and leaves out those that are refused or have no effect.
+    pub(super) fn run(&self, wanted: RequestFields) -> Result<Understood, ProbeError> {
+        let (mut fields, stream, mut notes) = self.fields(wanted)?;
+        if fields.ignore_eos {
+            let (obeyed, note) = ignores_eos(&stream);
+            fields.ignore_eos = obeyed;
+            fields.min_tokens &= obeyed;
+            notes.push(("ignore_eos", note));
+        }
+        if fields.token_ids {
+            let (taken, note) = self.token_ids(&fields)?;
+            fields.token_ids = taken;
+            notes.push(("token_ids", note));
+        }
+        Ok(Understood {
+            fields,
+            usage: stream.usage.is_some_and(|usage| usage.completion.is_some()),
+            cached_tokens: stream.usage.is_some_and(|usage| usage.cached.is_some()),
+            server_times: stream.server_times,
+            reasoning: stream.reasoning,
+            answered_model: stream.model,
+            notes,
+        })
+    }
+
+    /// Sends all fields; where that is refused, without one or another, and at last without all of them.
+    fn fields(&self, wanted: RequestFields) -> Result<(RequestFields, Stream, Notes), ProbeError> {
+        let refusal = match self.ask(&wanted, TOKENS, None)? {
+            Outcome::Answered(stream) => return Ok((wanted, stream, Vec::new())),
+            Outcome::Refused { message, .. } => message,
+        };
+        let mut bare = wanted.clone();
+        for (name, leave_out) in OPTIONAL {
+            let mut fields = wanted.clone();
+            leave_out(&mut fields);
+            leave_out(&mut bare);
+            if fields == wanted {
+                continue;
+            }
+            if let Outcome::Answered(stream) = self.ask(&fields, TOKENS, None)? {
+                return Ok((fields, stream, vec![(name, format!("refused: {refusal}"))]));
+            }
+        }
+        match self.ask(&bare, TOKENS, None)? {
+            Outcome::Answered(stream) => {
+                let note = ("optional_fields", format!("refused, so none is sent: {refusal}"));
+                Ok((bare, stream, vec![note]))
+            }
+            Outcome::Refused { status, message } => Err(ProbeError::Refused { url: self.url(), status, message }),
+        }
+    }
+
+    /// Whether a prompt of token ids is taken as such, which the count of prompt tokens shows.
+    fn token_ids(&self, fields: &RequestFields) -> Result<(bool, String), ProbeError> {
+        Ok(match self.ask(fields, 1, Some(json!(IDS)))? {
+            Outcome::Refused { status, message } => (false, format!("refused (status {status}): {message}")),
+            Outcome::Answered(stream) => match stream.usage.and_then(|usage| usage.prompt) {
+                Some(count) if count as usize == IDS.len() => {
+                    (true, format!("understood: {count} ids are {count} tokens"))
+                }
+                Some(count) => (false, format!("not understood: {} ids were read as {count} tokens", IDS.len())),
+                None => (false, "accepted, but without usage it cannot be told how they were read".into()),
+            },
+        })
+    }
+
+    fn ask(&self, fields: &RequestFields, tokens: u32, prompt: Option<Value>) -> Result<Outcome, ProbeError> {
+        let body = self.body(fields, tokens, prompt);
+        let answer = match self.client.post(self.path, &body, TIMEOUT) {
+            Ok(answer) => answer,
+            Err(why) => return Err(ProbeError::NoAnswer { url: self.url(), why }),
+        };
+        match answer.status {
+            200..=299 => Ok(match read(answer.body.as_bytes()) {
+                Ok(stream) => Outcome::Answered(stream),
+                Err(Some(message)) => Outcome::Refused { status: answer.status, message },
+                Err(None) => {
+                    let why = format!("it is no stream of events but `{}`", answer.message());
+                    return Err(ProbeError::Unusable { url: self.url(), why });
+                }
+            }),
+            status @ (401 | 403) => Err(ProbeError::Access { url: self.url(), status }),
+            // A model that is not there is told by 404 too, but then with words of its own.
+            status @ (404 | 405) if serde_json::from_str::<Value>(&answer.body).ok().and_then(error_of).is_none() => {
+                Err(ProbeError::NoEndpoint { url: self.url(), status })
+            }
+            status => Ok(Outcome::Refused { status, message: answer.message() }),
+        }
+    }
+
+    fn body(&self, fields: &RequestFields, tokens: u32, prompt: Option<Value>) -> Value {
+        // Its own words, so that it warms no measured prompt.
+        const PROMPT: &str = "Count up: one, two, three,";
+        let mut body = Map::new();
+        body.insert("model".into(), self.model.into());
+        match self.endpoint {
+            EndpointType::Completions => body.insert("prompt".into(), prompt.unwrap_or_else(|| PROMPT.into())),
+            EndpointType::Chat => body.insert("messages".into(), json!([{ "role": "user", "content": PROMPT }])),
+        };
+        body.insert(fields.max_tokens.name().into(), tokens.into());
+        body.insert("stream".into(), true.into());
+        let mut add = |wanted: bool, name: &str, value: Value| {
+            if wanted {
+                body.insert(name.into(), value);
+            }
+        };
+        add(fields.temperature, "temperature", json!(0.0));
+        add(fields.include_usage, "stream_options", json!({ "include_usage": true }));
+        add(fields.ignore_eos, "ignore_eos", true.into());
+        add(fields.ignore_eos && fields.min_tokens, "min_tokens", tokens.into());
+        body.extend(fields.extra_body.clone());
+        Value::Object(body)
+    }
+
+    fn url(&self) -> String {
+        self.client.target().url(self.path)
+    }
+}
+
+type LeaveOut = fn(&mut RequestFields);
+
+/// What can be left out of a request, or said otherwise.
+const OPTIONAL: [(&str, LeaveOut); 5] = [
+    ("min_tokens", |fields| fields.min_tokens = false),
+    ("ignore_eos", |fields| (fields.ignore_eos, fields.min_tokens) = (false, false)),
+    ("include_usage", |fields| fields.include_usage = false),
+    ("temperature", |fields| fields.temperature = false),
+    ("max_completion_tokens", |fields| fields.max_tokens = MaxTokensField::MaxTokens),
+];
+
+/// A stream that was to ignore the end of sequence has the length asked for.
+fn ignores_eos(stream: &Stream) -> (bool, String) {
+    match stream.usage.and_then(|usage| usage.completion) {
+        Some(TOKENS) => (true, format!("accepted: {TOKENS} of {TOKENS} tokens came")),
+        Some(count) => (false, format!("not obeyed: {count} of {TOKENS} tokens came")),
+        None if stream.length => (true, "accepted: the length asked for was reached".into()),
+        None => (false, format!("not obeyed: it ended early, after {} chunks", stream.chunks)),
+    }
+}
+
+/// Reads a whole stream: the message where it holds an error, nothing where it is no stream.
+fn read(mut input: &[u8]) -> Result<Stream, Option<String>> {
+    let mut reader = EventReader::new(usize::try_from(BlockingClient::LARGEST_BODY).unwrap_or(usize::MAX));
+    let mut stream = Stream::default();
+    let mut chunks = 0;
+    while let Ok(Some(event)) = reader.next(&mut input) {
+        chunks += 1;
+        take(&mut stream, event.data)?;
+    }
+    if let Ok(Some(event)) = reader.finish() {
+        chunks += 1;
+        take(&mut stream, event.data)?;
+    }
+    if chunks == 0 { Err(None) } else { Ok(stream) }
+}
+
+fn take(stream: &mut Stream, data: &[u8]) -> Result<(), Option<String>> {
+    let Ok(chunk) = Chunk::read(data) else { return Ok(()) };
+    if chunk.is_error() {
+        let body: Option<Value> = serde_json::from_slice(data).ok();
+        return Err(Some(body.and_then(error_of).unwrap_or_else(|| "it told an error in the stream".into())));
+    }
+    stream.usage = chunk.usage().or(stream.usage);
+    stream.server_times |= chunk.metrics().is_some() || chunk.timings().is_some();
+    if let Some(model) = chunk.model() {
+        stream.model = serde_json::from_str(model).ok();
+    }
+    for choice in chunk.choices.iter() {
+        for content in choice.contents() {
+            stream.chunks += 1;
+            stream.reasoning |= matches!(content, Content::Reasoning(_));
+        }
+        stream.length |= choice.finish_reason().is_some_and(|reason| reason == "length");
+    }
+    Ok(())
+}
+
+/// The message of an error of the OpenAI kind.
+fn error_of(body: Value) -> Option<String> {
+    ["/error/message", "/message"].into_iter().find_map(|place| Some(body.pointer(place)?.as_str()?.to_owned()))
+}
