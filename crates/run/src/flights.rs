@@ -15,7 +15,7 @@ pub(crate) struct Flights {
 #[derive(Debug)]
 enum Flight {
     /// Its end is awaited until `deadline`.
-    Running { record: RecordBuilder, deadline: Nanos },
+    Running { record: Box<RecordBuilder>, deadline: Nanos },
     /// Its record is written, but the backend has not let go of it: it keeps its slot until then, or until `deadline`.
     Cancelled { deadline: Nanos },
 }
@@ -56,14 +56,14 @@ impl Flights {
     }
 
     pub(crate) fn insert(&mut self, id: u64, record: RecordBuilder, deadline: Nanos) {
-        self.flights.insert(id, Flight::Running { record, deadline });
+        self.flights.insert(id, Flight::Running { record: Box::new(record), deadline });
         self.earliest = self.earliest.min(deadline);
     }
 
     /// Takes back a request that the backend did not accept.
     pub(crate) fn withdraw(&mut self, id: u64) -> Option<RecordBuilder> {
         match self.flights.remove(&id) {
-            Some(Flight::Running { record, .. }) => Some(record),
+            Some(Flight::Running { record, .. }) => Some(*record),
             _ => None,
         }
     }
