@@ -1,4 +1,4 @@
-//! Memory and processor of this process and its host.
+//! Memory and processor of processes and their host, and a server's own metrics.
 //!
 //! Nothing here fails: what cannot be read is a [`Measured`](sagellm_core::Measured) without a value but with the reason.
 
@@ -9,6 +9,8 @@ pub mod prometheus;
 mod scraper;
 pub mod server_metrics;
 mod server_window;
+mod slots;
+mod tree;
 
 pub use host::{Host, host};
 pub use monitor::{Monitor, Observation};

@@ -1,42 +1,60 @@
-//! Watches this process while a window is open.
+//! Watches a process while a window is open.
 
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use sagellm_core::journal::Memory;
 use sagellm_core::{Clock, Measured, Nanos, seconds};
 
-use crate::process::{ThisProcess, measured};
-use crate::thread_cpu_seconds;
+use crate::process::{ThisProcess, measured, process_cpu_seconds, thread_cpu_seconds};
+use crate::tree::Tree;
 
-/// Time between two samples of memory.
+/// Time between two samples of memory, at least.
 ///
 /// Resident size is sampled and not the proportional one (`smaps_rollup`), because the kernel walks every page for the
 /// latter: 17 ms for 1.2 GB, on a core that the engine is using at that time, which would show in the very latencies that
 /// are being measured. The resident size is a counter (about 0.05 ms, that is 0.1 % of a core at this interval). For this
 /// program the two hardly differ: it is one static process, and only a model file that another process maps too is
-/// counted in full by one and shared out by the other.
+/// counted in full by one and shared out by the other. The processes of a server do share much, so there the proportional
+/// size is taken, as often as it costs no more than the share below.
 const INTERVAL: Duration = Duration::from_millis(50);
+/// Share of one core that the sampling of another process may take.
+const SHARE: f64 = 0.01;
 
-/// Samples the memory of this process and the processor time of its client side, window by window.
+/// Samples the memory of what is measured, and the processor time of its client side, window by window.
 ///
 /// [`begin`](Monitor::begin) and [`end`](Monitor::end) are to be called on the thread that dispatches requests, because
-/// its processor time is what the client costs.
+/// its processor time is what the client costs where the engine runs in the same process.
 #[derive(Debug)]
 pub struct Monitor {
     clock: Clock,
+    subject: Subject,
     baseline: Measured<u64>,
     window: Option<Window>,
+}
+
+/// What is measured.
+#[derive(Clone, Debug)]
+enum Subject {
+    /// This process: engine and client in one.
+    ThisProcess,
+    /// A server on this machine, by the number of its process.
+    Tree(u32),
+    /// A server that cannot be seen from here, and why.
+    Unseen(String),
 }
 
 /// What a [`Monitor`] saw in a window.
 #[derive(Clone, Debug)]
 pub struct Observation {
-    /// Memory, sampled every 50 ms and at both ends.
+    /// Memory, sampled at both ends and every 50 ms (of a server: or as often as that takes 1 % of a core).
     pub memory: Memory,
-    /// Processor time of the dispatching thread and of the sampling itself, as a percentage of one core.
+    /// Processor time of the client as a percentage of one core. With the engine in this process: of the dispatching
+    /// thread and the sampling. With a server: of this whole process.
     pub client_cpu_percent: Measured<f64>,
+    /// Processor time of the server and its children as a percentage of one core.
+    pub server_cpu_percent: Measured<f64>,
 }
 
 #[derive(Debug)]
@@ -49,32 +67,36 @@ struct Window {
 }
 
 impl Monitor {
-    /// Notes the memory of the process as it is now: make it before a model is loaded.
+    /// Watches this process, in which the engine runs, and notes its memory as it is now: make it before a model is
+    /// loaded.
     pub fn new(clock: Clock) -> Self {
         let baseline = measured(ThisProcess::new().and_then(|mut process| process.resident_bytes()));
-        Self { clock, baseline, window: None }
+        Self { clock, subject: Subject::ThisProcess, baseline, window: None }
+    }
+
+    /// Watches a server on this machine with all that descends from its process. It is counted whole: the baseline is 0.
+    pub fn of_tree(pid: u32, clock: Clock) -> Self {
+        Self { clock, subject: Subject::Tree(pid), baseline: Measured::known(0), window: None }
+    }
+
+    /// Watches the client only, since the server's process cannot be seen for this reason.
+    pub fn of_client(reason: impl Into<String>, clock: Clock) -> Self {
+        let reason = reason.into();
+        let baseline = Measured::unknown(reason.clone());
+        Self { clock, subject: Subject::Unseen(reason), baseline, window: None }
     }
 
     /// Opens a window. One that is still open is given up.
     pub fn begin(&mut self) {
         let (open, closed) = mpsc::channel();
-        let sampling = std::thread::spawn(move || {
-            let mut tally = Tally::default();
-            let mut process = match ThisProcess::new() {
-                Ok(process) => process,
-                Err(reason) => return Tally { failed: Some(reason), ..tally },
-            };
-            loop {
-                tally.add(process.resident_bytes());
-                if closed.recv_timeout(INTERVAL) != Err(RecvTimeoutError::Timeout) {
-                    break;
-                }
-            }
-            tally.add(process.resident_bytes());
-            tally.cpu = thread_cpu_seconds().value;
-            tally
+        let (clock, subject) = (self.clock, self.subject.clone());
+        // The first look at a server is done before the window opens, since it may take a while.
+        let sampler = Sampler::new(&subject);
+        let sampling = std::thread::spawn(move || match sampler {
+            Ok(sampler) => sample(sampler, clock, &closed),
+            Err(reason) => Tally { failed: Some(reason), ..Tally::default() },
         });
-        let cpu_before = thread_cpu_seconds();
+        let cpu_before = self.client_cpu_seconds();
         self.window = Some(Window { begun_at: self.clock.now(), cpu_before, open, sampling });
     }
 
@@ -83,34 +105,114 @@ impl Monitor {
         const UNOPENED: &str = "no window was open";
         let Some(window) = self.window.take() else {
             let memory = Tally { failed: Some(UNOPENED.into()), ..Tally::default() }.memory(self.baseline.clone());
-            return Observation { memory, client_cpu_percent: Measured::unknown(UNOPENED) };
+            let unopened = || Measured::unknown(UNOPENED);
+            return Observation { memory, client_cpu_percent: unopened(), server_cpu_percent: unopened() };
         };
-        let (cpu_after, ended_at) = (thread_cpu_seconds(), self.clock.now());
+        let (cpu_after, ended_at) = (self.client_cpu_seconds(), self.clock.now());
         drop(window.open);
         let tally = window
             .sampling
             .join()
             .unwrap_or_else(|_| Tally { failed: Some("the sampling of memory failed".into()), ..Tally::default() });
-        let client_cpu_percent = match (window.cpu_before.value, cpu_after.value, tally.cpu) {
+        let percent = |used: f64| used / seconds(ended_at - window.begun_at) * 100.0;
+        // With a server, the sampling is part of this process's time already.
+        let sampling = if matches!(self.subject, Subject::ThisProcess) { tally.own_cpu } else { Some(0.0) };
+        let client_cpu_percent = match (window.cpu_before.value, cpu_after.value, sampling) {
             (Some(before), Some(after), Some(sampling)) if ended_at > window.begun_at => {
-                Measured::known((after - before + sampling) / seconds(ended_at - window.begun_at) * 100.0)
+                Measured::known(percent(after - before + sampling))
             }
             _ => Measured::unknown(cpu_after.reason.unwrap_or_else(|| "processor time could not be read".into())),
         };
-        Observation { memory: tally.memory(self.baseline.clone()), client_cpu_percent }
+        let server_cpu_percent = match (&self.subject, tally.server_cpu) {
+            (Subject::ThisProcess, _) => Measured::unknown("the engine runs in this process"),
+            (_, Some(used)) if ended_at > window.begun_at => Measured::known(percent(used)),
+            _ => Measured::unknown(tally.failed.clone().unwrap_or_else(|| "processor time could not be read".into())),
+        };
+        Observation { memory: tally.memory(self.baseline.clone()), client_cpu_percent, server_cpu_percent }
+    }
+
+    fn client_cpu_seconds(&self) -> Measured<f64> {
+        match self.subject {
+            Subject::ThisProcess => thread_cpu_seconds(),
+            Subject::Tree(_) | Subject::Unseen(_) => process_cpu_seconds(),
+        }
     }
 }
 
+/// Reads one subject, again and again.
+enum Sampler {
+    ThisProcess(ThisProcess),
+    Tree(Tree),
+}
+
+impl Sampler {
+    fn new(subject: &Subject) -> Result<Self, String> {
+        match subject {
+            Subject::ThisProcess => ThisProcess::new().map(Self::ThisProcess),
+            Subject::Tree(pid) => Tree::new(*pid).map(Self::Tree),
+            Subject::Unseen(reason) => Err(reason.clone()),
+        }
+    }
+
+    fn memory_bytes(&mut self) -> Result<u64, String> {
+        match self {
+            Self::ThisProcess(process) => process.resident_bytes(),
+            Self::Tree(tree) => tree.memory_bytes(),
+        }
+    }
+}
+
+/// Samples until the window closes, and once more then.
+fn sample(mut sampler: Sampler, clock: Clock, closed: &Receiver<()>) -> Tally {
+    let mut tally = Tally::default();
+    if let Sampler::Tree(tree) = &sampler {
+        tally.kind = tree.kind();
+    }
+    loop {
+        let before = clock.now();
+        tally.add(sampler.memory_bytes());
+        let pause = match sampler {
+            Sampler::ThisProcess(_) => INTERVAL,
+            Sampler::Tree(_) => INTERVAL.max(Duration::from_nanos(clock.now() - before).div_f64(SHARE)),
+        };
+        if closed.recv_timeout(pause) != Err(RecvTimeoutError::Timeout) {
+            break;
+        }
+    }
+    let last = sampler.memory_bytes();
+    match &sampler {
+        Sampler::ThisProcess(_) => tally.add(last),
+        // Of a server that ended within the window there is no figure: its peak may be that of its fall.
+        Sampler::Tree(_) if last.is_err() => tally = Tally { failed: last.err(), kind: tally.kind, ..Tally::default() },
+        Sampler::Tree(tree) => {
+            tally.add(last);
+            tally.server_cpu = Some(tree.cpu_seconds());
+        }
+    }
+    tally.own_cpu = thread_cpu_seconds().value;
+    tally
+}
+
 /// The samples of one window, summed up.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Tally {
+    /// How memory was read.
+    kind: &'static str,
     samples: u64,
     sum: f64,
     peak: u64,
     /// The reason why a sample could not be had.
     failed: Option<String>,
     /// Processor seconds that the sampling took.
-    cpu: Option<f64>,
+    own_cpu: Option<f64>,
+    /// Processor seconds that a server took.
+    server_cpu: Option<f64>,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self { kind: "rss", samples: 0, sum: 0.0, peak: 0, failed: None, own_cpu: None, server_cpu: None }
+    }
 }
 
 impl Tally {
@@ -132,7 +234,7 @@ impl Tally {
             let reason = self.failed.unwrap_or_else(|| "no sample was taken".into());
             (Measured::unknown(reason.clone()), Measured::unknown(reason))
         };
-        Memory { kind: "rss".into(), samples: self.samples, baseline_bytes, peak_bytes, avg_bytes }
+        Memory { kind: self.kind.into(), samples: self.samples, baseline_bytes, peak_bytes, avg_bytes }
     }
 }
 
@@ -191,5 +293,61 @@ mod tests {
         assert_eq!(seen.memory.peak_bytes, Measured::unknown("no window was open"));
         assert_eq!(seen.client_cpu_percent.value, None);
         assert!(seen.memory.baseline_bytes.value.is_some());
+    }
+
+    /// A shell that runs a script until it is told to go on.
+    fn shell(script: &str) -> std::process::Child {
+        use std::process::{Command, Stdio};
+        let mut child =
+            Command::new("sh").args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.as_mut().unwrap()), &mut line).unwrap();
+        child
+    }
+
+    #[test]
+    fn a_server_is_watched_with_its_children() {
+        let mut child = shell("sh -c 'echo; while kill -0 $PPID 2>/dev/null; do :; done'; :");
+        let mut monitor = Monitor::of_tree(child.id(), Clock::start());
+        monitor.begin();
+        std::thread::sleep(Duration::from_millis(400));
+        let seen = monitor.end();
+        assert_eq!(seen.memory.kind, if cfg!(target_os = "linux") { "pss" } else { "rss" });
+        assert!(seen.memory.samples >= 2);
+        assert_eq!(seen.memory.baseline_bytes.value, Some(0));
+        let peak = seen.memory.peak_bytes.value.unwrap();
+        assert!((1 << 10..64 << 20).contains(&peak), "{peak} bytes");
+        let busy = seen.server_cpu_percent.value.unwrap();
+        assert!((10.0..=130.0).contains(&busy), "its child looks after it all the time: {busy} %");
+        let client = seen.client_cpu_percent.value.unwrap();
+        assert!(client < busy, "{client} % of a core for watching");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn a_server_that_ended_has_no_figure() {
+        let mut child = shell("echo; read x");
+        let mut monitor = Monitor::of_tree(child.id(), Clock::start());
+        monitor.begin();
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        let seen = monitor.end();
+        assert_eq!(seen.memory.peak_bytes, Measured::unknown("the server process ended"));
+        assert_eq!(seen.server_cpu_percent, Measured::unknown("the server process ended"));
+        assert!(seen.client_cpu_percent.value.is_some());
+        monitor.begin();
+        assert_eq!(monitor.end().memory.avg_bytes, Measured::unknown("the server process ended"));
+    }
+
+    #[test]
+    fn a_server_elsewhere_is_unknown_and_the_client_is_not() {
+        let mut monitor = Monitor::of_client("the server runs on another machine", Clock::start());
+        monitor.begin();
+        std::thread::sleep(Duration::from_millis(50));
+        let seen = monitor.end();
+        assert_eq!(seen.memory.peak_bytes, Measured::unknown("the server runs on another machine"));
+        assert_eq!(seen.memory.samples, 0);
+        assert!(seen.client_cpu_percent.value.is_some());
     }
 }
