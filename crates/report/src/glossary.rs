@@ -50,6 +50,7 @@ fn title(group: Group) -> &'static str {
         Group::Memory => "Memory",
         Group::Cache => "KV cache and speculative decoding",
         Group::Client => "The client itself",
+        Group::Server => "What the server says",
     }
 }
 

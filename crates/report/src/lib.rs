@@ -5,10 +5,13 @@
 //! of `report` are both rebuilt from the journals on disk by [`load`].
 
 mod catalog;
+mod damage;
 mod error;
 mod figures;
 mod glossary;
 mod journal;
+mod judge;
+mod latency;
 mod load;
 mod manifest;
 pub mod registry;
@@ -16,7 +19,9 @@ pub mod render;
 mod sample;
 mod schema;
 mod summary;
+mod throughput;
 mod validity;
+mod wire;
 mod workload;
 mod write;
 
@@ -29,5 +34,5 @@ pub use sample::Sample;
 pub use schema::schemas;
 pub use summary::{Overall, Summary, Workloads};
 pub use validity::{Code, Finding, Validity, Verdict};
-pub use workload::{Details, Interval, Method, TailSamples, WorkloadSummary};
+pub use workload::{Details, Interval, Method, ServerSource, TailSamples, WorkloadSummary};
 pub use write::{write_atomic, write_json, write_results};

@@ -84,6 +84,8 @@ pub enum Group {
     Cache,
     /// The measuring program itself.
     Client,
+    /// What a server says of itself, and how it fits with what was measured.
+    Server,
 }
 
 impl Unit {
@@ -143,6 +145,11 @@ impl Stat {
         [Self::Avg, Self::Std, Self::Min, Self::Max, Self::P50, Self::P90, Self::P95, Self::P99, Self::P999];
     /// Those of a delay of the client.
     pub const DELAY: [Self; 4] = [Self::Avg, Self::P50, Self::P99, Self::Max];
+
+    /// Those that failures, which take forever, can have.
+    pub const INFLATED: [Self; 5] = [Self::P50, Self::P90, Self::P95, Self::P99, Self::P999];
+    /// Those of the time to the first visible token.
+    pub const VISIBLE: [Self; 3] = [Self::Avg, Self::P50, Self::P99];
 
     /// How keys begin.
     pub fn prefix(self) -> &'static str {

@@ -1,21 +1,25 @@
-//! The records of one workload, reduced to what its figures need.
+//! The records of one workload, reduced to what its figures need as they come.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use sagellm_core::journal::{Close, Header};
-use sagellm_core::{Nanos, OutcomeKind, Record, Stamp, TokenSource, ms};
+use sagellm_core::{OutcomeKind, Record, Stamp, TokenSource};
+use sagellm_stats::{Concurrency, Distribution, Spans};
 
 use crate::WorkloadSummary;
-
-/// More tokens than this in one record are taken for damage, not for an answer.
-const MOST_TOKENS: u64 = 1 << 24;
+use crate::damage::check;
+use crate::latency::{Latencies, signed_ms};
+use crate::throughput::Throughput;
+use crate::wire::Wire;
 
 /// Takes records one by one and ends as a [`WorkloadSummary`].
+///
+/// Memory grows by 16 bytes per request, which the exact peak of concurrency needs, and not with the tokens.
 #[derive(Debug)]
 pub struct Sample {
     pub(crate) header: Header,
-    /// Measured requests that were sent, in the order of the records.
-    pub(crate) sent: Vec<Sent>,
+    /// Measured requests that were sent.
+    pub(crate) sent: u64,
     /// Measured requests by how they ended.
     pub(crate) outcomes: BTreeMap<OutcomeKind, u64>,
     /// Why the first of the failed requests failed, shortened.
@@ -24,41 +28,36 @@ pub struct Sample {
     pub(crate) wrong_lengths: u64,
     /// Warm-up requests that succeeded.
     pub(crate) warmups: u64,
-    /// Gaps between the chunks of successes, in milliseconds.
-    pub(crate) gaps: Vec<f64>,
-    /// The same, shared among the tokens of the later chunk.
-    pub(crate) token_gaps: Vec<f64>,
-    /// Number, tokens, and most tokens of the chunks of successes.
-    pub(crate) chunks: Chunks,
+    /// Prompt and output tokens of the successes.
+    pub(crate) tokens: (u64, u64),
+    pub(crate) latencies: Latencies,
+    pub(crate) throughput: Throughput,
+    /// From scheduled to sent, in milliseconds.
+    pub(crate) waits: Distribution,
+    /// Tokens per chunk of the successes.
+    pub(crate) chunk_tokens: Distribution,
+    pub(crate) wire: Wire,
     pub(crate) stamps: Vec<Stamp>,
     pub(crate) token_sources: Vec<TokenSource>,
-    ids: HashSet<(u32, u64)>,
+    /// Known once the sample is finished.
+    pub(crate) concurrency: Option<Concurrency>,
+    spans: Spans,
+    seen: Seen,
 }
 
-/// A measured request that was sent. Times are nanoseconds on the clock of the run.
-#[derive(Debug)]
-pub(crate) struct Sent {
-    pub(crate) scheduled: Nanos,
-    pub(crate) sent: Nanos,
-    pub(crate) end: Nanos,
-    pub(crate) success: Option<Success>,
-}
-
-/// What a successful request gave.
-#[derive(Debug)]
-pub(crate) struct Success {
-    pub(crate) input_tokens: u32,
-    pub(crate) output_tokens: u32,
-    pub(crate) first_chunk_tokens: u32,
-    /// First and last token, where there was one.
-    pub(crate) tokens: Option<(Nanos, Nanos)>,
-}
-
+/// The requests that were seen: a bit for each, in words of 64 neighbours by worker.
 #[derive(Debug, Default)]
-pub(crate) struct Chunks {
-    pub(crate) count: u64,
-    pub(crate) tokens: u64,
-    pub(crate) most: u32,
+struct Seen(HashMap<(u32, u64), u64>);
+
+impl Seen {
+    /// Whether the request was not seen before.
+    fn insert(&mut self, worker: u32, id: u64) -> bool {
+        let word = self.0.entry((worker, id / 64)).or_default();
+        let bit = 1 << (id % 64);
+        let new = *word & bit == 0;
+        *word |= bit;
+        new
+    }
 }
 
 impl Sample {
@@ -78,84 +77,68 @@ impl Sample {
         }
         Ok(Self {
             header,
-            sent: Vec::new(),
+            sent: 0,
             outcomes: BTreeMap::new(),
             first_failure: None,
             wrong_lengths: 0,
             warmups: 0,
-            gaps: Vec::new(),
-            token_gaps: Vec::new(),
-            chunks: Chunks::default(),
+            tokens: (0, 0),
+            latencies: Latencies::default(),
+            throughput: Throughput::default(),
+            waits: Distribution::default(),
+            chunk_tokens: Distribution::default(),
+            wire: Wire::default(),
             stamps: Vec::new(),
             token_sources: Vec::new(),
-            ids: HashSet::new(),
+            concurrency: None,
+            spans: Spans::default(),
+            seen: Seen::default(),
         })
     }
 
     /// Takes a record. Those of the warm-up are counted and otherwise left out.
     ///
+    /// Records come in about the order in which the requests ended, as a journal has them: intervals of means and
+    /// throughput rely on neighbours being neighbours in time.
+    ///
     /// # Errors
     /// In words, when the record contradicts itself or was seen before.
     pub fn push(&mut self, record: &Record) -> Result<(), String> {
         check(record)?;
+        let success = record.outcome == OutcomeKind::Success;
         if record.warmup {
-            self.warmups += u64::from(record.outcome == OutcomeKind::Success);
+            self.warmups += u64::from(success);
             return Ok(());
         }
-        if !self.ids.insert((record.worker, record.id)) {
+        if !self.seen.insert(record.worker, record.id) {
             return Err(format!("request {} is recorded twice", record.id));
         }
         *self.outcomes.entry(record.outcome).or_default() += 1;
         if record.outcome.is_failure() && self.first_failure.is_none() {
             self.first_failure = record.reason.as_deref().map(shorten);
         }
+        push_new(&mut self.stamps, record.stamp);
         let Some(sent) = record.sent_ns else { return Ok(()) };
-        let success = (record.outcome == OutcomeKind::Success).then(|| {
-            self.take_success(record);
-            Success {
-                input_tokens: record.input_tokens,
-                output_tokens: record.output_tokens,
-                first_chunk_tokens: record.chunks.first().map_or(0, |chunk| chunk.tokens),
-                tokens: record.first_token_ns.zip(record.last_token_ns),
-            }
-        });
-        self.sent.push(Sent { scheduled: record.scheduled_ns, sent, end: record.end_ns, success });
+        self.sent += 1;
+        self.spans.push(sent, record.end_ns);
+        self.waits.push(signed_ms(record.scheduled_ns, sent));
+        self.throughput.push(record, sent, success);
+        self.wire.push(record, sent, success);
+        if success {
+            self.latencies.push(record, sent);
+            self.tokens.0 += u64::from(record.input_tokens);
+            self.tokens.1 += u64::from(record.output_tokens);
+            self.wrong_lengths += u64::from(record.ignore_eos && record.output_tokens != record.max_tokens);
+            push_new(&mut self.token_sources, record.output_tokens_source);
+            record.chunks.iter().for_each(|chunk| self.chunk_tokens.push(f64::from(chunk.tokens)));
+        }
         Ok(())
-    }
-
-    fn take_success(&mut self, record: &Record) {
-        if record.ignore_eos && record.output_tokens != record.max_tokens {
-            self.wrong_lengths += 1;
-        }
-        if !self.stamps.contains(&record.stamp) {
-            self.stamps.push(record.stamp);
-        }
-        if !self.token_sources.contains(&record.output_tokens_source) {
-            self.token_sources.push(record.output_tokens_source);
-        }
-        for chunk in &record.chunks {
-            self.chunks.count += 1;
-            self.chunks.tokens += u64::from(chunk.tokens);
-            self.chunks.most = self.chunks.most.max(chunk.tokens);
-        }
-        for pair in record.chunks.windows(2) {
-            let gap = ms(pair[1].at_ns - pair[0].at_ns);
-            let tokens = pair[1].tokens;
-            self.gaps.push(gap);
-            self.token_gaps.extend(std::iter::repeat_n(gap / f64::from(tokens), tokens as usize));
-        }
     }
 
     /// The figures of what was taken; `close` is the closing line, which a run that crashed does not have.
     pub fn finish(mut self, close: Option<&Close>) -> WorkloadSummary {
-        // Neighbours are to be neighbours in time: the intervals rely on it.
-        self.sent.sort_by_key(|request| request.sent);
+        self.concurrency = std::mem::take(&mut self.spans).concurrency();
         WorkloadSummary::of(&self, close)
-    }
-
-    /// Successful requests, in the order in which they were sent once the sample is finished.
-    pub(crate) fn successes(&self) -> impl Iterator<Item = (&Sent, &Success)> {
-        self.sent.iter().filter_map(|request| Some((request, request.success.as_ref()?)))
     }
 
     pub(crate) fn count(&self, outcome: OutcomeKind) -> u64 {
@@ -170,60 +153,46 @@ impl Sample {
         self.outcomes.iter().filter(|(kind, _)| kind.is_failure()).map(|(_, count)| count).sum()
     }
 
-    /// First sent and last end.
-    pub(crate) fn window(&self) -> Option<(Nanos, Nanos)> {
-        let first = self.sent.iter().map(|request| request.sent).min()?;
-        let last = self.sent.iter().map(|request| request.end).max()?;
-        Some((first, last))
+    /// Whether requests went over HTTP.
+    pub(crate) fn over_http(&self) -> bool {
+        self.stamps.iter().any(|stamp| *stamp != Stamp::Engine)
+    }
+
+    /// The quantities with so many values that percentiles come from a sketch, and how far these can be off.
+    pub(crate) fn sketched(&self) -> BTreeMap<String, f64> {
+        let of = &self.latencies;
+        let all = [
+            ("ttft", &of.ttft.values),
+            ("tbt", &of.tbt.values),
+            ("tpot", &of.tpot.values),
+            ("itl", &of.gaps),
+            ("itl_token", &of.token_gaps),
+            ("e2e", &of.e2e.values),
+            ("ttft_from_schedule", &of.scheduled_ttft),
+            ("tpot_from_schedule", &of.scheduled_tpot),
+            ("e2e_from_schedule", &of.scheduled_e2e),
+            ("ttft_visible", &self.wire.answers.visible),
+            ("chunk_tokens", &self.chunk_tokens),
+            ("queue_client", &self.waits),
+            ("schedule_lag", &self.waits),
+            ("client_delay", &self.wire.delays),
+        ];
+        all.into_iter().filter_map(|(name, values)| Some((name.to_owned(), values.relative_error()?))).collect()
+    }
+}
+
+fn push_new<T: PartialEq>(list: &mut Vec<T>, item: T) {
+    if !list.contains(&item) {
+        list.push(item);
     }
 }
 
 /// The first line of a text, as much of it as fits a message.
-fn shorten(text: &str) -> String {
+pub(crate) fn shorten(text: &str) -> String {
     const LONGEST: usize = 160;
     let line = text.lines().next().unwrap_or_default();
     if line.chars().count() <= LONGEST {
         return line.to_owned();
     }
     line.chars().take(LONGEST - 1).chain(['…']).collect()
-}
-
-/// Refuses what no run can have recorded, so that no figure is made of it.
-fn check(record: &Record) -> Result<(), String> {
-    let stamps = [
-        ("sent_ns", record.sent_ns),
-        ("first_token_ns", record.first_token_ns),
-        ("last_token_ns", record.last_token_ns),
-        ("end_ns", Some(record.end_ns)),
-    ];
-    let mut former: Option<(&str, Nanos)> = None;
-    for (name, stamp) in stamps {
-        let Some(at) = stamp else { continue };
-        if let Some((former_name, former_at)) = former.filter(|(_, former_at)| at < *former_at) {
-            return Err(format!("request {}: {name} ({at}) is before {former_name} ({former_at})", record.id));
-        }
-        former = Some((name, at));
-    }
-    if record.outcome == OutcomeKind::Success && record.sent_ns.is_none() {
-        return Err(format!("request {} succeeded without having been sent", record.id));
-    }
-    let (first, last) = (record.first_token_ns, record.last_token_ns);
-    if first.is_some() != last.is_some() {
-        return Err(format!("request {}: only one of first_token_ns and last_token_ns is there", record.id));
-    }
-    let ends = (record.chunks.first().map(|chunk| chunk.at_ns), record.chunks.last().map(|chunk| chunk.at_ns));
-    if ends != (first, last) {
-        return Err(format!(
-            "request {}: its chunks do not begin and end with first_token_ns and last_token_ns",
-            record.id
-        ));
-    }
-    if !record.chunks.is_sorted_by_key(|chunk| chunk.at_ns) || record.chunks.iter().any(|chunk| chunk.tokens == 0) {
-        return Err(format!("request {}: its chunks are out of order, or one holds no token", record.id));
-    }
-    let tokens: u64 = record.chunks.iter().map(|chunk| u64::from(chunk.tokens)).sum();
-    if tokens.max(u64::from(record.output_tokens)) > MOST_TOKENS {
-        return Err(format!("request {}: {tokens} tokens are more than any answer holds", record.id));
-    }
-    Ok(())
 }

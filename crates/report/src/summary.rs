@@ -61,6 +61,7 @@ impl Summary {
                     note_synthetic(manifest, workload);
                 }
                 check_manifest(manifest, &workloads, &mut validity);
+                check_settings(manifest, &mut validity);
             }
             None => validity.warn(Finding::new(
                 Code::NoManifest,
@@ -112,6 +113,17 @@ fn check_manifest(manifest: &Manifest, workloads: &[WorkloadSummary], validity: 
         validity.reject(Finding::new(code, message, remedy));
     } else if !manifest.finished {
         validity.reject(Finding::new(Code::Unfinished, "the run did not end properly", remedy));
+    }
+}
+
+/// Settings of the backend that a reader must know of.
+fn check_settings(manifest: &Manifest, validity: &mut Validity) {
+    if manifest.backend.settings.get("tls_insecure").is_some_and(|value| value == "true") {
+        validity.warn(Finding::new(
+            Code::TlsInsecure,
+            "the server's certificate was not checked: anyone could have answered",
+            "leave out `--insecure`, and name the authority with `--ca-cert`",
+        ));
     }
 }
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use sagellm_core::journal::Close;
+use sagellm_core::journal::{Calibration, Close};
 use sagellm_core::{Measured, OutcomeKind, Stamp, TokenSource, Workload};
 use sagellm_stats as stats;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -13,10 +13,11 @@ use serde::ser::{Error as _, SerializeMap};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
-use crate::figures::{self, Figures};
+use crate::figures::{self, Computed, Figures};
+use crate::judge::judge;
 use crate::registry::{self, Stat};
 use crate::sample::Sample;
-use crate::validity::{self, Validity};
+use crate::validity::Validity;
 
 /// The figures of one workload and how far they can be trusted.
 ///
@@ -48,12 +49,32 @@ pub struct Details {
     pub stamp: Vec<Stamp>,
     /// Who counted the output tokens; more than one where they were mixed.
     pub output_tokens_source: Vec<TokenSource>,
+    /// Who told the figures that only the server knows, by key; a server's time series stay in the journal.
+    #[serde(default)]
+    pub server_source: BTreeMap<String, ServerSource>,
+    /// The client's own error at a load like this; `null` when it was not calibrated.
+    #[serde(default)]
+    pub calibration: Option<Calibration>,
+    /// Quantities with so many values that their percentiles come from a sketch, and how far these can be off, as a
+    /// share.
+    #[serde(default)]
+    pub sketch_relative_error: BTreeMap<String, f64>,
     /// 95 % intervals of the headline figures.
     pub intervals: BTreeMap<String, Interval>,
     /// Successes that each percentile needs before it may be claimed, and how many are missing.
     pub tail_samples: BTreeMap<String, TailSamples>,
     /// Whether the figures can be believed.
     pub validity: Validity,
+}
+
+/// Who told a figure that only the server knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ServerSource {
+    /// Its `/metrics`.
+    Metrics,
+    /// Its answers, each about itself.
+    Answers,
 }
 
 /// A 95 % interval, or the reason why there is none.
@@ -95,12 +116,12 @@ pub struct TailSamples {
 }
 
 impl Interval {
-    pub(crate) fn new(found: Option<stats::Interval>, series: &[f64], method: Method, reason: String) -> Self {
+    pub(crate) fn new(found: Option<stats::Interval>, series: &stats::Series, method: Method, reason: String) -> Self {
         Self {
             low: found.map(|interval| interval.low),
             high: found.map(|interval| interval.high),
-            n: series.len() as u64,
-            effective_n: stats::effective_n(series).filter(|n| n.is_finite()),
+            n: series.count(),
+            effective_n: series.effective_n().filter(|n| n.is_finite()),
             method,
             reason: found.is_none().then_some(reason),
         }
@@ -109,7 +130,7 @@ impl Interval {
 
 impl WorkloadSummary {
     pub(crate) fn of(sample: &Sample, close: Option<&Close>) -> Self {
-        let (figures, intervals) = figures::compute(sample, close);
+        let Computed { figures, intervals, server_source } = figures::compute(sample, close);
         let have = sample.count(OutcomeKind::Success);
         let tail_samples = Stat::TAILS.into_iter().filter_map(|stat| tail_samples(stat, have)).collect();
         let mut summary = Self {
@@ -123,12 +144,15 @@ impl WorkloadSummary {
                 evict_kind: close.and_then(|close| close.backend.evict_kind.clone()),
                 stamp: sample.stamps.clone(),
                 output_tokens_source: sample.token_sources.clone(),
+                server_source,
+                calibration: sample.header.calibration.clone(),
+                sketch_relative_error: sample.sketched(),
                 intervals,
                 tail_samples,
                 validity: Validity::default(),
             },
         };
-        summary.details.validity = validity::judge(sample, close, &summary);
+        summary.details.validity = judge(sample, close, &summary);
         summary
     }
 
@@ -153,6 +177,11 @@ impl WorkloadSummary {
     /// Why the figure with this key is not known.
     pub fn reason(&self, key: &str) -> &str {
         self.figures.reasons.get(key).map_or("the file does not say", String::as_str)
+    }
+
+    /// Whether its requests went over HTTP, and not to the engine in this process.
+    pub fn over_http(&self) -> bool {
+        self.details.stamp.iter().any(|stamp| *stamp != Stamp::Engine)
     }
 
     /// Whether the percentile with this prefix has fewer successes than it needs to be claimed.

@@ -9,17 +9,65 @@
 //! | 1       | 1020 | 1021 | 1041 × 2, 1071 × 2                  | 1072 | success |
 //! | 2       | 1060 | 1060 | 1090 × 4                            | 1091 | success |
 //! | 3       | 1080 | 1081 | 1100 × 1                            | 1201 | timeout |
+//!
+//! `data/golden_http.records.jsonl` holds the same requests as if they had gone over HTTP. Delays of the chunks in their
+//! order; usage, tokenizer; time of connecting; the server's TTFT, queue, generation; prompt tokens from its cache:
+//!
+//! | request | delays             | u, t | visible | connect | server     | cached | merged | retries |
+//! |---------|--------------------|------|---------|---------|------------|--------|--------|---------|
+//! | 0       | 0.1, 0.2, 0.1, 0.1 | 4, 4 | 1021    | 3       | 8, 1, 29   | 4 of 8 | 1      | 0       |
+//! | 1       | 0.2, 0.4           | 4, 4 | 1041    | –       | 18, 3, 28  | 0 of 8 | 0      | 0       |
+//! | 2       | 0.6                | 4, 3 | 1090    | 5       | 27, –, –   | –      | 0      | 2       |
+//! | 3       | 1.0                | –, 1 | –       | –       | –          | –      | 2      | 0       |
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use sagellm_report::{Code, TailSamples, Verdict, WorkloadSummary, read_journal, registry};
+use sagellm_core::Stamp;
+use sagellm_report::{Code, Finding, ServerSource, TailSamples, Verdict, WorkloadSummary, read_journal, registry};
 
-fn golden() -> WorkloadSummary {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/golden.records.jsonl");
+fn golden(journal: &str) -> WorkloadSummary {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(journal);
     read_journal(&path).unwrap().unwrap().1
 }
+
+fn check(summary: &WorkloadSummary, wanted: &[(&str, f64)]) {
+    for (key, value) in wanted {
+        let got = summary.get(key).unwrap_or_else(|| panic!("{key} is null: {}", summary.reason(key)));
+        assert!((got - value).abs() <= 1e-9 * value.abs().max(1.0), "{key} is {got}, not {value}");
+    }
+}
+
+/// Figures that only requests over HTTP have.
+const HTTP_ONLY: [&str; 26] = [
+    "avg_ttft_visible_ms",
+    "p50_ttft_visible_ms",
+    "p99_ttft_visible_ms",
+    "avg_client_delay_ms",
+    "p50_client_delay_ms",
+    "p99_client_delay_ms",
+    "max_client_delay_ms",
+    "p50_client_error_ms",
+    "p99_client_error_ms",
+    "max_client_error_ms",
+    "p50_client_error_tbt_ms",
+    "p99_client_error_tbt_ms",
+    "max_client_error_tbt_ms",
+    "avg_connect_ms",
+    "max_connect_ms",
+    "merged_chunks",
+    "retries",
+    "server_ttft_ms",
+    "server_queue_ms",
+    "server_prefill_ms",
+    "server_decode_ms",
+    "network_client_ms",
+    "usage_output_tokens",
+    "tokenizer_output_tokens",
+    "content_chunks",
+    "output_tokens_discrepancy",
+];
 
 #[test]
 fn every_figure_is_what_the_hand_finds() {
@@ -117,6 +165,9 @@ fn every_figure_is_what_the_hand_finds() {
         ("p95_e2e_from_schedule_ms", 41.0 + 0.9 * 10.0),
         ("p99_e2e_from_schedule_ms", 41.0 + 0.98 * 10.0),
         ("p99.9_e2e_from_schedule_ms", 41.0 + 0.998 * 10.0),
+        // The failed request took forever: 10, 20, 30, ∞. From p90 on it has a part.
+        ("p50_ttft_inflated_ms", 25.0),
+        ("p50_e2e_inflated_ms", 45.0), // 30, 40, 50, ∞
         ("avg_throughput_tps", rate.iter().sum::<f64>() / 3.0),
         ("request_throughput_rps", 3.0 / window_s),
         ("input_throughput_tps", 24.0 / window_s),
@@ -134,6 +185,8 @@ fn every_figure_is_what_the_hand_finds() {
         ("avg_concurrency", 243.0 / 200.0),
         // Seven chunks with twelve tokens.
         ("avg_chunk_tokens", 12.0 / 7.0),
+        ("p50_chunk_tokens", 1.0), // 1, 1, 1, 1, 2, 2, 4
+        ("p99_chunk_tokens", 2.0 + 0.94 * 2.0),
         ("max_chunk_tokens", 4.0),
         ("peak_mem_mb", 300.0 - 100.0),
         ("avg_mem_mb", 250.5 - 100.0),
@@ -158,21 +211,87 @@ fn every_figure_is_what_the_hand_finds() {
         ("p99_schedule_lag_ms", 1.0),
         ("max_schedule_lag_ms", 1.0),
     ];
-    let summary = golden();
-    for (key, value) in wanted {
-        let got = summary.get(key).unwrap_or_else(|| panic!("{key} is null: {}", summary.reason(key)));
-        assert!((got - value).abs() <= 1e-9 * value.abs().max(1.0), "{key} is {got}, not {value}");
-    }
+    let summary = golden("golden.records.jsonl");
+    check(&summary, &wanted);
     let computed: BTreeSet<&str> = wanted.iter().map(|(key, _)| *key).collect();
-    let unknown: Vec<&str> =
-        registry::all().iter().map(|metric| metric.key.as_str()).filter(|key| !computed.contains(key)).collect();
-    assert_eq!(unknown, ["client_cpu_percent"], "every key of the registry is either above or unknown");
-    assert_eq!(summary.figure("client_cpu_percent").reason.unwrap(), "the engine runs in this process");
+    let unknown = registry::all().iter().map(|metric| metric.key.as_str()).filter(|key| !computed.contains(key));
+    let mut why: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for key in unknown {
+        why.entry(summary.reason(key)).or_default().push(key);
+    }
+    let infinite = ["p90", "p95", "p99", "p99.9"];
+    let infinite: Vec<String> =
+        ["ttft", "e2e"].iter().flat_map(|name| infinite.map(|stat| format!("{stat}_{name}_inflated_ms"))).collect();
+    let wanted = BTreeMap::from([
+        ("1 of 4 requests failed: this percentile lies among them", infinite.iter().map(String::as_str).collect()),
+        ("the engine runs in this process", vec!["client_cpu_percent"]),
+        ("the engine runs in this process: nothing lies between it and the client", HTTP_ONLY.to_vec()),
+    ]);
+    assert_eq!(why, wanted, "every key of the registry is either above or unknown");
+}
+
+#[test]
+fn what_http_adds_is_what_the_hand_finds() {
+    let summary = golden("golden_http.records.jsonl");
+    let wanted = [
+        // Of 0.1, 0.1, 0.1, 0.2, 0.2, 0.4, 0.6, 1.0: failed or not, every chunk counts.
+        ("avg_client_delay_ms", 2.7 / 8.0),
+        ("p50_client_delay_ms", 0.2),
+        ("p99_client_delay_ms", 0.6 + 0.93 * 0.4), // place 0.99 · 7 = 6.93
+        ("max_client_delay_ms", 1.0),
+        ("p50_client_error_ms", 0.05),
+        ("p99_client_error_ms", 0.2),
+        ("max_client_error_ms", 0.3),
+        ("p50_client_error_tbt_ms", 0.01),
+        ("p99_client_error_tbt_ms", 0.02),
+        ("max_client_error_tbt_ms", 0.04),
+        ("avg_connect_ms", (3.0 + 5.0) / 2.0),
+        ("max_connect_ms", 5.0),
+        ("merged_chunks", 3.0),
+        ("retries", 2.0),
+        ("client_cpu_percent", 12.5),
+        // 1021 − 1001, 1041 − 1021, 1090 − 1060.
+        ("avg_ttft_visible_ms", 70.0 / 3.0),
+        ("p50_ttft_visible_ms", 20.0),
+        ("p99_ttft_visible_ms", 20.0 + 0.98 * 10.0),
+        ("avg_ttft_ms", 20.0),
+        // The `/metrics` tell queue and prefill; the answers tell the rest.
+        ("server_ttft_ms", (8.0 + 18.0 + 27.0) / 3.0),
+        ("server_queue_ms", 1.5),
+        ("server_prefill_ms", 12.0),
+        ("server_decode_ms", (29.0 + 28.0) / 2.0),
+        ("network_client_ms", 20.0 - 53.0 / 3.0),
+        ("prefix_hit_rate", 4.0 / 16.0),
+        ("usage_output_tokens", 12.0),
+        ("tokenizer_output_tokens", 11.0),
+        ("content_chunks", 7.0),
+        ("output_tokens_discrepancy", 1.0 / 12.0),
+        // A server has no baseline to take off.
+        ("peak_mem_mb", 300.0),
+        ("avg_mem_mb", 250.5),
+    ];
+    check(&summary, &wanted);
+    use ServerSource::{Answers, Metrics};
+    let sources = [
+        ("prefix_hit_rate", Answers),
+        ("server_decode_ms", Answers),
+        ("server_prefill_ms", Metrics),
+        ("server_queue_ms", Metrics),
+        ("server_ttft_ms", Answers),
+    ];
+    let sources = sources.into_iter().map(|(key, source)| (key.to_owned(), source)).collect();
+    assert_eq!(summary.details.server_source, sources);
+    assert_eq!(summary.details.calibration.as_ref().unwrap().streams, 4);
+    assert_eq!(summary.details.stamp, [Stamp::Kernel]);
+    let codes = |findings: &[Finding]| findings.iter().map(|finding| finding.code).collect::<Vec<_>>();
+    assert_eq!(codes(&summary.details.validity.reasons), [Code::TokenCounts]);
+    let warnings = codes(&summary.details.validity.warnings);
+    assert_eq!(warnings, [Code::SomeFailed, Code::ClientLate, Code::Retries, Code::FewSamples]);
 }
 
 #[test]
 fn what_stands_beside_the_figures() {
-    let details = golden().details;
+    let details = golden("golden.records.jsonl").details;
     assert_eq!(details.started_at, "2026-01-31T09:30:00.125Z");
     assert_eq!(details.outcomes.into_iter().collect::<Vec<_>>(), [("success".into(), 3), ("timeout".into(), 1)]);
     assert_eq!((details.mem_kind.as_deref(), details.mem_samples), (Some("pss"), Some(12)));

@@ -4,7 +4,7 @@
 mod support;
 
 use proptest::prelude::*;
-use sagellm_core::{Arrival, Chunk, Mode, OutcomeKind, Record};
+use sagellm_core::{Arrival, Chunk, HttpFacts, Mode, OutcomeKind, Record, Stamp};
 use sagellm_report::render::{Format, render};
 use sagellm_report::{Sample, WorkloadSummary, load, registry};
 use support::*;
@@ -17,18 +17,39 @@ fn outcome() -> impl Strategy<Value = OutcomeKind> {
     ]
 }
 
+/// What HTTP adds, with all that a server may leave out or make up.
+fn http() -> impl Strategy<Value = HttpFacts> {
+    let counts = prop::array::uniform2(prop::option::of(0..9_u32));
+    let times = prop::array::uniform3(prop::option::of(-5.0..50.0_f64));
+    (prop::option::of(0..MS), counts, times, prop::option::of("[a-z`|]{0,3}"), 0..3_u32, 0..9_u32).prop_map(
+        |(connect_ns, counts, times, answered_model, retries, content_chunks)| HttpFacts {
+            connect_ns,
+            usage_tokens: counts[0],
+            tokenizer_tokens: counts[1],
+            server_ttft_ms: times[0],
+            server_queue_ms: times[1],
+            server_generation_ms: times[2],
+            answered_model,
+            retries,
+            content_chunks,
+            ..HttpFacts::default()
+        },
+    )
+}
+
 /// A record that `run` could have written: stamps in order, also all at once, and any number of tokens, also none.
 fn record() -> impl Strategy<Value = Record> {
     let gaps = prop::collection::vec((0..3_u64, 1..4_u32), 0..6);
-    (outcome(), 0..50_u64, 0..50_u64, gaps, 0..3_u64, any::<bool>()).prop_map(
-        |(outcome, scheduled, wait, gaps, rest, ignore_eos)| {
+    (outcome(), 0..50_u64, 0..50_u64, gaps, 0..3_u64, any::<bool>(), prop::option::of(http())).prop_map(
+        |(outcome, scheduled, wait, gaps, rest, ignore_eos, http)| {
             let sent = scheduled + wait;
             let mut at = sent;
             let chunks: Vec<Chunk> = gaps
                 .into_iter()
                 .map(|(gap, tokens)| {
                     at += gap;
-                    Chunk { at_ns: at * MS / 7, tokens, delay_ns: None }
+                    let delay_ns = http.as_ref().map(|_| (gap * MS) as u32);
+                    Chunk { at_ns: at * MS / 7, tokens, delay_ns }
                 })
                 .collect();
             Record {
@@ -41,6 +62,8 @@ fn record() -> impl Strategy<Value = Record> {
                 chunks,
                 outcome,
                 ignore_eos,
+                stamp: if http.is_some() { Stamp::Kernel } else { Stamp::Engine },
+                http,
                 ..success(0, 0, 0, 0)
             }
         },
@@ -90,7 +113,7 @@ proptest! {
     #[test]
     fn json_comes_back_as_it_went(summary in summary()) {
         let text = serde_json::to_string(&summary).unwrap();
-        prop_assert!(!text.contains("NaN") && !text.contains("inf"));
+        prop_assert!(!text.contains("NaN") && !text.contains(":inf") && !text.contains(":-inf"));
         prop_assert_eq!(serde_json::from_str::<WorkloadSummary>(&text).unwrap(), summary);
     }
 

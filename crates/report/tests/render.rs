@@ -3,7 +3,7 @@
 
 mod support;
 
-use sagellm_core::{Measured, OutcomeKind};
+use sagellm_core::{BackendStats, Measured, OutcomeKind, Stamp, TokenSource};
 use sagellm_report::render::{Format, render};
 use sagellm_report::{Summary, summarize_folder};
 use support::*;
@@ -46,6 +46,75 @@ fn bad() -> Summary {
     summarize_folder(folder.path()).unwrap()
 }
 
+/// Two workloads on a server: one that tells everything about itself, and one, without usage and calibration, that tells
+/// nothing.
+fn served() -> Summary {
+    let folder = tempfile::tempdir().unwrap();
+    let mut manifest = manifest(&["short_input", "stress_test"]);
+    manifest.backend.name = "vllm".into();
+    manifest.backend.version = Some("0.33.0".into());
+    manifest.backend.stamp = Stamp::Kernel;
+    manifest.backend.model.synthetic = false;
+    manifest.backend.settings = [
+        ("base_url", "https://localhost:8000"),
+        ("probe.ignore_eos", "understood"),
+        ("probe.usage", "in a chunk of its own"),
+        ("tls_insecure", "true"),
+    ]
+    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+    .into();
+    manifest.command_line.clear();
+    write_manifest(folder.path(), &manifest);
+    let mut telling = close();
+    telling.backend.server = Some(server_window(12.1));
+    telling.memory.kind = "process_resident_memory_bytes".into();
+    telling.memory.baseline_bytes = Measured::unknown("a server's memory counts in full");
+    telling.client_cpu_percent = Measured::known(3.4);
+    let mut first = header("short_input", 5);
+    first.calibration = Some(calibration(0.12, 0.02));
+    let mut records: Vec<_> = (0..5).map(|id| over_http(success(id, 1000 + id * 40, 12 + id % 3, 5))).collect();
+    records[0].http.as_mut().unwrap().connect_ns = Some(MS / 4);
+    write_journal(folder.path(), first, &records, Some(telling));
+    let mut silent = close();
+    silent.backend = BackendStats::unknown("the server exposes no `/metrics`");
+    silent.client_cpu_percent = Measured::known(17.0);
+    let mut second = header("stress_test", 100);
+    second.start_ns = 5000 * MS;
+    second.workload.max_concurrency = Some(4);
+    let mut records: Vec<_> =
+        (0..100).map(|id| over_http(success(id, 5000 + id * 10, 20 + id * 7 % 11, 3 + id % 4))).collect();
+    for record in &mut records {
+        record.output_tokens_source = TokenSource::Chunks;
+        let http = record.http.as_mut().unwrap();
+        (http.usage_tokens, http.tokenizer_tokens) = (None, None);
+    }
+    records[7].http.as_mut().unwrap().retries = 1;
+    records[8].http.as_mut().unwrap().merged_chunks = 2;
+    write_journal(folder.path(), second, &records, Some(silent));
+    summarize_folder(folder.path()).unwrap()
+}
+
+#[test]
+fn table_of_a_served_run() {
+    insta::assert_snapshot!(render(&served(), Format::Table, false).unwrap());
+}
+
+#[test]
+fn markdown_of_a_served_run() {
+    insta::assert_snapshot!(render(&served(), Format::Markdown, false).unwrap());
+}
+
+#[test]
+fn a_server_that_is_slower_than_its_client_sees_is_not_subtracted_from_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut close = close();
+    close.backend.server = Some(server_window(50.0));
+    let records: Vec<_> = (0..5).map(|id| over_http(success(id, 1000 + id * 40, 12, 5))).collect();
+    write_journal(folder.path(), header("w", 5), &records, Some(close));
+    let text = render(&summarize_folder(folder.path()).unwrap(), Format::Table, false).unwrap();
+    assert!(text.contains("= w: client TTFT 12.00 ms is below the server's 50.00 ms: the server"), "{text}");
+}
+
 #[test]
 fn table_of_a_valid_run() {
     insta::assert_snapshot!(render(&good(), Format::Table, false).unwrap());
@@ -74,13 +143,20 @@ fn json_of_a_valid_run() {
 /// Days of waiting, a long name, and as many tokens as make wide cells.
 fn wide() -> Summary {
     let folder = tempfile::tempdir().unwrap();
-    let records: Vec<_> = (0..50)
+    let mut records: Vec<_> = (0..50)
         .map(|id| sagellm_core::Record {
             input_tokens: 120_000,
-            ..success(id, 1000 + id * 7_654_321, 1_234_567, 345_678)
+            ..over_http(success(id, 1000 + id * 7_654_321, 1_234_567, 345_678))
         })
         .collect();
+    for record in &mut records {
+        let http = record.http.as_mut().unwrap();
+        (http.retries, http.merged_chunks, http.connect_ns) = (9999, 12_345, Some(123_456 * MS));
+        (http.usage_tokens, http.tokenizer_tokens) = (Some(4_000_000), Some(4_000_000));
+    }
     let mut close = close();
+    close.backend.server = Some(server_window(1_234_567.8));
+    close.client_cpu_percent = Measured::known(1234.5);
     close.backend.kv_used_tokens = Measured::known(12_345_678);
     close.backend.kv_used_bytes = Measured::known(1 << 40);
     close.backend.evict_count = Measured::known(1_234_567);
@@ -94,7 +170,7 @@ fn wide() -> Summary {
 
 #[test]
 fn the_table_fits_a_terminal_of_80_columns() {
-    for summary in [good(), bad(), wide()] {
+    for summary in [good(), bad(), served(), wide()] {
         for line in render(&summary, Format::Table, false).unwrap().lines() {
             assert!(line.chars().count() <= 80, "{line}");
         }
@@ -103,7 +179,7 @@ fn the_table_fits_a_terminal_of_80_columns() {
 
 #[test]
 fn every_text_ends_with_one_newline() {
-    for summary in [good(), bad()] {
+    for summary in [good(), bad(), served()] {
         for format in Format::ALL {
             let text = render(&summary, format, true).unwrap();
             assert!(text.ends_with('\n') && !text.ends_with("\n\n"), "{}", format.name());

@@ -9,25 +9,41 @@ pub struct Concurrency {
     pub average: f64,
 }
 
-/// Sweeps over the starts and ends of half-open spans `[start, end)`: one that ends when another starts does not overlap
-/// it. Spans without length are open at no moment. `None` when no span has length.
-pub fn concurrency(spans: &[(u64, u64)]) -> Option<Concurrency> {
-    // At one moment ends (false) come before starts (true).
-    let mut edges: Vec<(u64, bool)> = Vec::with_capacity(2 * spans.len());
-    for (start, end) in spans.iter().copied().filter(|(start, end)| start < end) {
-        edges.push((start, true));
-        edges.push((end, false));
+/// Half-open spans `[start, end)`, of which only what [`concurrency`](Self::concurrency) needs is kept: two numbers each.
+#[derive(Clone, Debug, Default)]
+pub struct Spans {
+    starts: Vec<u64>,
+    ends: Vec<u64>,
+    /// Sum of the lengths.
+    area: u128,
+}
+
+impl Spans {
+    /// Takes a span. One without length, or that ends before it starts, is open at no moment.
+    pub fn push(&mut self, start: u64, end: u64) {
+        if start < end {
+            self.starts.push(start);
+            self.ends.push(end);
+            self.area += u128::from(end - start);
+        }
     }
-    edges.sort_unstable();
-    let (first, last) = (edges.first()?.0, edges.last()?.0);
-    let (mut open, mut peak, mut area, mut since) = (0_u64, 0_u64, 0_u128, first);
-    for (at, starts) in edges {
-        area += u128::from(open) * u128::from(at - since);
-        since = at;
-        open = if starts { open + 1 } else { open - 1 };
-        peak = peak.max(open);
+
+    /// Sweeps over starts and ends; which start belongs to which end does not matter. A span that ends when another
+    /// starts does not overlap it. `None` when no span has length.
+    pub fn concurrency(mut self) -> Option<Concurrency> {
+        self.starts.sort_unstable();
+        self.ends.sort_unstable();
+        let (first, last) = (*self.starts.first()?, *self.ends.last()?);
+        let mut over = 0;
+        let mut peak = 0;
+        for (begun, start) in self.starts.iter().enumerate() {
+            while self.ends[over] <= *start {
+                over += 1;
+            }
+            peak = peak.max(begun + 1 - over);
+        }
+        Some(Concurrency { peak: peak as u64, average: self.area as f64 / (last - first) as f64 })
     }
-    Some(Concurrency { peak, average: area as f64 / (last - first) as f64 })
 }
 
 #[cfg(test)]
@@ -35,6 +51,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn concurrency(spans: &[(u64, u64)]) -> Option<Concurrency> {
+        let mut all = Spans::default();
+        spans.iter().for_each(|(start, end)| all.push(*start, *end));
+        all.concurrency()
+    }
 
     #[test]
     fn one_after_the_other_is_one() {

@@ -8,41 +8,51 @@ const TAIL: f64 = 0.025;
 /// The `q` quantile of ascending values by linear interpolation between order statistics: type 7 of Hyndman & Fan,
 /// "Sample quantiles in statistical packages" (1996), which is NumPy's default. `q` is held within 0 and 1.
 pub fn quantile(sorted: &[f64], q: f64) -> Option<f64> {
-    let last = sorted.len().checked_sub(1)?;
-    let place = q.clamp(0.0, 1.0) * last as f64;
-    let below = place.floor() as usize;
-    let above = (below + 1).min(last);
-    let weight = place - below as f64;
+    let (below, above, weight) = interpolate(sorted.len() as u64, q)?;
+    let (below, above) = (sorted[below as usize], sorted[above as usize]);
     // Written so that equal neighbours give exactly their value.
-    Some(sorted[below] + (sorted[above] - sorted[below]) * weight)
+    Some(below + (above - below) * weight)
+}
+
+/// The ranks, counted from zero, between which the `q` quantile of `n` values lies, and the weight of the upper one.
+pub(crate) fn interpolate(n: u64, q: f64) -> Option<(u64, u64, f64)> {
+    let last = n.checked_sub(1)?;
+    let place = q.clamp(0.0, 1.0) * last as f64;
+    let below = (place.floor() as u64).min(last);
+    Some((below, (below + 1).min(last), place - below as f64))
 }
 
 /// The 95 % interval of the `q` quantile from ascending values: the pair of order statistics outside of which the true
 /// quantile lies with at most 2.5 % on either side, whatever the distribution (David & Nagaraja, "Order statistics",
 /// §7.1). `None` when there are too few values for both ends: the median needs 6, p95 72, p99 368.
 pub fn quantile_interval(sorted: &[f64], q: f64) -> Option<Interval> {
-    if !(0.0..=1.0).contains(&q) || sorted.is_empty() {
+    let (low, high) = interval_ranks(sorted.len() as u64, q)?;
+    Some(Interval { low: sorted[low as usize], high: sorted[high as usize] })
+}
+
+/// The ranks, counted from zero, of the ends of [`quantile_interval`].
+pub(crate) fn interval_ranks(n: u64, q: f64) -> Option<(u64, u64)> {
+    if !(0.0..=1.0).contains(&q) || n == 0 {
         return None;
     }
-    let n = sorted.len();
     // How many of the n values lie below the true quantile is binomial; its distribution function is walked once.
-    let pmf = Binomial::around_its_mode(n, q);
+    let pmf = Binomial::around_its_mode(n as usize, q);
     let mut low = None;
     let mut high = None;
     let mut below = 0.0;
     for (count, probability) in pmf.terms() {
+        let count = count as u64;
         // `below` is P(B < count).
         if below <= TAIL && count >= 1 {
-            low = Some(count);
+            low = Some(count - 1);
         }
         below += probability;
         // `1 - below` is P(B > count), that is P(B >= count + 1).
         if high.is_none() && 1.0 - below <= TAIL && count < n {
-            high = Some(count + 1);
+            high = Some(count);
         }
     }
-    // Ranks count from one.
-    Some(Interval { low: sorted[low? - 1], high: sorted[high? - 1] })
+    low.zip(high)
 }
 
 /// The fewest values for which [`quantile_interval`] has both ends. `None` unless 0 < q < 1.

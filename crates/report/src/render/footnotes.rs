@@ -5,10 +5,14 @@ pub(crate) const FEW: &str = "*";
 /// What stands in place of an unknown figure.
 pub(crate) const UNKNOWN: &str = "–";
 
+/// Mark of how figures fit together.
+const FIT: &str = "=";
+
 /// Collects the reasons behind marks while cells are made.
 #[derive(Debug, Default)]
 pub(crate) struct Footnotes {
     workloads: Vec<OfWorkload>,
+    fits: Vec<String>,
     intervals: bool,
 }
 
@@ -36,6 +40,11 @@ impl Footnotes {
         }
     }
 
+    /// How figures of a workload fit together.
+    pub(crate) fn fit(&mut self, workload: &str, text: &str) {
+        self.fits.push(format!("{workload}: {text}"));
+    }
+
     /// An interval is shown.
     pub(crate) fn interval(&mut self) {
         self.intervals = true;
@@ -43,7 +52,7 @@ impl Footnotes {
 
     /// The footnotes as lines, by workload: a mark and its text.
     pub(crate) fn lines(&self) -> Vec<(&'static str, String)> {
-        let mut lines = Vec::new();
+        let mut lines: Vec<_> = self.fits.iter().map(|fit| (FIT, fit.clone())).collect();
         for OfWorkload { name, few, .. } in self.workloads.iter().filter(|workload| !workload.few.is_empty()) {
             lines.push((FEW, format!("{name}: too few successful requests to claim this: {}", few.join(", "))));
         }

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use sagellm_core::Stamp;
+
 use super::footnotes::Footnotes;
 use super::sections::{Section, headline, sections};
 use super::{grouped, number, subject, synthetic_note};
@@ -89,7 +91,13 @@ fn environment(text: &mut String, manifest: &Manifest) {
     .into_iter()
     .flatten()
     .collect();
-    let settings: Vec<String> = backend.settings.iter().map(|(key, value)| format!("{key} {value}")).collect();
+    let setting = |(key, value): (&String, &String)| format!("{}: {}", code(key), escape(value));
+    let settings: Vec<String> = backend.settings.iter().map(setting).collect();
+    let stamps = match backend.stamp {
+        Stamp::Engine => "the engine, in this process",
+        Stamp::Kernel => "the kernel, when the bytes arrived",
+        Stamp::User => "this program, after the read",
+    };
     let memory = host.memory_bytes.map(|bytes| format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30)));
     let rows = [
         ("sagellm-benchmark", format!("{}{commit}", manifest.version)),
@@ -97,7 +105,7 @@ fn environment(text: &mut String, manifest: &Manifest) {
         ("model", format!("{} ({})", model.name, model_facts.join(", "))),
         ("model fingerprint", known(&model.fingerprint)),
         ("backend", format!("{} {}", backend.name, known(&backend.version))),
-        ("settings", settings.join(", ")),
+        ("stamps taken by", stamps.to_owned()),
         ("processor", format!("{}, {} logical", known(&host.cpu_model), host.logical_cpus)),
         ("memory", memory.unwrap_or_default()),
         ("system", format!("{} {}", host.os, known(&host.kernel))),
@@ -107,6 +115,9 @@ fn environment(text: &mut String, manifest: &Manifest) {
     for (name, value) in rows {
         let value = value.trim().trim_start_matches(", ");
         let _ = writeln!(text, "| {name} | {} |", if value.is_empty() { "not known".into() } else { escape(value) });
+    }
+    if !settings.is_empty() {
+        let _ = writeln!(text, "| settings | {} |", settings.join("<br>"));
     }
     text.push_str("\n</details>\n\n");
 }

@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use sagellm_core::journal::{Close, Header, Line, Memory};
+use sagellm_core::journal::{Calibration, Close, ErrorSpread, Header, Line, Memory};
 use sagellm_core::{
-    Arrival, BackendInfo, BackendStats, Chunk, FinishReason, Measured, Mode, ModelInfo, OutcomeKind, Record,
-    SCHEMA_VERSION, Stamp, TokenSource, WallTime, Workload,
+    Arrival, BackendInfo, BackendStats, Chunk, FinishReason, HttpFacts, Measured, Mode, ModelInfo, OutcomeKind, Record,
+    SCHEMA_VERSION, ServerWindow, Stamp, TokenSource, WallTime, Workload,
 };
 use sagellm_report::{Host, Manifest, Sample, WorkloadSummary, journal_file, write_json};
 
@@ -80,6 +80,37 @@ pub(crate) fn failure(id: u64, sent_ms: u64, outcome: OutcomeKind) -> Record {
         finish_reason: None,
         http: None,
         ..success(id, sent_ms, 1, 1)
+    }
+}
+
+/// The same request over HTTP: stamped by the kernel, counted by the server's usage, each chunk read 20 µs late.
+pub(crate) fn over_http(record: Record) -> Record {
+    let chunks: Vec<Chunk> = record.chunks.iter().map(|chunk| Chunk { delay_ns: Some(20_000), ..*chunk }).collect();
+    let http = HttpFacts {
+        status: Some(200),
+        sent_kernel_ns: record.sent_ns,
+        first_visible_ns: record.first_token_ns,
+        usage_tokens: Some(record.output_tokens),
+        tokenizer_tokens: Some(record.output_tokens),
+        content_chunks: chunks.len() as u32,
+        ..HttpFacts::default()
+    };
+    Record { stamp: Stamp::Kernel, output_tokens_source: TokenSource::Usage, chunks, http: Some(http), ..record }
+}
+
+pub(crate) fn calibration(ttft_p99: f64, tbt_p99: f64) -> Calibration {
+    let spread = |p99| ErrorSpread { p50: p99 / 4.0, p99, max: p99 * 2.0 };
+    Calibration { streams: 8, itl_ms: 5.0, ttft_error_ms: spread(ttft_p99), tbt_error_ms: spread(tbt_p99) }
+}
+
+pub(crate) fn server_window(ttft_ms: f64) -> ServerWindow {
+    ServerWindow {
+        ttft_ms: Measured::known(ttft_ms),
+        queue_ms: Measured::known(0.4),
+        prefill_ms: Measured::known(ttft_ms - 0.5),
+        decode_ms: Measured::known(14.9),
+        restarted: false,
+        samples: Vec::new(),
     }
 }
 

@@ -1,5 +1,7 @@
 //! The entries of the registry.
 
+mod http;
+
 use crate::registry::{Better, Group, Metric, Stat, Unit, statistic};
 
 /// A quantity of which every statistic is reported: its name in keys, its formula, and when a request has none.
@@ -81,6 +83,7 @@ pub(crate) fn metrics() -> Vec<Metric> {
     list.memory();
     list.cache();
     list.client();
+    list.server();
     list.0
 }
 
@@ -125,6 +128,27 @@ impl List {
                 let definition = statistic(stat, quantity.formula);
                 self.add(Group::Latency, &key, Unit::Milliseconds, Better::Lower, &definition, &undefined).headline =
                     headline;
+            }
+        }
+        self.visible();
+        self.inflated();
+    }
+
+    /// Percentiles over the failed requests too.
+    fn inflated(&mut self) {
+        for (name, of) in [("ttft", "f − a"), ("e2e", "l − a")] {
+            let formula = format!("{of} of the successful requests and of the failed ones, each of which took forever");
+            for stat in Stat::INFLATED {
+                let key = stat.key(&format!("{name}_inflated"));
+                let undefined = "so many requests failed that the percentile lies among them, or none succeeded";
+                self.add(
+                    Group::Latency,
+                    &key,
+                    Unit::Milliseconds,
+                    Better::Lower,
+                    &statistic(stat, &formula),
+                    undefined,
+                );
             }
         }
     }
@@ -236,6 +260,11 @@ impl List {
             "mean number of tokens per chunk of successful requests",
             "no chunk came",
         );
+        for stat in [Stat::P50, Stat::P99] {
+            let definition = statistic(stat, "the tokens per chunk of successful requests");
+            let key = format!("{}_chunk_tokens", stat.prefix());
+            self.add(Group::Load, &key, Unit::MeanTokens, Better::Neither, &definition, "no chunk came");
+        }
         self.add(
             Group::Load,
             "max_chunk_tokens",
@@ -249,8 +278,11 @@ impl List {
     fn memory(&mut self) {
         const UNREAD: &str = "the memory of what is measured could not be read";
         let entries = [
-            ("peak_mem_mb", "largest sample less the baseline: what running the workload took"),
-            ("avg_mem_mb", "mean of the samples less the baseline"),
+            (
+                "peak_mem_mb",
+                "largest sample less the baseline: what running the workload took. A server's memory counts in full",
+            ),
+            ("avg_mem_mb", "mean of the samples less the baseline, a server's in full"),
             ("mem_baseline_mb", "memory of the idle process, before a model was loaded"),
             ("mem_peak_raw_mb", "largest sample, baseline included"),
             ("mem_avg_raw_mb", "mean of the samples, baseline included"),
@@ -275,7 +307,8 @@ impl List {
                 "prefix_hit_rate",
                 Unit::Share,
                 Better::Higher,
-                "prompt tokens found in the prefix cache / prompt tokens looked up",
+                "prompt tokens found in the prefix cache / prompt tokens looked up. Where a server's `/metrics` do not \
+                 tell: cached tokens by the answers / prompt tokens of the answers that tell",
             ),
             ("evict_count", Unit::Count, Better::Lower, "KV blocks evicted; `evict_kind` says what is counted"),
             ("evict_ms", Unit::Milliseconds, Better::Lower, "time spent on evictions"),
@@ -312,5 +345,6 @@ impl List {
             "share of one core that this program used beside the engine's own work",
             "it cannot be told apart from the engine's work",
         );
+        self.wire();
     }
 }

@@ -1,8 +1,10 @@
 //! What is shown: sections of rows and columns.
 
+mod http;
+
 use super::footnotes::{FEW, Footnotes, UNKNOWN};
 use super::number;
-use crate::registry::Stat;
+use crate::registry::{self, Group, Stat};
 use crate::{Interval, Summary, WorkloadSummary};
 
 /// A table with a title.
@@ -86,13 +88,17 @@ const HEADLINE: [Column; 7] = [
 
 /// The sections that the terminal and Markdown share.
 pub(crate) fn sections(summary: &Summary, notes: &mut Footnotes) -> Vec<Section> {
-    vec![
+    let mut sections = vec![
         latency(summary, notes),
         throughput(summary, notes),
         plain("Requests", &REQUESTS, summary, notes),
         plain("Memory and concurrency", &MEMORY, summary, notes),
         plain("KV cache", &CACHE, summary, notes),
-    ]
+    ];
+    if summary.workloads.iter().any(WorkloadSummary::over_http) {
+        sections.extend(http::sections(summary, notes));
+    }
+    sections
 }
 
 /// The figures to look at first, one row per workload. All of them come again in [`sections`], with their footnotes.
@@ -120,7 +126,9 @@ fn cell(workload: &WorkloadSummary, (_, key, style): (&str, &str, Style), notes:
         Style::Percent => number::percent(value),
         Style::Mebibytes => number::figure(value / 1_048_576.0),
     };
-    let percentile = key.split('_').next().unwrap_or_default();
+    // Percentiles of latencies are of requests; those of the client are of chunks, or of a calibration.
+    let of_requests = registry::find(key).is_some_and(|metric| metric.group == Group::Latency);
+    let percentile = if of_requests { key.split('_').next().unwrap_or_default() } else { "" };
     match workload.details.tail_samples.get(percentile).filter(|tail| tail.missing > 0) {
         Some(tail) => {
             notes.few(workload.name(), percentile, tail.missing);

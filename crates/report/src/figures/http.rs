@@ -1,0 +1,127 @@
+//! The figures of requests over HTTP: the client's own part, and what the server says.
+
+use std::collections::BTreeMap;
+
+use sagellm_core::journal::{Close, ErrorSpread};
+use sagellm_core::{Measured, OutcomeKind, ServerWindow, Stamp};
+
+use super::{Figures, NO_CLOSE, combine};
+use crate::registry::Stat;
+use crate::sample::Sample;
+use crate::wire::Total;
+use crate::workload::ServerSource;
+
+/// Why a run of the engine has none of this.
+const ENGINE: &str = "the engine runs in this process: nothing lies between it and the client";
+
+/// Sets the figures and says who told those of the server.
+pub(super) fn compute(figures: &mut Figures, sample: &Sample, close: Option<&Close>) -> BTreeMap<String, ServerSource> {
+    client(figures, sample);
+    error(figures, sample);
+    tokens(figures, sample);
+    let mut server = Server { figures, over_http: sample.over_http(), source: BTreeMap::new() };
+    server.compute(sample, close);
+    server.source
+}
+
+fn client(figures: &mut Figures, sample: &Sample) {
+    let wire = &sample.wire;
+    let http = sample.over_http();
+    let why = |reason: &'static str| if http { reason } else { ENGINE };
+    let no_delay = if sample.stamps.contains(&Stamp::Kernel) {
+        "no chunk came"
+    } else {
+        "stamps were taken after the read: without the kernel's there is nothing to compare them with"
+    };
+    figures.describe("client_delay", &Stat::DELAY, &wire.delays, why(no_delay));
+    let connects = [Stat::Avg, Stat::Max];
+    figures.describe("connect", &connects, &wire.connects, why("every request found a connection ready"));
+    let no_visible = "no successful answer has a visible token, or the client did not tell it apart";
+    figures.describe("ttft_visible", &Stat::VISIBLE, &wire.answers.visible, why(no_visible));
+    figures.set("merged_chunks", http.then_some(wire.merged_chunks as f64), ENGINE);
+    figures.set("retries", http.then_some(wire.retries as f64), ENGINE);
+}
+
+/// The error that a calibration found.
+fn error(figures: &mut Figures, sample: &Sample) {
+    let reason = if sample.over_http() { "the client was not calibrated before the run" } else { ENGINE };
+    let calibration = sample.header.calibration.as_ref();
+    let mut set = |quantity: &str, spread: Option<ErrorSpread>| {
+        figures.set(&Stat::P50.key(quantity), spread.map(|it| it.p50), reason);
+        figures.set(&Stat::P99.key(quantity), spread.map(|it| it.p99), reason);
+        figures.set(&Stat::Max.key(quantity), spread.map(|it| it.max), reason);
+    };
+    set("client_error", calibration.map(|it| it.ttft_error_ms));
+    set("client_error_tbt", calibration.map(|it| it.tbt_error_ms));
+}
+
+/// The counts of output tokens.
+fn tokens(figures: &mut Figures, sample: &Sample) {
+    let answers = &sample.wire.answers;
+    let succeeded = sample.count(OutcomeKind::Success);
+    let complete = |total: Total, who: &str| {
+        if !sample.over_http() {
+            Measured::unknown(ENGINE)
+        } else if succeeded == 0 {
+            Measured::unknown("no request succeeded")
+        } else if total.told < succeeded {
+            Measured::unknown(format!("{} of {succeeded} successful answers have no {who}", succeeded - total.told))
+        } else {
+            Measured::known(total.sum as f64)
+        }
+    };
+    figures.set_measured("usage_output_tokens", &complete(answers.usage, "usage from the server"));
+    figures.set_measured("tokenizer_output_tokens", &complete(answers.tokenizer, "count by a tokenizer"));
+    let chunks = Total { sum: answers.content_chunks, told: succeeded };
+    figures.set_measured("content_chunks", &complete(chunks, ""));
+    let no_pair = if sample.over_http() { "no successful answer was counted by both" } else { ENGINE };
+    figures.set("output_tokens_discrepancy", answers.discrepancy(), no_pair);
+}
+
+/// What the server says of itself, by its `/metrics`, or else in its answers.
+struct Server<'a> {
+    figures: &'a mut Figures,
+    over_http: bool,
+    source: BTreeMap<String, ServerSource>,
+}
+
+impl Server<'_> {
+    fn compute(&mut self, sample: &Sample, close: Option<&Close>) {
+        let answers = &sample.wire.answers;
+        let none = match close {
+            _ if !self.over_http => ENGINE,
+            None => NO_CLOSE,
+            Some(_) => "the server's `/metrics` could not be read",
+        };
+        let window = close.and_then(|close| close.backend.server.as_ref());
+        let told = |of: fn(&ServerWindow) -> &Measured<f64>| {
+            window.map_or_else(|| Measured::unknown(none), |window| of(window).clone())
+        };
+        self.set("server_ttft_ms", &told(|it| &it.ttft_ms), answers.server_ttft.get());
+        self.set("server_queue_ms", &told(|it| &it.queue_ms), answers.server_queue.get());
+        self.set("server_prefill_ms", &told(|it| &it.prefill_ms), None);
+        self.set("server_decode_ms", &told(|it| &it.decode_ms), answers.server_generation.get());
+        let (client, server) = (self.figures.get("avg_ttft_ms"), self.figures.get("server_ttft_ms"));
+        let share = combine(&server, &client, |server, client| client - server);
+        self.figures.set_measured("network_client_ms", &share);
+        let (cached, prompt) = answers.cached;
+        let by_answers = (self.over_http && prompt > 0).then(|| cached as f64 / prompt as f64);
+        let by_metrics = self.figures.get("prefix_hit_rate");
+        self.set("prefix_hit_rate", &by_metrics, by_answers);
+    }
+
+    fn set(&mut self, key: &str, by_metrics: &Measured<f64>, by_answers: Option<f64>) {
+        match by_answers {
+            Some(value) if by_metrics.value.is_none() => {
+                self.figures.set(key, Some(value), "");
+                self.source.insert(key.into(), ServerSource::Answers);
+            }
+            _ => {
+                self.figures.set_measured(key, by_metrics);
+                if by_metrics.value.is_some() && self.over_http {
+                    self.source.insert(key.into(), ServerSource::Metrics);
+                }
+            }
+        }
+    }
+}

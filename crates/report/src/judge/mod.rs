@@ -1,0 +1,151 @@
+//! The rules by which a workload is judged.
+
+mod http;
+
+use sagellm_core::journal::Close;
+use sagellm_core::{Arrival, OutcomeKind};
+
+use crate::WorkloadSummary;
+use crate::sample::Sample;
+use crate::validity::{Code, Finding, Validity};
+
+/// An error or delay of the client above this share of the median figure that it disturbs is too much.
+const MOST_DISTURBANCE: f64 = 0.05;
+
+/// Judges one workload.
+pub(crate) fn judge(sample: &Sample, close: Option<&Close>, summary: &WorkloadSummary) -> Validity {
+    let mut judge = Judge { sample, close, summary, validity: Validity::default() };
+    judge.completeness();
+    judge.outcomes();
+    judge.lateness();
+    if sample.over_http() {
+        judge.http();
+    }
+    judge.footing();
+    let name = Some(sample.header.workload.name.clone());
+    let mut validity = judge.validity;
+    validity.reasons.iter_mut().chain(&mut validity.warnings).for_each(|finding| finding.workload.clone_from(&name));
+    validity
+}
+
+struct Judge<'a> {
+    sample: &'a Sample,
+    close: Option<&'a Close>,
+    summary: &'a WorkloadSummary,
+    validity: Validity,
+}
+
+impl Judge<'_> {
+    fn reject(&mut self, code: Code, message: String, remedy: &str) {
+        self.validity.reject(Finding::new(code, message, remedy));
+    }
+
+    fn warn(&mut self, code: Code, message: String, remedy: String) {
+        self.validity.warn(Finding::new(code, message, remedy));
+    }
+
+    fn completeness(&mut self) {
+        let planned = u64::from(self.sample.header.workload.num_prompts);
+        let sent = self.sample.sent;
+        match self.close {
+            None => {
+                let message = format!("the journal ends early: {sent} of {planned} planned requests are in it");
+                self.reject(Code::Unfinished, message, "run it again, and let it end");
+            }
+            Some(close) if close.interrupted => {
+                let message = format!("the run was interrupted: {sent} of {planned} planned requests were sent");
+                self.reject(Code::Interrupted, message, "run it again, and let it end");
+            }
+            Some(_) if sent < planned => {
+                let message = format!("{} of {planned} planned requests were never sent", planned - sent);
+                self.reject(Code::NeverSent, message, "see the reasons in the journal, and run it again");
+            }
+            Some(_) => {}
+        }
+    }
+
+    fn outcomes(&mut self) {
+        let (total, failed) = (self.sample.total(), self.sample.failed());
+        let succeeded = self.sample.count(OutcomeKind::Success);
+        if succeeded == 0 {
+            let remedy = "see the reasons in the journal: every request has a kind and a reason";
+            self.reject(Code::NothingSucceeded, "no request succeeded".into(), remedy);
+        }
+        let limit = self.sample.header.max_error_rate;
+        if let Some(rate) = self.summary.get("error_rate").filter(|_| failed > 0) {
+            let mut message = format!("{failed} of {total} requests failed: {}", self.failures());
+            if rate > limit {
+                message.push_str(&format!("; {} are over the limit of {}", percent(rate), percent(limit)));
+                self.reject(Code::ErrorRate, message, "remove the cause, lower the load, or raise `--max-error-rate`");
+            } else {
+                self.warn(Code::SomeFailed, message, "see the reasons in the journal".into());
+            }
+        }
+        if self.sample.wrong_lengths > 0 {
+            let message = format!(
+                "{} of {succeeded} answers are not as long as asked, although end-of-sequence was to be ignored",
+                self.sample.wrong_lengths
+            );
+            let remedy = "use a backend that honours `ignore_eos`, or switch it off and compare with care";
+            self.reject(Code::OutputLength, message, remedy);
+        }
+    }
+
+    /// Failures by kind, and the reason of the first.
+    fn failures(&self) -> String {
+        let failures = self.sample.outcomes.iter().filter(|(kind, _)| kind.is_failure());
+        let kinds: Vec<String> = failures.map(|(kind, count)| format!("{count} {}", kind.name())).collect();
+        match &self.sample.first_failure {
+            Some(reason) => format!("{} (the first: {reason})", kinds.join(", ")),
+            None => kinds.join(", "),
+        }
+    }
+
+    fn lateness(&mut self) {
+        let workload = &self.sample.header.workload;
+        let Some(ttft) = self.summary.get("p50_ttft_ms") else { return };
+        let paced = matches!(workload.arrival, Arrival::Gamma { .. });
+        if let Some(lag) = self.summary.get("avg_schedule_lag_ms").filter(|lag| paced && *lag > MOST_DISTURBANCE * ttft)
+        {
+            let message = format!(
+                "requests were sent {lag:.3} ms late on average, more than {} of the median TTFT of {ttft:.3} ms",
+                percent(MOST_DISTURBANCE)
+            );
+            let remedy = "leave a core to the client (`--threads`), lower the request rate, or quieten the machine";
+            self.reject(Code::ScheduleLag, message, remedy);
+        }
+        let wait = self.summary.get("avg_queue_client_ms").filter(|wait| *wait > MOST_DISTURBANCE * ttft);
+        if let (Some(wait), Some(cap)) = (wait, workload.max_concurrency) {
+            self.warn(
+                Code::ClientQueueing,
+                format!(
+                    "requests waited {wait:.3} ms on average for one of {cap} places before they were sent; only the \
+                     figures from the schedule include this"
+                ),
+                "read the `_from_schedule` figures, or raise `--max-concurrency`".into(),
+            );
+        }
+    }
+
+    fn footing(&mut self) {
+        if self.sample.warmups == 0 {
+            let message = "no warm-up request succeeded: the first figures include the cost of a cold start".into();
+            self.warn(Code::NoWarmup, message, "run the workload with its warm-up".into());
+        }
+        let succeeded = self.sample.count(OutcomeKind::Success);
+        let lacking: Vec<_> = ["p95", "p99"].into_iter().filter(|name| self.summary.lacks_samples(name)).collect();
+        let needed = lacking.iter().filter_map(|name| Some(self.summary.details.tail_samples.get(*name)?.needed)).max();
+        if let Some(needed) = needed.filter(|_| succeeded > 0) {
+            self.warn(
+                Code::FewSamples,
+                format!("too few successful requests ({succeeded}) to claim {}", lacking.join(" and ")),
+                format!("read the marked percentiles as a rough guide, or use `--num-prompts {needed}`"),
+            );
+        }
+    }
+}
+
+fn percent(share: f64) -> String {
+    let text = format!("{:.1}", share * 100.0);
+    format!("{} %", text.strip_suffix(".0").unwrap_or(&text))
+}

@@ -1,0 +1,105 @@
+//! How long requests took, gathered one request after the other.
+
+use sagellm_core::{Chunk, Nanos, Record, ms};
+use sagellm_stats::{Distribution, Interval, Series};
+
+use crate::workload::{self, Method};
+
+/// Values of which percentiles are wanted, and an interval of their mean.
+#[derive(Debug, Default)]
+pub(crate) struct Latency {
+    pub(crate) values: Distribution,
+    /// The same in the order in which the requests ended.
+    course: Series,
+}
+
+/// The latencies of the successes. In milliseconds but for the rate, which is in tokens per second.
+#[derive(Debug, Default)]
+pub(crate) struct Latencies {
+    pub(crate) ttft: Latency,
+    pub(crate) tbt: Latency,
+    pub(crate) tpot: Latency,
+    pub(crate) e2e: Latency,
+    pub(crate) user_rate: Latency,
+    pub(crate) scheduled_ttft: Distribution,
+    pub(crate) scheduled_tpot: Distribution,
+    pub(crate) scheduled_e2e: Distribution,
+    /// Gaps between chunks.
+    pub(crate) gaps: Distribution,
+    /// The same, shared among the tokens of the later chunk.
+    pub(crate) token_gaps: Distribution,
+}
+
+impl Latency {
+    fn push(&mut self, value: f64) {
+        self.values.push(value);
+        self.course.push(value);
+    }
+
+    pub(crate) fn mean_interval(&self, seed: u64) -> workload::Interval {
+        let n = self.values.count();
+        let reason = too_few(n).unwrap_or_else(|| "the values do not vary about a positive mean".into());
+        self.interval(self.course.interval(1, seed), Method::BlockBootstrap, reason)
+    }
+
+    pub(crate) fn quantile_interval(&self, q: f64) -> workload::Interval {
+        let fewest = sagellm_stats::values_for_quantile_interval(q).unwrap_or(u64::MAX);
+        let reason = format!("only {}: an interval of this percentile needs {fewest}", requests(self.values.count()));
+        self.interval(self.values.ascending().quantile_interval(q), Method::OrderStatistics, reason)
+    }
+
+    fn interval(&self, found: Option<Interval>, method: Method, reason: String) -> workload::Interval {
+        workload::Interval::new(found, &self.course, method, reason)
+    }
+}
+
+impl Latencies {
+    /// Takes a success that was sent at `sent`.
+    pub(crate) fn push(&mut self, record: &Record, sent: Nanos) {
+        self.push_gaps(&record.chunks);
+        let Some((first, last)) = record.first_token_ns.zip(record.last_token_ns) else { return };
+        let in_first_chunk = record.chunks.first().map_or(0, |chunk| chunk.tokens);
+        let after_first = record.output_tokens.saturating_sub(in_first_chunk);
+        let n = f64::from(record.output_tokens);
+        let (ttft, e2e) = (ms(first - sent), ms(last - sent));
+        let waited = signed_ms(record.scheduled_ns, sent);
+        self.ttft.push(ttft);
+        self.e2e.push(e2e);
+        self.scheduled_ttft.push(ttft + waited);
+        self.scheduled_e2e.push(e2e + waited);
+        if after_first > 0 {
+            self.tbt.push(ms(last - first) / f64::from(after_first));
+        }
+        if n > 0.0 {
+            self.tpot.push(e2e / n);
+            self.scheduled_tpot.push((e2e + waited) / n);
+            if e2e > 0.0 {
+                self.user_rate.push(n / (e2e / 1e3));
+            }
+        }
+    }
+
+    fn push_gaps(&mut self, chunks: &[Chunk]) {
+        for pair in chunks.windows(2) {
+            let gap = ms(pair[1].at_ns - pair[0].at_ns);
+            self.gaps.push(gap);
+            let share = gap / f64::from(pair[1].tokens);
+            (0..pair[1].tokens).for_each(|_| self.token_gaps.push(share));
+        }
+    }
+}
+
+/// From `from` to `to` in milliseconds, negative when `to` is earlier.
+pub(crate) fn signed_ms(from: Nanos, to: Nanos) -> f64 {
+    if to >= from { ms(to - from) } else { -ms(from - to) }
+}
+
+/// Why there is no interval, when it is for want of requests.
+pub(crate) fn too_few(n: u64) -> Option<String> {
+    let fewest = sagellm_stats::FEWEST;
+    (n < fewest as u64).then(|| format!("only {}: an interval needs {fewest}", requests(n)))
+}
+
+pub(crate) fn requests(n: u64) -> String {
+    if n == 1 { "1 request".into() } else { format!("{n} requests") }
+}

@@ -1,0 +1,59 @@
+//! What was done per time, gathered one request after the other.
+
+use sagellm_core::{Nanos, Record, seconds};
+use sagellm_stats::{FEWEST_BLOCKS, Series, block_length};
+
+use crate::latency::{requests, too_few};
+use crate::workload::{Interval, Method};
+
+/// Amounts per time since the former end.
+///
+/// Throughput is a ratio of sums: the window is the sum of the times from one end to the next, so pairs of (amount, time
+/// since the former end) are resampled.
+#[derive(Debug, Default)]
+pub(crate) struct Throughput {
+    /// First sent and last end.
+    pub(crate) window: Option<(Nanos, Nanos)>,
+    /// In the order of [`KEYS`].
+    series: [Series; 4],
+}
+
+const KEYS: [&str; 4] =
+    ["request_throughput_rps", "input_throughput_tps", "output_throughput_tps", "total_throughput_tps"];
+
+impl Throughput {
+    /// Takes a request that was sent at `sent`. Requests come in about the order in which they ended.
+    pub(crate) fn push(&mut self, record: &Record, sent: Nanos, success: bool) {
+        let (first, last) = self.window.unwrap_or((sent, sent));
+        let window = (first.min(sent), last.max(record.end_ns));
+        self.window = Some(window);
+        // By how much this request makes the window longer, at either end.
+        let time = seconds((first - window.0) + (window.1 - last));
+        let amounts = if success {
+            let (input, output) = (f64::from(record.input_tokens), f64::from(record.output_tokens));
+            [1.0, input, output, input + output]
+        } else {
+            [0.0; 4]
+        };
+        for (series, amount) in self.series.iter_mut().zip(amounts) {
+            series.push_pair(amount, time);
+        }
+    }
+
+    /// The intervals by key. Requests that ran together end together: a block holds at least `peak` requests, as many as
+    /// ran at once.
+    pub(crate) fn intervals(&self, peak: u64, seed: u64) -> impl Iterator<Item = (String, Interval)> {
+        KEYS.into_iter().zip(&self.series).map(move |(key, series)| {
+            let n = series.count();
+            let reason = too_few(n).unwrap_or_else(|| {
+                if n / peak.max(block_length(n as usize) as u64) < FEWEST_BLOCKS as u64 {
+                    format!("up to {peak} of {} ran at once: too few rounds to see how they vary", requests(n))
+                } else {
+                    "too many requests without tokens or without time between them".into()
+                }
+            });
+            let found = series.interval(peak, seed);
+            (key.to_owned(), Interval::new(found, series, Method::BlockBootstrap, reason))
+        })
+    }
+}

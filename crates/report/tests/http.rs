@@ -1,0 +1,211 @@
+//! What is judged of requests over HTTP, and what becomes of very many.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod support;
+
+use sagellm_core::journal::Header;
+use sagellm_core::{HttpFacts, Measured, OutcomeKind, Record, Stamp};
+use sagellm_report::{Code, Finding, Manifest, WorkloadSummary, summarize_folder};
+use support::*;
+
+/// Five requests with a TTFT of 12 ms and a TBT of 5 ms.
+fn served() -> Vec<Record> {
+    (0..5).map(|id| over_http(success(id, 1000 + id * 40, 12, 5))).collect()
+}
+
+fn calibrated(ttft_p99: f64, tbt_p99: f64) -> Header {
+    Header { calibration: Some(calibration(ttft_p99, tbt_p99)), ..header("w", 5) }
+}
+
+fn codes(findings: &[Finding]) -> Vec<Code> {
+    findings.iter().map(|finding| finding.code).filter(|code| *code != Code::FewSamples).collect()
+}
+
+fn reasons(summary: &WorkloadSummary) -> Vec<Code> {
+    codes(&summary.details.validity.reasons)
+}
+
+fn warnings(summary: &WorkloadSummary) -> Vec<Code> {
+    codes(&summary.details.validity.warnings)
+}
+
+fn message(summary: &WorkloadSummary, code: Code) -> String {
+    let validity = &summary.details.validity;
+    let mut all = validity.reasons.iter().chain(&validity.warnings);
+    all.find(|finding| finding.code == code).unwrap().message.clone()
+}
+
+/// Changes what HTTP adds to each record.
+fn with(mut records: Vec<Record>, change: impl Fn(u64, &mut HttpFacts)) -> Vec<Record> {
+    records.iter_mut().for_each(|record| change(record.id, record.http.as_mut().unwrap()));
+    records
+}
+
+fn judge(records: &[Record]) -> WorkloadSummary {
+    summarize(calibrated(0.1, 0.01), records, Some(&close()))
+}
+
+#[test]
+fn a_good_run_is_valid_without_a_warning() {
+    let summary = judge(&served());
+    assert_eq!((reasons(&summary), warnings(&summary)), (vec![], vec![]));
+}
+
+#[test]
+fn a_client_whose_error_is_large_was_the_bottleneck() {
+    // 5 % of 12 ms and of 5 ms are 0.6 and 0.25.
+    for (ttft, tbt, wanted) in [(0.6, 0.25, 0), (0.61, 0.25, 1), (0.6, 0.26, 1), (9.0, 9.0, 2)] {
+        let summary = summarize(calibrated(ttft, tbt), &served(), Some(&close()));
+        assert_eq!(reasons(&summary), vec![Code::ClientError; wanted], "{ttft} and {tbt}");
+    }
+    let summary = summarize(calibrated(0.61, 0.0), &served(), Some(&close()));
+    assert_eq!(
+        message(&summary, Code::ClientError),
+        "the client was the bottleneck: its own error on the TTFT at this load is 0.610 ms (p99), more than 5 % of the \
+         median of 12.000 ms"
+    );
+}
+
+#[test]
+fn a_late_client_is_a_warning_where_the_kernel_holds_the_watch() {
+    let mut records = served();
+    let all = records.iter_mut().flat_map(|record| &mut record.chunks);
+    all.for_each(|chunk| chunk.delay_ns = Some(250_000));
+    assert_eq!(warnings(&judge(&records)), [], "0.25 ms are 5 % of 5 ms");
+    records.iter_mut().flat_map(|record| &mut record.chunks).for_each(|chunk| chunk.delay_ns = Some(251_000));
+    let summary = judge(&records);
+    assert_eq!((reasons(&summary), warnings(&summary)), (vec![], vec![Code::ClientLate]));
+    assert_eq!(
+        message(&summary, Code::ClientLate),
+        "the client was late: it read chunks 0.251 ms (p99) after the kernel had them, more than 5 % of the median TBT of \
+         5.000 ms; the stamps are the kernel's, so the figures stay right"
+    );
+}
+
+#[test]
+fn stamps_of_its_own_need_a_calibration() {
+    let mut records = served();
+    for record in &mut records {
+        record.stamp = Stamp::User;
+        record.chunks.iter_mut().for_each(|chunk| chunk.delay_ns = None);
+    }
+    assert_eq!(warnings(&judge(&records)), []);
+    let uncalibrated = summarize(header("w", 5), &records, Some(&close()));
+    assert_eq!(warnings(&uncalibrated), [Code::ClientErrorUnknown]);
+    assert_eq!(uncalibrated.reason("p99_client_error_ms"), "the client was not calibrated before the run");
+    assert!(uncalibrated.reason("p99_client_delay_ms").starts_with("stamps were taken after the read"));
+    let by_kernel = summarize(header("w", 5), &served(), Some(&close()));
+    assert_eq!(warnings(&by_kernel), [], "the kernel's stamps bound the error by themselves");
+}
+
+#[test]
+fn counts_of_tokens_must_agree() {
+    let counted =
+        |tokenizer| with(served(), |_, http| (http.usage_tokens, http.tokenizer_tokens) = (Some(50), tokenizer));
+    assert_eq!(reasons(&judge(&counted(Some(49)))), [], "2 % are not more than 2 %");
+    for tokenizer in [48, 52] {
+        assert_eq!(reasons(&judge(&counted(Some(tokenizer)))), [Code::TokenCounts], "{tokenizer} for 50");
+    }
+    assert_eq!(
+        message(&judge(&counted(Some(48))), Code::TokenCounts),
+        "the counts of output tokens differ by 4 %, more than 2 %: 250 by the server's usage, 240 by the tokenizer"
+    );
+    let uncounted = judge(&counted(None));
+    assert_eq!(reasons(&uncounted), []);
+    assert_eq!(uncounted.reason("output_tokens_discrepancy"), "no successful answer was counted by both");
+    let partly = with(served(), |id, http| http.usage_tokens = http.usage_tokens.filter(|_| id < 2));
+    let partly = judge(&partly);
+    assert_eq!(partly.reason("usage_output_tokens"), "3 of 5 successful answers have no usage from the server");
+    assert_eq!(partly.get("output_tokens_discrepancy"), Some(0.0), "only answers with both counts are compared");
+}
+
+#[test]
+fn one_server_and_one_model() {
+    let mut restarted = close();
+    restarted.backend.server = Some(sagellm_core::ServerWindow { restarted: true, ..server_window(11.0) });
+    let summary = summarize(calibrated(0.1, 0.01), &served(), Some(&restarted));
+    assert_eq!(reasons(&summary), [Code::ServerRestarted]);
+
+    let other = judge(&with(served(), |_, http| http.answered_model = Some("other".into())));
+    assert_eq!((reasons(&other), warnings(&other)), (vec![], vec![Code::AnsweredModel]));
+    assert_eq!(
+        message(&other, Code::AnsweredModel),
+        "the answers are from another model than the one asked: `other` (5)"
+    );
+    let changed = judge(&with(served(), |id, http| http.answered_model = (id > 2).then(|| "other".into())));
+    assert_eq!((reasons(&changed), warnings(&changed)), (vec![Code::ModelChanged], vec![]));
+    assert_eq!(
+        message(&changed, Code::ModelChanged),
+        "not all answers are from the same model: the one asked (3), `other` (2)"
+    );
+    let failed = served().into_iter().map(|record| match record.id {
+        0 => Record { outcome: OutcomeKind::Truncated, ..record },
+        _ => record,
+    });
+    let failed = with(failed.collect(), |id, http| http.answered_model = (id > 0).then(|| "other".into()));
+    assert_eq!(reasons(&judge(&failed)), [Code::ErrorRate], "a failed answer names no model");
+}
+
+#[test]
+fn retries_are_told() {
+    let summary = judge(&with(served(), |id, http| http.retries = id as u32 % 3));
+    assert_eq!((reasons(&summary), warnings(&summary)), (vec![], vec![Code::Retries]));
+    assert_eq!(
+        message(&summary, Code::Retries),
+        "3 of 5 requests had to be sent again (4 retries); their latencies count from the first time"
+    );
+}
+
+#[test]
+fn an_unchecked_certificate_is_told_of_the_whole_run() {
+    let told = |insecure: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let mut manifest: Manifest = manifest(&["w"]);
+        manifest.backend.settings.insert("tls_insecure".into(), insecure.into());
+        write_manifest(folder.path(), &manifest);
+        write_journal(folder.path(), header("w", 5), &served(), Some(close()));
+        summarize_folder(folder.path()).unwrap().validity.has(Code::TlsInsecure)
+    };
+    assert!(told("true") && !told("false"));
+}
+
+#[test]
+fn failures_are_infinite_for_those_who_waited() {
+    let mut records: Vec<Record> = (0..199).map(|id| success(id, 1000 + id * 40, 10 + id, 5)).collect();
+    records.push(failure(199, 9000, OutcomeKind::Timeout));
+    // 1 of 200 is 0.5 %: the p99 still lies among the successes, at place 0.99 · 199 = 197.01 of 0 to 199.
+    let summary = summarize(header("w", 200), &records, Some(&close()));
+    assert_eq!(summary.get("p99_ttft_inflated_ms"), Some(207.01));
+    assert_eq!(
+        summary.figure("p99.9_ttft_inflated_ms"),
+        Measured::unknown("1 of 200 requests failed: this percentile lies among them")
+    );
+    for id in 200..204 {
+        records.push(failure(id, 9000 + id * 40, OutcomeKind::Connection));
+    }
+    let summary = summarize(header("w", 204), &records, Some(&close()));
+    assert_eq!(summary.get("p99_e2e_inflated_ms"), None);
+    assert!(summary.get("p95_e2e_inflated_ms") > summary.get("p95_e2e_ms"), "failures push the others up");
+}
+
+/// 30 000 requests have 120 000 chunks, which are all kept; 50 000 have more gaps than are kept.
+#[test]
+fn very_many_values_are_within_a_thousandth_and_say_so() {
+    let of = |count: u64| {
+        let records: Vec<Record> = (0..count).map(|id| success(id, 1000 + id * 40, 12, 1 + id * 7919 % 1009)).collect();
+        summarize(header("w", count as u32), &records, Some(&close()))
+    };
+    let (exact, sketched) = (of(30_000), of(50_000));
+    assert!(exact.details.sketch_relative_error.is_empty());
+    let sketches = &sketched.details.sketch_relative_error;
+    assert_eq!(sketches.keys().collect::<Vec<_>>(), ["chunk_tokens", "itl", "itl_token"]);
+    assert!(sketches.values().all(|error| *error <= 0.001));
+    // Gaps are spread evenly from 1 to 1009 ms.
+    for (key, truth) in [("p50_itl_ms", 505.0), ("p90_itl_ms", 908.2), ("p99_itl_ms", 998.92)] {
+        let got = sketched.get(key).unwrap();
+        assert!((got - truth).abs() <= 0.002 * truth, "{key} is {got}, not {truth}");
+    }
+    assert_eq!(sketched.get("max_itl_ms"), Some(1009.0), "extremes stay exact");
+    let (mean, of_few) = (sketched.get("avg_itl_ms").unwrap(), exact.get("avg_itl_ms").unwrap());
+    assert!((mean - of_few).abs() < 0.5 && (mean - 505.0).abs() < 0.5, "{mean}");
+}
