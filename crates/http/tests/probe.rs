@@ -1,5 +1,7 @@
 //! Getting to know servers, over real sockets.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -246,6 +248,47 @@ fn waiting_can_be_ended_from_outside() {
     let failure = Failure::from(prepare(&client(nobody), &options("vllm"), &go_on, &NoProgress).unwrap_err());
     assert_eq!((failure.exit, failure.message.as_str()), (Exit::Interrupted, "interrupted"));
     assert_eq!(failure.hint.as_deref(), Some("again?"));
+}
+
+#[test]
+fn a_hanging_probe_can_be_ended_from_outside() {
+    let address = completions_with(|_| {
+        std::thread::sleep(Duration::from_secs(60));
+        (200, String::new())
+    });
+    let looks = AtomicUsize::new(0);
+    let go_on = || match looks.fetch_add(1, Ordering::SeqCst) {
+        0..3 => Ok(()),
+        _ => Err(Failure::new(Exit::Interrupted, "interrupted")),
+    };
+    let error = prepare(&client(address), &options("vllm"), &go_on, &NoProgress).unwrap_err();
+    assert_eq!(error.exit(), Exit::Interrupted);
+}
+
+#[test]
+fn a_server_that_dies_while_it_is_probed_says_more_than_its_connection() {
+    let dead = Arc::new(AtomicUsize::new(0));
+    let dies = Arc::clone(&dead);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let dies = Arc::clone(&dies);
+            one(stream.unwrap(), &move |asked: &Asked| {
+                if asked.path == "/v1/completions" {
+                    dies.store(1, Ordering::SeqCst);
+                    panic!("the end of the server");
+                }
+                vllm(asked)
+            });
+        }
+    });
+    let go_on = || match dead.load(Ordering::SeqCst) {
+        0 => Ok(()),
+        _ => Err(Failure::new(Exit::Backend, "the server ended by signal SIGSEGV")),
+    };
+    let error = prepare(&client(address), &options("vllm"), &go_on, &NoProgress).unwrap_err();
+    assert_eq!(error.to_string(), "the server ended by signal SIGSEGV");
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod served;
 mod trial;
 
 use std::collections::BTreeMap;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use sagellm_core::{BackendInfo, Failure, ModelInfo, Progress, Stamp};
@@ -71,8 +72,8 @@ impl Probe {
 
 /// Waits until the server is ready, then finds out what it serves and understands.
 ///
-/// `go_on` is asked while waiting and ends it with a failure: a signal came, or the server's process ended. Between two
-/// and about eight requests of up to 8 tokens are made.
+/// `go_on` is asked all the while and may end it with a failure: a signal came, or the server's process ended. One to
+/// about eight requests of up to 8 tokens are made.
 ///
 /// # Errors
 /// When the server does not come up, refuses access, serves another model, or refuses even the plainest request.
@@ -87,9 +88,40 @@ pub fn prepare(
     progress.finish();
     ready?;
     progress.begin("probing the server", None);
-    let found = find_out(client, options);
+    let found = watched(client, options, go_on);
     progress.finish();
     found
+}
+
+/// Finds out on a thread of its own, which is left to its timeouts when the search is ended from outside.
+fn watched(
+    client: &BlockingClient,
+    options: &ProbeOptions,
+    go_on: &dyn Fn() -> Result<(), Failure>,
+) -> Result<Probe, ProbeError> {
+    const LOOK: Duration = Duration::from_millis(100);
+    let (done, found) = mpsc::channel();
+    let url = client.target().url("");
+    let (client, options) = (client.clone(), options.clone());
+    std::thread::spawn(move || {
+        // Nobody may be waiting any more.
+        let _ = done.send(find_out(&client, &options));
+    });
+    loop {
+        match found.recv_timeout(LOOK) {
+            Ok(Err(error @ ProbeError::NoAnswer { .. })) => {
+                // A server that dies breaks its connections a moment before its end can be seen, and that says more.
+                std::thread::sleep(LOOK);
+                go_on().map_err(ProbeError::Stopped)?;
+                return Err(error);
+            }
+            Ok(found) => return found,
+            Err(RecvTimeoutError::Timeout) => go_on().map_err(ProbeError::Stopped)?,
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(ProbeError::Unusable { url, why: "reading it failed".into() });
+            }
+        }
+    }
 }
 
 fn find_out(client: &BlockingClient, options: &ProbeOptions) -> Result<Probe, ProbeError> {

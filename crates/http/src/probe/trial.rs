@@ -32,11 +32,11 @@ pub struct Understood {
     /// The model that answered.
     pub answered_model: Option<String>,
     /// Findings in words, by name.
-    pub notes: Notes,
+    pub notes: Vec<(&'static str, String)>,
 }
 
 /// Findings in words, by name.
-pub type Notes = Vec<(&'static str, String)>;
+type Notes = Vec<(&'static str, String)>;
 
 /// Where trials go.
 pub(super) struct Trial<'a> {
