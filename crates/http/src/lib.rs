@@ -4,20 +4,28 @@
 //! stream, and the JSON of its chunks, and leave as events on the clock of the run.
 
 mod answer;
+mod backend;
 mod blocking;
 mod chunk;
 mod error;
 mod excerpt;
+mod flight;
 mod launch;
 mod limits;
 mod options;
 mod probe;
 mod profile;
+mod request;
 mod response;
+mod shard;
+mod socket;
 mod sse;
 mod tally;
 mod target;
+mod tls;
+mod transport;
 
+pub use backend::{HttpBackend, StatsSource};
 pub use blocking::{Access, Answer, BlockingClient, NoAnswer};
 pub use error::HttpError;
 pub use launch::{LaunchError, Launched};

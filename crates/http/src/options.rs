@@ -205,3 +205,34 @@ impl fmt::Debug for Secret {
         out.write_str("Secret(…)")
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::collections::BTreeMap;
+
+    use sagellm_core::{ModelInfo, Stamp};
+
+    use super::*;
+
+    /// Options for the model `m` behind `url`.
+    pub(crate) fn options(url: &str) -> HttpOptions {
+        let model = ModelInfo {
+            name: "m".into(),
+            path: None,
+            architecture: None,
+            parameters: None,
+            dtype: None,
+            context_length: None,
+            synthetic: false,
+            fingerprint: None,
+        };
+        let info =
+            BackendInfo { name: "openai".into(), version: None, model, stamp: Stamp::User, settings: BTreeMap::new() };
+        HttpOptions::new(Target::parse(url).unwrap(), "/v1/completions", "m", info)
+    }
+
+    #[test]
+    fn a_secret_is_not_printed() {
+        assert_eq!(format!("{:?}", Secret::new("sk-1")), "Secret(…)");
+    }
+}

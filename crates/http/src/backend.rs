@@ -1,0 +1,242 @@
+//! A server behind HTTP, as something that can be measured.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use mio::{Poll, Waker};
+use sagellm_core::{
+    Backend, BackendInfo, BackendStats, Clock, EventSink, Exit, Failure, Prepared, Prompt, Request, Sampling, Stamp,
+};
+
+use crate::answer::Reading;
+use crate::limits;
+use crate::request::RequestWriter;
+use crate::shard::{Command, Common, Reach, Shard, Timeouts, WAKE};
+use crate::socket::{StampKeeper, try_stamps};
+use crate::tls::TlsMaker;
+use crate::transport::Route;
+use crate::{EndpointType, HttpError, HttpOptions, StampChoice, Target};
+
+/// What the server itself tells of a window, such as its `/metrics`.
+pub trait StatsSource: Send + Sync {
+    /// A window begins.
+    fn begin(&self);
+    /// What it held so far.
+    fn window(&self) -> BackendStats;
+}
+
+/// A server that answers requests over HTTP.
+pub struct HttpBackend {
+    info: BackendInfo,
+    clock: Clock,
+    stats: Option<Box<dyn StatsSource>>,
+    shards: Vec<Handle>,
+    _keeper: Option<StampKeeper>,
+}
+
+/// A thread of the client, from outside.
+struct Handle {
+    commands: Sender<Command>,
+    waker: Waker,
+    woken: Arc<AtomicBool>,
+    in_flight: Arc<AtomicUsize>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl HttpBackend {
+    /// Resolves the server's name, starts the client's threads and opens the connections that are wanted in advance.
+    /// Events are stamped on `clock`.
+    ///
+    /// # Errors
+    /// When a setting or certificate cannot be used, more connections are wanted than files can be opened, or a
+    /// connection cannot be made.
+    pub fn start(options: HttpOptions, stats: Option<Box<dyn StatsSource>>, clock: Clock) -> Result<Self, HttpError> {
+        limits::make_room_for(options.connections)?;
+        let target = &options.target;
+        let next_hop = options.proxy.as_ref().unwrap_or(target);
+        if options.proxy.as_ref().is_some_and(|proxy| proxy.https) {
+            return Err(HttpError::Setting("a proxy is spoken to over http, not https".into()));
+        }
+        let keeper = match options.stamp {
+            StampChoice::Kernel => try_stamps(),
+            StampChoice::User => None,
+        };
+        let common = Arc::new(Common {
+            route: Route {
+                addresses: next_hop.resolve()?,
+                tunnel: (options.proxy.is_some() && target.https).then(|| target.authority()),
+                tls: target.https.then(|| TlsMaker::new(&options.tls, &target.host)).transpose()?,
+                stamping: keeper.is_some(),
+                clock,
+            },
+            reading: Reading {
+                model: options.model.clone(),
+                max_line: options.max_line,
+                tokenizer: options.tokenizer.clone(),
+                stream_text: options.stream_text,
+                secret: options.api_key.clone(),
+            },
+            timeouts: Timeouts {
+                connect: options.timeout_connect,
+                first_token: options.timeout_first_token,
+                between: options.timeout_between,
+            },
+            name: next_hop.to_string(),
+        });
+        let threads = match options.client_threads {
+            0 => default_threads(),
+            given => given,
+        };
+        let (opener, opened) = channel();
+        let mut shards = Vec::new();
+        for number in 0..threads {
+            let writer = RequestWriter::new(&options)?;
+            let share = (options.connections + threads - 1 - number) / threads;
+            shards.push(Handle::start(number, Arc::clone(&common), writer, share, opener.clone())?);
+        }
+        drop(opener);
+        let info = describe(&options, threads, keeper.is_some())?;
+        let backend = Self { info, clock, stats, shards, _keeper: keeper };
+        for done in 0..options.connections {
+            // Every address may take as long as one connection, and the threads take their turn.
+            let addresses = u32::try_from(common.route.addresses.len()).unwrap_or(1);
+            let limit = options.timeout_connect * addresses + Duration::from_secs(5);
+            let outcome =
+                opened.recv_timeout(limit).unwrap_or_else(|_| Err("the client's threads do not answer".into()));
+            outcome.map_err(|why| HttpError::Connect {
+                target: next_hop.to_string(),
+                why: match options.connections {
+                    1 => why,
+                    wanted => format!("{why} (after {done} of {wanted} connections)"),
+                },
+            })?;
+        }
+        Ok(backend)
+    }
+
+    /// By how much civil time, in which the kernel stamps, has moved against the clock of the run.
+    pub fn wall_drift_ns(&self) -> i64 {
+        self.clock.wall_drift_ns()
+    }
+}
+
+/// One thread serves thousands of streams, so half of the processors are left to whatever else runs here.
+fn default_threads() -> usize {
+    (std::thread::available_parallelism().map_or(1, usize::from) / 2).clamp(1, 4)
+}
+
+/// Enters what the client does into what is known of the server.
+fn describe(options: &HttpOptions, threads: usize, stamping: bool) -> Result<BackendInfo, HttpError> {
+    let mut info = options.info.clone();
+    info.stamp = if stamping { Stamp::Kernel } else { Stamp::User };
+    let example = Request {
+        id: 0,
+        offset_ns: 0,
+        session: None,
+        prompt: Prompt { text: String::new(), token_ids: Some(Vec::new()) },
+        max_tokens: 1,
+        sampling: Sampling::default(),
+        ignore_eos: true,
+    };
+    let mut set = |name: &str, value: String| info.settings.insert(name.into(), value);
+    set("url", options.target.url(&options.path));
+    let endpoint = match options.endpoint_type {
+        EndpointType::Completions => "completions",
+        EndpointType::Chat => "chat",
+    };
+    set("endpoint_type", endpoint.into());
+    set("client_threads", threads.to_string());
+    set("connections", options.connections.to_string());
+    set("request_fields", RequestWriter::new(options)?.field_names(&example));
+    if options.stamp == StampChoice::Kernel && !stamping {
+        set("stamp", "user, since this system's kernel does not stamp what it receives".into());
+    }
+    if options.target.https {
+        let verified = if options.tls.insecure { "off" } else { "on" };
+        set("tls_verification", verified.into());
+    }
+    if let Some(proxy) = &options.proxy {
+        set("proxy", Target::to_string(proxy));
+    }
+    Ok(info)
+}
+
+impl Handle {
+    fn start(
+        number: usize,
+        common: Arc<Common>,
+        writer: RequestWriter,
+        connections: usize,
+        opener: Sender<Result<(), String>>,
+    ) -> Result<Self, HttpError> {
+        let poll = Poll::new()?;
+        let waker = Waker::new(poll.registry(), WAKE)?;
+        let (commands, receiver) = channel();
+        let woken = Arc::new(AtomicBool::new(false));
+        let in_flight = Arc::new(AtomicUsize::new(0));
+        let reach = Reach { commands: receiver, woken: Arc::clone(&woken), in_flight: Arc::clone(&in_flight) };
+        let shard = Shard::new(common, writer, poll, reach);
+        let thread =
+            std::thread::Builder::new().name(format!("http-{number}")).spawn(move || shard.run(connections, opener))?;
+        Ok(Self { commands, waker, woken, in_flight, thread: Some(thread) })
+    }
+
+    fn send(&self, command: Command) -> Result<(), Failure> {
+        let gone = || Failure::new(Exit::Bug, "a thread of the HTTP client has stopped");
+        self.commands.send(command).map_err(|_| gone())?;
+        if !self.woken.swap(true, Ordering::SeqCst) {
+            self.waker.wake().map_err(|_| gone())?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        let _ = self.send(Command::Stop);
+        if let Some(thread) = self.thread.take() {
+            // A fault of the thread showed when its channel closed.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Backend for HttpBackend {
+    fn info(&self) -> BackendInfo {
+        self.info.clone()
+    }
+
+    fn submit(&self, request: Prepared, sink: &EventSink) -> Result<(), Failure> {
+        let least = self.shards.iter().min_by_key(|shard| shard.in_flight.load(Ordering::Relaxed));
+        let shard = least.ok_or_else(|| Failure::new(Exit::Bug, "the HTTP client has no threads"))?;
+        shard.in_flight.fetch_add(1, Ordering::Relaxed);
+        shard.send(Command::Submit { request, sink: sink.clone() })
+    }
+
+    fn cancel(&self, request: u64) {
+        for shard in &self.shards {
+            // A thread that has stopped has no requests.
+            let _ = shard.send(Command::Cancel(request));
+        }
+    }
+
+    fn begin_window(&self) {
+        if let Some(stats) = &self.stats {
+            stats.begin();
+        }
+    }
+
+    fn window(&self) -> BackendStats {
+        match &self.stats {
+            Some(stats) => stats.window(),
+            None => BackendStats::unknown("the server's metrics are not read"),
+        }
+    }
+
+    fn clock(&self) -> Clock {
+        self.clock
+    }
+}

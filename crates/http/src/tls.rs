@@ -1,0 +1,145 @@
+//! TLS: whom to trust, and who we are.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme};
+
+use crate::{HttpError, TlsOptions};
+
+/// A file of certificates beyond this is none.
+const MAX_FILE: u64 = 16 << 20;
+
+/// Makes TLS sessions with one server.
+#[derive(Clone)]
+pub(crate) struct TlsMaker {
+    config: Arc<ClientConfig>,
+    name: ServerName<'static>,
+}
+
+impl TlsMaker {
+    /// Reads the certificates and the key.
+    pub(crate) fn new(options: &TlsOptions, host: &str) -> Result<Self, HttpError> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = |error: rustls::Error| HttpError::Tls(error.to_string());
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .map_err(tls)?;
+        let builder = if options.insecure {
+            if let Some(path) = &options.ca_cert {
+                let why = format!("{} is not looked at when nobody is distrusted", path.display());
+                return Err(HttpError::Setting(why));
+            }
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(TrustAll(provider)))
+        } else {
+            builder.with_root_certificates(roots(options.ca_cert.as_deref())?)
+        };
+        let mut config = match (&options.client_cert, &options.client_key) {
+            (None, None) => builder.with_no_client_auth(),
+            (Some(cert), Some(key)) => {
+                let refused = |error: rustls::Error| certificate(key, error);
+                builder.with_client_auth_cert(certificates(cert)?, private_key(key)?).map_err(refused)?
+            }
+            _ => return Err(HttpError::Setting("a client's certificate and its key are given together".into())),
+        };
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let name = ServerName::try_from(host.to_owned())
+            .map_err(|_| HttpError::Tls(format!("`{host}` is no name that a certificate can have")))?;
+        Ok(Self { config: Arc::new(config), name })
+    }
+
+    /// A new session, at its beginning.
+    pub(crate) fn session(&self) -> io::Result<ClientConnection> {
+        ClientConnection::new(Arc::clone(&self.config), self.name.clone()).map_err(io::Error::other)
+    }
+}
+
+fn certificate(path: &Path, why: impl ToString) -> HttpError {
+    HttpError::Certificate { path: path.into(), why: why.to_string() }
+}
+
+/// The authorities of a file, or the system's.
+fn roots(file: Option<&Path>) -> Result<RootCertStore, HttpError> {
+    let mut roots = RootCertStore::empty();
+    match file {
+        Some(path) => {
+            for found in certificates(path)? {
+                roots.add(found).map_err(|error| certificate(path, error))?;
+            }
+        }
+        None => {
+            let found = rustls_native_certs::load_native_certs();
+            roots.add_parsable_certificates(found.certs);
+            if roots.is_empty() {
+                let why = found.errors.first().map_or("the system trusts no authority".into(), ToString::to_string);
+                return Err(HttpError::Tls(why));
+            }
+        }
+    }
+    Ok(roots)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, HttpError> {
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(|error| certificate(path, error))?;
+    BufReader::new(file).take(MAX_FILE).read_to_end(&mut bytes).map_err(|error| certificate(path, error))?;
+    Ok(bytes)
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, HttpError> {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(path)?).collect();
+    match found {
+        Ok(found) if found.is_empty() => Err(certificate(path, "it holds no certificate")),
+        Ok(found) => Ok(found),
+        Err(error) => Err(certificate(path, error)),
+    }
+}
+
+fn private_key(path: &PathBuf) -> Result<PrivateKeyDer<'static>, HttpError> {
+    PrivateKeyDer::from_pem_slice(&read(path)?).map_err(|error| certificate(path, error))
+}
+
+/// Trusts whoever answers, but still checks that he holds the key of the certificate that he shows.
+#[derive(Debug)]
+struct TrustAll(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for TrustAll {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls12_signature(message, cert, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls13_signature(message, cert, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
