@@ -8,9 +8,11 @@
 mod error;
 mod running;
 mod script;
+mod simulate;
 mod socket;
 mod wire;
 
 pub use error::ServerError;
 pub use script::{Case, Ending, Exchange, Script, Scripted, Write, conformance};
+pub use simulate::{SimulateOptions, Simulator, Truth};
 pub use socket::Arrival;

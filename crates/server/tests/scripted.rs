@@ -1,5 +1,7 @@
 //! The scripted server over real sockets.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot start has failed")]
+
 mod support;
 
 use std::io::{ErrorKind, Read};

@@ -6,23 +6,23 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-pub fn anywhere() -> SocketAddr {
+pub(crate) fn anywhere() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
 }
 
-pub fn connect(address: SocketAddr) -> TcpStream {
+pub(crate) fn connect(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).unwrap();
     stream.set_nodelay(true).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     stream
 }
 
-pub fn get(stream: &mut TcpStream, path: &str) {
+pub(crate) fn get(stream: &mut TcpStream, path: &str) {
     write!(stream, "GET {path} HTTP/1.1\r\nhost: test\r\n\r\n").unwrap();
 }
 
 /// Sends a request on a kept connection.
-pub fn send(stream: &mut TcpStream, path: &str, body: &str) {
+pub(crate) fn send(stream: &mut TcpStream, path: &str, body: &str) {
     let length = body.len();
     write!(
         stream,
@@ -32,7 +32,7 @@ pub fn send(stream: &mut TcpStream, path: &str, body: &str) {
 }
 
 /// One request on a connection of its own; everything that came, head included.
-pub fn post(address: SocketAddr, path: &str, body: &str) -> String {
+pub(crate) fn post(address: SocketAddr, path: &str, body: &str) -> String {
     let mut stream = connect(address);
     let length = body.len();
     write!(stream, "POST {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}")
@@ -40,14 +40,14 @@ pub fn post(address: SocketAddr, path: &str, body: &str) -> String {
     read_all(&mut stream)
 }
 
-pub fn read_all(stream: &mut TcpStream) -> String {
+pub(crate) fn read_all(stream: &mut TcpStream) -> String {
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).unwrap();
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// One response from a kept connection: its head, and its body with the chunks put together.
-pub fn read_response(stream: &mut TcpStream) -> (String, String) {
+pub(crate) fn read_response(stream: &mut TcpStream) -> (String, String) {
     let mut bytes = Vec::new();
     let mut more = |bytes: &mut Vec<u8>| {
         let mut buffer = [0; 4096];
@@ -81,7 +81,7 @@ pub fn read_response(stream: &mut TcpStream) -> (String, String) {
 }
 
 /// A chunked body without its chunks.
-pub fn unchunk(mut bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn unchunk(mut bytes: &[u8]) -> Vec<u8> {
     let mut body = Vec::new();
     loop {
         let line = bytes.windows(2).position(|window| window == b"\r\n").unwrap();
@@ -96,7 +96,7 @@ pub fn unchunk(mut bytes: &[u8]) -> Vec<u8> {
 }
 
 /// The data of the events of a stream.
-pub fn events(body: &str) -> Vec<String> {
+pub(crate) fn events(body: &str) -> Vec<String> {
     body.split("\n\n")
         .filter(|event| !event.is_empty())
         .map(|event| event.strip_prefix("data: ").expect("an event has data").to_owned())
@@ -104,7 +104,7 @@ pub fn events(body: &str) -> Vec<String> {
 }
 
 /// Waits until something is so.
-pub fn until(mut so: impl FnMut() -> bool) {
+pub(crate) fn until(mut so: impl FnMut() -> bool) {
     for _ in 0..2000 {
         if so() {
             return;
