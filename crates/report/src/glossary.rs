@@ -11,7 +11,9 @@ pub fn glossary() -> String {
          Notation for one request: `s` scheduled, `a` sent, `f` first token, `l` last token, `n` output tokens, `n1` \
          tokens in the first chunk.\nOnly successful requests enter latency figures, warm-up requests enter none. A \
          figure that cannot be had is `null`, and `reasons` of the same\nobject says why. Figures marked with `†` have \
-         a 95 % interval under `intervals`.\n",
+         a 95 % interval under `intervals`.\n\nPercentiles of more than 131 072 values come from a sketch: \
+         `sketch_relative_error` names the quantities and how far\ntheir percentiles can be off, which is 0.1 % at most. \
+         What a server's gauges showed over time stays in the closing line\nof the journal.\n",
     );
     let mut group = None;
     for metric in registry::all() {

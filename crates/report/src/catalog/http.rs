@@ -9,59 +9,37 @@ impl List {
     pub(super) fn visible(&mut self) {
         let formula = "successful requests of the time from sent to the first token of the visible answer, after any \
                        reasoning";
-        for stat in Stat::VISIBLE {
-            let undefined = format!("no answer has a visible token, or {ENGINE}");
-            let key = stat.key("ttft_visible");
-            let definition = statistic(stat, formula);
-            self.add(Group::Latency, &key, Unit::Milliseconds, Better::Lower, &definition, &undefined);
-        }
+        self.times(Group::Latency, &Stat::VISIBLE, "ttft_visible", formula, "no answer has a visible token");
     }
 
     /// Between the client and the server.
     pub(super) fn wire(&mut self) {
-        let spread = |stats: &'static [Stat], name: &'static str, formula: &'static str, undefined: &'static str| {
-            stats.iter().map(move |stat| (stat.key(name), statistic(*stat, formula), undefined))
-        };
-        let times = spread(
-            &Stat::DELAY,
-            "client_delay",
-            "all chunks of the time from the kernel's receive stamp to this program's read",
-            "stamps are not the kernel's",
-        )
-        .chain([
-            (
-                "p50_client_error_ms".to_owned(),
-                "error of the TTFT that this client measures, found by calibration at a load like this: median"
-                    .to_owned(),
-                "the client was not calibrated",
-            ),
-            ("p99_client_error_ms".into(), "the same: 99th percentile".into(), "the client was not calibrated"),
-            ("max_client_error_ms".into(), "the same: largest".into(), "the client was not calibrated"),
-            (
-                "p50_client_error_tbt_ms".into(),
-                "error of the TBT that this client measures, found likewise: median".into(),
-                "the client was not calibrated",
-            ),
-            ("p99_client_error_tbt_ms".into(), "the same: 99th percentile".into(), "the client was not calibrated"),
-            ("max_client_error_tbt_ms".into(), "the same: largest".into(), "the client was not calibrated"),
-        ])
-        .chain(spread(
-            &[Stat::Avg, Stat::Max],
-            "connect",
-            "the requests that had to set up a connection of the time that this took, which is not part of the TTFT",
-            "every request found a connection ready",
-        ));
-        let times: Vec<_> = times.collect();
-        for (key, definition, undefined) in times {
-            let undefined = format!("{undefined}, or {ENGINE}");
-            self.add(Group::Client, &key, Unit::Milliseconds, Better::Lower, &definition, &undefined);
+        let formula = "all chunks of the time from the kernel's receive stamp to this program's read";
+        self.times(Group::Client, &Stat::DELAY, "client_delay", formula, "stamps are not the kernel's");
+        for (name, of) in [("client_error", "TTFT"), ("client_error_tbt", "TBT")] {
+            let formula =
+                format!("the errors of this client's {of} that a calibration at a load like this found before the run");
+            let stats = [Stat::P50, Stat::P99, Stat::Max];
+            self.times(Group::Client, &stats, name, &formula, "the client was not calibrated");
         }
+        let formula =
+            "the requests that had to set up a connection of the time that this took, which is not part of the TTFT";
+        let stats = [Stat::Avg, Stat::Max];
+        self.times(Group::Client, &stats, "connect", formula, "every request found a connection ready");
         let counts = [
             ("merged_chunks", "chunks that shared a read, and so a stamp, with a later one"),
             ("retries", "times that a request was sent again"),
         ];
         for (key, definition) in counts {
             self.add(Group::Client, key, Unit::Count, Better::Lower, definition, ENGINE);
+        }
+    }
+
+    fn times(&mut self, group: Group, stats: &[Stat], name: &str, formula: &str, undefined: &str) {
+        for stat in stats {
+            let (key, definition) = (stat.key(name), statistic(*stat, formula));
+            let undefined = format!("{undefined}, or {ENGINE}");
+            self.add(group, &key, Unit::Milliseconds, Better::Lower, &definition, &undefined);
         }
     }
 
