@@ -1,0 +1,109 @@
+//! What the tests of the client share.
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use sagellm_core::{
+    Backend, BackendInfo, Clock, Event, EventKind, EventSink, HttpFacts, ModelInfo, Prompt, Record, RecordBuilder,
+    Request, Sampling, Stamp,
+};
+use sagellm_http::{HttpBackend, HttpOptions, Target};
+
+/// No answer of a test takes longer.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Options for the model `m` of a server.
+pub fn options(url: &str) -> HttpOptions {
+    let model = ModelInfo {
+        name: "m".into(),
+        path: None,
+        architecture: None,
+        parameters: None,
+        dtype: None,
+        context_length: None,
+        synthetic: false,
+        fingerprint: None,
+    };
+    let info =
+        BackendInfo { name: "openai".into(), version: None, model, stamp: Stamp::User, settings: BTreeMap::new() };
+    let mut options = HttpOptions::new(Target::parse(url).unwrap(), "/v1/completions", "m", info);
+    options.client_threads = 1;
+    options
+}
+
+/// A request for a few tokens.
+pub fn request(id: u64) -> Request {
+    Request {
+        id,
+        offset_ns: 0,
+        session: None,
+        prompt: Prompt { text: "Hello".into(), token_ids: None },
+        max_tokens: 16,
+        sampling: Sampling::default(),
+        ignore_eos: false,
+    }
+}
+
+/// A backend and the events of its requests.
+pub struct Client {
+    pub backend: HttpBackend,
+    sink: EventSink,
+    events: Receiver<Event>,
+}
+
+/// A request that has ended: its record, and whether its events came in the order that is promised.
+pub struct Ended {
+    pub record: Record,
+    pub http: HttpFacts,
+    pub text: String,
+}
+
+impl Client {
+    pub fn start(options: HttpOptions, clock: Clock) -> Self {
+        let (sink, events) = channel();
+        Self { backend: HttpBackend::start(options, None, clock).unwrap(), sink, events }
+    }
+
+    pub fn submit(&self, request: Request) {
+        self.backend.submit(Arc::new(request), &self.sink).unwrap();
+    }
+
+    /// Sends a request and waits for its end.
+    pub fn ask(&self, request: Request) -> Ended {
+        self.submit(request.clone());
+        self.ends(&[request]).remove(0)
+    }
+
+    /// Waits for the end of requests that were submitted, and checks the promises of a backend on the way.
+    pub fn ends(&self, requests: &[Request]) -> Vec<Ended> {
+        let stamp = self.backend.info().stamp;
+        let builder = |request: &Request| (RecordBuilder::new(request, 0, false, stamp), String::new(), 0);
+        let mut open: BTreeMap<u64, _> = requests.iter().map(|request| (request.id, builder(request))).collect();
+        let mut ended = BTreeMap::new();
+        while !open.is_empty() {
+            let event = self.events.recv_timeout(PATIENCE).expect("an answer ends in time");
+            let (record, text, last) = open.get_mut(&event.request).expect("no event comes after the end");
+            assert!(event.at >= *last, "events come in the order of time");
+            *last = event.at;
+            match &event.kind {
+                EventKind::Sent => assert!(!record.sent(), "a request is sent once"),
+                EventKind::Chunk(piece) => {
+                    assert!(record.sent(), "no token comes before the request was sent");
+                    text.push_str(piece.text.as_deref().unwrap_or_default());
+                }
+                _ => {}
+            }
+            record.apply(&event);
+            if record.ended() {
+                let (record, text, _) = open.remove(&event.request).unwrap();
+                let record = record.finish();
+                let http = record.http.clone().expect("an HTTP request has facts");
+                ended.insert(event.request, Ended { record, http, text });
+            }
+        }
+        requests.iter().map(|request| ended.remove(&request.id).unwrap()).collect()
+    }
+}
