@@ -9,7 +9,7 @@ use crate::validity::Code;
 const MOST_DISCREPANCY: f64 = 0.02;
 
 /// What makes the client faster.
-const HELP_CLIENT: &str =
+pub(super) const HELP_CLIENT: &str =
     "give the client more threads (`--client-threads`) or a machine of its own, or lower the load";
 
 impl Judge<'_> {

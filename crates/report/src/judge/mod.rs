@@ -111,7 +111,11 @@ impl Judge<'_> {
                 "requests were sent {lag:.3} ms late on average, more than {} of the median TTFT of {ttft:.3} ms",
                 percent(MOST_DISTURBANCE)
             );
-            let remedy = "leave a core to the client (`--threads`), lower the request rate, or quieten the machine";
+            let remedy = if self.sample.over_http() {
+                http::HELP_CLIENT
+            } else {
+                "leave a core to the client (`--threads`), lower the request rate, or quieten the machine"
+            };
             self.reject(Code::ScheduleLag, message, remedy);
         }
         let wait = self.summary.get("avg_queue_client_ms").filter(|wait| *wait > MOST_DISTURBANCE * ttft);
