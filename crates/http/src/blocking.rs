@@ -6,12 +6,13 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::pki_types::CertificateDer;
 use serde_json::Value;
-use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, parse_pem};
+use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
 use ureq::{Agent, Body, Proxy, http::Response};
 
 use crate::excerpt::excerpt;
-use crate::{HttpError, Secret, Target, TlsOptions};
+use crate::{HttpError, Secret, Target, TlsOptions, tls};
 
 /// How a server is reached.
 #[derive(Clone, Debug)]
@@ -145,12 +146,12 @@ impl BlockingClient {
     ///
     /// # Errors
     /// When no answer comes within `timeout`.
-    pub fn post(&self, path: &str, body: &Value, timeout: Duration) -> Result<Answer, NoAnswer> {
+    pub fn post(&self, path: &str, body: &[u8], timeout: Duration) -> Result<Answer, NoAnswer> {
         let mut request = self.agent.post(self.target().url(path)).header("content-type", "application/json");
         for (name, value) in self.headers() {
             request = request.header(name, value);
         }
-        let response = request.config().timeout_global(Some(timeout)).build().send(body.to_string());
+        let response = request.config().timeout_global(Some(timeout)).build().send(body);
         self.answer(response, timeout)
     }
 
@@ -207,47 +208,26 @@ fn no_answer(error: ureq::Error, timeout: Duration) -> NoAnswer {
 }
 
 fn tls_config(access: &Access) -> Result<TlsConfig, HttpError> {
-    let tls = &access.tls;
-    let mut config = TlsConfig::builder().disable_verification(tls.insecure);
-    if access.target.https && !tls.insecure {
-        config = config.root_certs(roots(tls)?);
+    let options = &access.tls;
+    let mut config = TlsConfig::builder().disable_verification(options.insecure);
+    if access.target.https && !options.insecure {
+        let roots = tls::authorities(options.ca_cert.as_deref())?;
+        config = config.root_certs(RootCerts::from(roots.iter().map(owned)));
     }
-    match (&tls.client_cert, &tls.client_key) {
+    match (&options.client_cert, &options.client_key) {
         (Some(chain), Some(key)) => {
-            let chain = certificates(chain)?;
-            let wrong = |why: String| HttpError::Certificate { path: key.clone(), why };
-            let pem = std::fs::read(key).map_err(|error| wrong(error.to_string()))?;
-            let key = PrivateKey::from_pem(&pem).map_err(|error| wrong(error.to_string()))?;
+            let chain: Vec<_> = tls::certificates(chain)?.iter().map(owned).collect();
+            let pem = tls::read(key)?;
+            let key = PrivateKey::from_pem(&pem)
+                .map_err(|error| HttpError::Certificate { path: key.clone(), why: error.to_string() })?;
             config = config.client_cert(Some(ClientCert::new_with_certs(&chain, key)));
         }
         (None, None) => {}
-        _ => return Err(HttpError::Setting("a client certificate and its key are to be given together".into())),
+        _ => return Err(HttpError::Setting("a client's certificate and its key are given together".into())),
     }
     Ok(config.build())
 }
 
-/// The authorities to trust: those of the file, else the system's.
-fn roots(tls: &TlsOptions) -> Result<RootCerts, HttpError> {
-    if let Some(path) = &tls.ca_cert {
-        return Ok(RootCerts::new_with_certs(&certificates(path)?));
-    }
-    let found = rustls_native_certs::load_native_certs();
-    if found.certs.is_empty() {
-        let why = found.errors.first().map_or("the system trusts nobody".into(), ToString::to_string);
-        return Err(HttpError::Tls(why));
-    }
-    let certs: Vec<_> = found.certs.iter().map(|der| Certificate::from_der(der.as_ref()).to_owned()).collect();
-    Ok(RootCerts::new_with_certs(&certs))
-}
-
-fn certificates(path: &std::path::Path) -> Result<Vec<Certificate<'static>>, HttpError> {
-    let wrong = |why: String| HttpError::Certificate { path: path.into(), why };
-    let pem = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
-    let mut certificates = Vec::new();
-    for item in parse_pem(&pem) {
-        if let PemItem::Certificate(certificate) = item.map_err(|error| wrong(error.to_string()))? {
-            certificates.push(certificate);
-        }
-    }
-    if certificates.is_empty() { Err(wrong("it holds no certificate".into())) } else { Ok(certificates) }
+fn owned(certificate: &CertificateDer<'_>) -> Certificate<'static> {
+    Certificate::from_der(certificate.as_ref()).to_owned()
 }

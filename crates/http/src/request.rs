@@ -10,15 +10,20 @@ use crate::{EndpointType, HttpError, HttpOptions, RequestFields};
 
 /// Writes requests. What is the same for all of them is made once.
 pub(crate) struct RequestWriter {
-    endpoint: EndpointType,
-    fields: RequestFields,
     /// Request line and headers up to the number in `x-request-id`.
     head: Vec<u8>,
+    bodies: BodyWriter,
+    /// Room for a body, whose length has to be known before it is sent.
+    body: Vec<u8>,
+}
+
+/// Writes the bodies of requests.
+pub(crate) struct BodyWriter {
+    endpoint: EndpointType,
+    fields: RequestFields,
     /// The first and last fields of every body.
     first: Vec<u8>,
     last: Vec<u8>,
-    /// Room for a body, whose length has to be known before it is sent.
-    body: Vec<u8>,
 }
 
 impl RequestWriter {
@@ -27,14 +32,42 @@ impl RequestWriter {
     /// # Errors
     /// When a header cannot be sent or settings contradict each other.
     pub(crate) fn new(options: &HttpOptions) -> Result<Self, HttpError> {
-        let fields = options.fields.clone();
+        let bodies = BodyWriter::new(options.endpoint_type, &options.model, &options.fields)?;
+        Ok(Self { head: head(options)?, bodies, body: Vec::new() })
+    }
+
+    /// Names of the fields that requests of this kind have, for the record.
+    pub(crate) fn field_names(&self, example: &Request) -> String {
+        let body = self.bodies.write(example, Vec::new());
+        let body: Map<String, Value> = serde_json::from_slice(&body).unwrap_or_default();
+        body.keys().map(String::as_str).collect::<Vec<_>>().join(" ")
+    }
+
+    /// Appends a whole request to `out`.
+    pub(crate) fn write(&mut self, request: &Request, out: &mut Vec<u8>) {
+        let body = std::mem::take(&mut self.body);
+        self.body = self.bodies.write(request, body);
+        out.extend_from_slice(&self.head);
+        // Writing into memory cannot fail.
+        let _ = write!(out, "{}\r\ncontent-length: {}\r\n\r\n", request.id, self.body.len());
+        out.extend_from_slice(&self.body);
+    }
+}
+
+impl BodyWriter {
+    /// Prepares to write bodies that ask `model`.
+    ///
+    /// # Errors
+    /// When settings contradict each other.
+    pub(crate) fn new(endpoint: EndpointType, model: &str, fields: &RequestFields) -> Result<Self, HttpError> {
+        let fields = fields.clone();
         let extra = &fields.extra_body;
         if extra.get("stream").is_some_and(|stream| *stream != Value::Bool(true)) {
             return Err(HttpError::Setting("the extra body turns `stream` off, but only streams are measured".into()));
         }
         let mut first = Vec::new();
         let mut last = Vec::new();
-        push(&mut first, extra, "model", &options.model);
+        push(&mut first, extra, "model", model);
         push(&mut last, extra, "stream", &true);
         let mut stream_options = Map::new();
         if fields.include_usage {
@@ -49,28 +82,11 @@ impl RequestWriter {
         for (name, value) in extra {
             push(&mut last, &Map::new(), name, value);
         }
-        Ok(Self { endpoint: options.endpoint_type, head: head(options)?, first, last, body: Vec::new(), fields })
-    }
-
-    /// Names of the fields that requests of this kind have, for the record.
-    pub(crate) fn field_names(&self, example: &Request) -> String {
-        let body = self.body_of(example, Vec::new());
-        let body: Map<String, Value> = serde_json::from_slice(&body).unwrap_or_default();
-        body.keys().map(String::as_str).collect::<Vec<_>>().join(" ")
-    }
-
-    /// Appends a whole request to `out`.
-    pub(crate) fn write(&mut self, request: &Request, out: &mut Vec<u8>) {
-        let body = std::mem::take(&mut self.body);
-        self.body = self.body_of(request, body);
-        out.extend_from_slice(&self.head);
-        // Writing into memory cannot fail.
-        let _ = write!(out, "{}\r\ncontent-length: {}\r\n\r\n", request.id, self.body.len());
-        out.extend_from_slice(&self.body);
+        Ok(Self { endpoint, first, last, fields })
     }
 
     /// The body of a request, written over what `body` held.
-    fn body_of(&self, request: &Request, mut body: Vec<u8>) -> Vec<u8> {
+    pub(crate) fn write(&self, request: &Request, mut body: Vec<u8>) -> Vec<u8> {
         let fields = &self.fields;
         let sampling = &request.sampling;
         body.clear();

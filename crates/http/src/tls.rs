@@ -64,35 +64,40 @@ fn certificate(path: &Path, why: impl ToString) -> HttpError {
     HttpError::Certificate { path: path.into(), why: why.to_string() }
 }
 
-/// The authorities of a file, or the system's.
 fn roots(file: Option<&Path>) -> Result<RootCertStore, HttpError> {
     let mut roots = RootCertStore::empty();
+    let found = authorities(file)?;
     match file {
-        Some(path) => {
-            for found in certificates(path)? {
-                roots.add(found).map_err(|error| certificate(path, error))?;
-            }
-        }
+        Some(path) => found.into_iter().try_for_each(|found| roots.add(found)).map_err(|why| certificate(path, why))?,
+        // A system may trust authorities of a kind that is not understood here.
         None => {
-            let found = rustls_native_certs::load_native_certs();
-            roots.add_parsable_certificates(found.certs);
-            if roots.is_empty() {
-                let why = found.errors.first().map_or("the system trusts no authority".into(), ToString::to_string);
-                return Err(HttpError::Tls(why));
-            }
+            roots.add_parsable_certificates(found);
         }
     }
     Ok(roots)
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, HttpError> {
+/// The authorities of a file, or the system's.
+pub(crate) fn authorities(file: Option<&Path>) -> Result<Vec<CertificateDer<'static>>, HttpError> {
+    if let Some(path) = file {
+        return certificates(path);
+    }
+    let found = rustls_native_certs::load_native_certs();
+    if found.certs.is_empty() {
+        let why = found.errors.first().map_or("the system trusts no authority".into(), ToString::to_string);
+        return Err(HttpError::Tls(why));
+    }
+    Ok(found.certs)
+}
+
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, HttpError> {
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(|error| certificate(path, error))?;
     BufReader::new(file).take(MAX_FILE).read_to_end(&mut bytes).map_err(|error| certificate(path, error))?;
     Ok(bytes)
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, HttpError> {
+pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, HttpError> {
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(path)?).collect();
     match found {
         Ok(found) if found.is_empty() => Err(certificate(path, "it holds no certificate")),

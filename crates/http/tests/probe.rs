@@ -155,7 +155,7 @@ fn only_what_the_profile_vouches_for_is_sent() {
     let [(path, body)] = seen.as_slice() else { panic!("one request is enough: {seen:?}") };
     assert_eq!(path, "/v1/chat/completions");
     let names: Vec<_> = body.as_object().unwrap().keys().map(String::as_str).collect();
-    let expected = ["model", "messages", "max_completion_tokens", "stream", "temperature", "stream_options", "user"];
+    let expected = ["model", "messages", "max_completion_tokens", "temperature", "stream", "stream_options", "user"];
     assert_eq!(names, expected);
     assert_eq!(found.settings.get("probe.ignore_eos"), None, "it was not tried");
 }

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use serde_json::{Map, Value, json};
+use sagellm_core::{Prompt, Request, Sampling};
+use serde_json::Value;
 
 use super::ProbeError;
 use crate::chunk::{Chunk, Content, Usage};
+use crate::request::BodyWriter;
 use crate::sse::EventReader;
 use crate::{BlockingClient, EndpointType, MaxTokensField, RequestFields};
 
@@ -118,7 +120,7 @@ impl Trial<'_> {
 
     /// Whether a prompt of token ids is taken as such, which the count of prompt tokens shows.
     fn token_ids(&self, fields: &RequestFields) -> Result<(bool, String), ProbeError> {
-        Ok(match self.ask(fields, 1, Some(json!(IDS)))? {
+        Ok(match self.ask(fields, 1, Some(&IDS))? {
             Outcome::Refused { status, message } => (false, format!("refused (status {status}): {message}")),
             Outcome::Answered(stream) => match stream.usage.and_then(|usage| usage.prompt) {
                 Some(count) if count as usize == IDS.len() => {
@@ -130,8 +132,8 @@ impl Trial<'_> {
         })
     }
 
-    fn ask(&self, fields: &RequestFields, tokens: u32, prompt: Option<Value>) -> Result<Outcome, ProbeError> {
-        let body = self.body(fields, tokens, prompt);
+    fn ask(&self, fields: &RequestFields, tokens: u32, ids: Option<&[u32]>) -> Result<Outcome, ProbeError> {
+        let body = self.body(fields, tokens, ids)?;
         let answer = match self.client.post(self.path, &body, TIMEOUT) {
             Ok(answer) => answer,
             Err(why) => return Err(ProbeError::NoAnswer { url: self.url(), why }),
@@ -154,28 +156,22 @@ impl Trial<'_> {
         }
     }
 
-    fn body(&self, fields: &RequestFields, tokens: u32, prompt: Option<Value>) -> Value {
+    /// The body that a measured request with these fields would have.
+    fn body(&self, fields: &RequestFields, tokens: u32, ids: Option<&[u32]>) -> Result<Vec<u8>, ProbeError> {
         // Its own words, so that it warms no measured prompt.
-        const PROMPT: &str = "Count up: one, two, three,";
-        let mut body = Map::new();
-        body.insert("model".into(), self.model.into());
-        match self.endpoint {
-            EndpointType::Completions => body.insert("prompt".into(), prompt.unwrap_or_else(|| PROMPT.into())),
-            EndpointType::Chat => body.insert("messages".into(), json!([{ "role": "user", "content": PROMPT }])),
+        let prompt = Prompt { text: "Count up: one, two, three,".into(), token_ids: ids.map(<[u32]>::to_vec) };
+        let request = Request {
+            id: 0,
+            offset_ns: 0,
+            session: None,
+            prompt,
+            max_tokens: tokens,
+            sampling: Sampling::default(),
+            ignore_eos: true,
         };
-        body.insert(fields.max_tokens.name().into(), tokens.into());
-        body.insert("stream".into(), true.into());
-        let mut add = |wanted: bool, name: &str, value: Value| {
-            if wanted {
-                body.insert(name.into(), value);
-            }
-        };
-        add(fields.temperature, "temperature", json!(0.0));
-        add(fields.include_usage, "stream_options", json!({ "include_usage": true }));
-        add(fields.ignore_eos, "ignore_eos", true.into());
-        add(fields.ignore_eos && fields.min_tokens, "min_tokens", tokens.into());
-        body.extend(fields.extra_body.clone());
-        Value::Object(body)
+        let bodies =
+            BodyWriter::new(self.endpoint, self.model, fields).map_err(|error| ProbeError::Stopped(error.into()))?;
+        Ok(bodies.write(&request, Vec::new()))
     }
 
     fn url(&self) -> String {
