@@ -25,7 +25,7 @@ pub struct Access {
     pub api_key: Option<Secret>,
     /// Whom TLS trusts.
     pub tls: TlsOptions,
-    /// An HTTP proxy to go through; those of the environment are not used.
+    /// An HTTP proxy to go through, by `CONNECT` to plain HTTP servers too; those of the environment are not used.
     pub proxy: Option<Target>,
 }
 
@@ -127,6 +127,14 @@ impl BlockingClient {
     /// The server.
     pub fn target(&self) -> &Target {
         &self.access.target
+    }
+
+    /// Looks up the name that will be connected to: the proxy's, where there is one.
+    ///
+    /// # Errors
+    /// When the name is not known.
+    pub fn resolve(&self) -> Result<(), HttpError> {
+        self.access.proxy.as_ref().unwrap_or(self.target()).resolve().map(|_| ())
     }
 
     /// Gets a path.

@@ -3,7 +3,9 @@
 //! Read from vLLM 0.33.0, SGLang 0.5.23, LMDeploy 0.18 and llama.cpp b11434. A probe then finds out what the server at
 //! hand understands; the profile says what may be tried at all.
 
-use crate::{EndpointType, HttpError, MaxTokensField, RequestFields};
+use std::time::Duration;
+
+use crate::{BlockingClient, EndpointType, HttpError, MaxTokensField, RequestFields};
 
 /// One kind of server, as `--backend` names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +26,7 @@ pub struct Profile {
     pub models: &'static str,
     /// Path of Prometheus metrics; `None` where there are none to be expected.
     pub metrics: Option<&'static str>,
-    /// What has to be done for metrics to be there.
+    /// What has to be done for metrics to be there, as a person is told.
     pub metrics_hint: Option<&'static str>,
     /// Which optional fields may be sent.
     pub accepts: Accepts,
@@ -179,6 +181,21 @@ impl Profile {
         match endpoint {
             EndpointType::Completions => self.completions,
             EndpointType::Chat => self.chat,
+        }
+    }
+
+    /// Reads the server's metrics and what belongs to them, as a scraper wants it; the reason for there being none says
+    /// what to do about it.
+    pub fn fetch_metrics(
+        &'static self,
+        client: BlockingClient,
+    ) -> impl Fn(&str) -> Result<String, String> + Send + Sync + 'static {
+        const TIMEOUT: Duration = Duration::from_secs(5);
+        move |path| {
+            client.text(path, TIMEOUT).map_err(|reason| match self.metrics_hint {
+                Some(hint) if Some(path) == self.metrics => format!("{reason} ({hint})"),
+                _ => reason,
+            })
         }
     }
 

@@ -364,6 +364,26 @@ fn key_and_headers_are_sent_and_the_key_is_not_repeated() {
 }
 
 #[test]
+fn metrics_that_are_missing_come_with_what_to_do() {
+    let address = serve(|_| (404, "no".into()));
+    let fetch = Profile::named("sglang").unwrap().fetch_metrics(client(address));
+    let reason = "the server answered `/metrics` with status 404 (start SGLang with --enable-metrics)";
+    assert_eq!(fetch("/metrics").unwrap_err(), reason);
+    assert_eq!(fetch("/slots").unwrap_err(), "the server answered `/slots` with status 404");
+    let address = serve(|asked| (200, asked.path.clone()));
+    let fetch = Profile::named("vllm").unwrap().fetch_metrics(client(address));
+    assert_eq!(fetch("/metrics").unwrap(), "/metrics");
+}
+
+#[test]
+fn an_unknown_host_is_not_waited_for() {
+    let target = Target::parse("http://no-such-host.invalid").unwrap();
+    let client = BlockingClient::new(Access::new(target)).unwrap();
+    let error = prepare(&client, &options("vllm"), &|| Ok(()), &NoProgress).unwrap_err();
+    assert!(error.to_string().starts_with("cannot find the host `no-such-host.invalid`: "), "{error}");
+}
+
+#[test]
 fn a_silent_server_is_given_up_and_a_redirect_is_not_followed() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let client = client(silent.local_addr().unwrap());

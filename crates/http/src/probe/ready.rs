@@ -23,7 +23,7 @@ pub(super) fn wait(
 ) -> Result<(), ProbeError> {
     let clock = Clock::start();
     // A name that is unknown now is taken for a typing error.
-    client.target().resolve().map_err(|error| ProbeError::Stopped(error.into()))?;
+    client.resolve().map_err(|error| ProbeError::Stopped(error.into()))?;
     let mut path = profile.health.unwrap_or(profile.models);
     loop {
         go_on().map_err(ProbeError::Stopped)?;
