@@ -14,7 +14,9 @@ use sagellm_http::{Access, BlockingClient, EndpointType, Launched, Probe, ProbeO
 #[test]
 #[ignore = "it is the server that the tests below start"]
 fn server() {
-    let port: u16 = std::env::var("PORT").unwrap().parse().unwrap();
+    // Run without a port along with all ignored tests, it has nothing to do.
+    let Ok(port) = std::env::var("PORT") else { return };
+    let port: u16 = port.parse().unwrap();
     let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
     let mut loading = 3;
     for stream in listener.incoming() {
