@@ -130,6 +130,7 @@ impl EngineThread {
 
     fn cancel(&mut self, id: u64) {
         if let Some(sequence) = self.scheduler.remove(id) {
+            self.scheduler.publish_load();
             let at = self.clock.now();
             end(&sequence, at, OutcomeKind::Censored, Some("cancelled".into()), None);
         }
@@ -159,7 +160,10 @@ impl EngineThread {
             send(sequence, Event { request: sequence.request.id, at, kind: EventKind::Chunk(piece) });
         }
         let eos = &self.eos;
-        for sequence in self.scheduler.retire(|s| finish_reason(s, eos).is_some()) {
+        let ended = self.scheduler.retire(|s| finish_reason(s, eos).is_some());
+        // Who is told of an end no longer finds the request among the load.
+        self.scheduler.publish_load();
+        for sequence in ended {
             let at = self.clock.now();
             end(&sequence, at, OutcomeKind::Success, None, finish_reason(&sequence, eos));
         }

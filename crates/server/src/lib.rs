@@ -2,9 +2,11 @@
 //!
 //! - [`Scripted`] answers by a [`Script`], which prescribes every byte and time: for tests of clients.
 //! - [`Simulator`] answers thousands of streams with exact timing: for measuring clients.
+//! - [`EngineServer`] puts the CPU engine behind the API that vLLM serves: for trying everything on any machine.
 //!
-//! All keep to one [`Clock`](sagellm_core::Clock) and tell the truth of each request by it.
+//! Each keeps to one [`Clock`](sagellm_core::Clock). The first two tell by it what they truly did.
 
+mod engine;
 mod error;
 mod running;
 mod script;
@@ -12,6 +14,7 @@ mod simulate;
 mod socket;
 mod wire;
 
+pub use engine::{EngineServer, EngineServerOptions};
 pub use error::ServerError;
 pub use script::{Case, Ending, Exchange, Script, Scripted, Write, conformance};
 pub use simulate::{SimulateOptions, Simulator, Truth};
