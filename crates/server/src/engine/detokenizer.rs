@@ -56,3 +56,56 @@ impl<'a> Detokenizer<'a> {
         text
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use sagellm_core::NoProgress;
+    use sagellm_model::{OpenOptions, open_tokenizer};
+
+    use super::*;
+
+    /// One token per byte.
+    fn bytes() -> Tokenizer {
+        open_tokenizer("synthetic:tiny", &OpenOptions::default(), &NoProgress).unwrap()
+    }
+
+    fn pieces(prompt: &[u8], answer: &[u8]) -> Vec<String> {
+        let (tokenizer, ids) = (bytes(), |bytes: &[u8]| bytes.iter().copied().map(u32::from).collect::<Vec<_>>());
+        let mut text = Detokenizer::new(&tokenizer, &ids(prompt));
+        let mut pieces: Vec<String> = ids(answer).into_iter().map(|id| text.push(id)).collect();
+        pieces.push(text.finish());
+        pieces
+    }
+
+    #[test]
+    fn characters_come_whole() {
+        let answer = "aé€🦀b";
+        let pieces = pieces(b"prompt", answer.as_bytes());
+        assert_eq!(pieces.concat(), answer);
+        assert_eq!(pieces, ["a", "", "é", "", "", "€", "", "", "", "🦀", "b", ""]);
+    }
+
+    #[test]
+    fn a_long_answer_is_as_if_decoded_at_once() {
+        let answer = "日本語とEnglish, ñandú. ".repeat(20);
+        assert_eq!(pieces(b"", answer.as_bytes()).concat(), answer);
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_not_held_for_ever() {
+        let pieces = pieces(b"", &[0xff; 40]);
+        assert_eq!(pieces.concat(), "\u{fffd}".repeat(40));
+        assert!(pieces[..40].chunks(LONGEST_CHARACTER).all(|four| !four.concat().is_empty()), "{pieces:?}");
+    }
+
+    #[test]
+    fn an_incomplete_character_is_told_at_the_end() {
+        assert_eq!(pieces(b"", &"€".as_bytes()[..2]), ["", "", "\u{fffd}"]);
+    }
+
+    #[test]
+    fn the_answer_may_complete_a_character_of_the_prompt() {
+        let crab = "🦀".as_bytes();
+        assert_eq!(pieces(&crab[..2], &crab[2..]).concat(), "🦀");
+    }
+}
