@@ -1,9 +1,11 @@
 //! The program `sagellm-benchmark`.
 
 mod args;
+mod calibrate;
 mod report;
 mod run;
 mod schema;
+mod serve;
 mod signals;
 mod terminal;
 
@@ -29,6 +31,8 @@ fn main() -> ExitCode {
     let result = panic::catch_unwind(AssertUnwindSafe(|| match cli.command {
         Command::Run(args) => run::run(*args, &printer),
         Command::Report(args) => report::report(&args, &printer),
+        Command::Calibrate(args) => calibrate::calibrate(&args, &printer),
+        Command::Serve(args) => serve::serve(&args, &printer),
         Command::Schema(args) => schema::schema(&args, &printer),
     }));
     let exit = result.unwrap_or_else(|cause| Err(fault(&*cause))).unwrap_or_else(|failure| {

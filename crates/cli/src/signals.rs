@@ -2,8 +2,8 @@
 
 use std::io;
 use std::process;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use sagellm_core::{Exit, Failure};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -18,20 +18,26 @@ use crate::terminal::Printer;
 pub(crate) struct Interrupt {
     wanted: Arc<AtomicBool>,
     measuring: Arc<AtomicBool>,
+    last_words: Arc<Mutex<Vec<LastWord>>>,
 }
+
+/// What has to be done before the program ends at once.
+type LastWord = Box<dyn Fn() + Send>;
 
 impl Interrupt {
     /// Starts to listen.
     pub(crate) fn listen(printer: &Printer) -> Result<Self, Failure> {
         let failed = |error: io::Error| Failure::new(Exit::Bug, format!("cannot listen for signals: {error}"));
-        let interrupt = Self { wanted: Arc::new(AtomicBool::new(false)), measuring: Arc::new(AtomicBool::new(false)) };
+        let interrupt = Self { wanted: Arc::default(), measuring: Arc::default(), last_words: Arc::default() };
         let (wanted, measuring) = (Arc::clone(&interrupt.wanted), Arc::clone(&interrupt.measuring));
+        let last_words = Arc::clone(&interrupt.last_words);
         let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(failed)?;
         let printer = printer.clone();
         let watch = move || {
             for _ in signals.forever() {
                 if wanted.swap(true, Ordering::Relaxed) || !measuring.load(Ordering::Relaxed) {
                     printer.note("interrupted");
+                    last_words.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(|act| act());
                     process::exit(i32::from(Exit::Interrupted.code()));
                 }
                 printer.note("interrupted: finishing what runs for a second, then saving (again to stop at once)");
@@ -39,6 +45,16 @@ impl Interrupt {
         };
         std::thread::Builder::new().name("signals".into()).spawn(watch).map_err(failed)?;
         Ok(interrupt)
+    }
+
+    /// Has `act` called when the program ends at once: what is dropped in an orderly end is not dropped then.
+    pub(crate) fn before_exit(&self, act: impl Fn() + Send + 'static) {
+        self.last_words.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(act));
+    }
+
+    /// An error once somebody wants the program to end.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        if self.wanted.load(Ordering::Relaxed) { Err(Failure::new(Exit::Interrupted, "interrupted")) } else { Ok(()) }
     }
 
     /// From here on there is something to save.

@@ -44,10 +44,34 @@ fn command_lines_that_are_wrong() {
 }
 
 #[test]
-fn backends_that_are_not_built() {
+fn servers_that_cannot_be_measured() {
     let place = Place::new();
-    let backends = ["vllm", "lmdeploy", "sglang", "llamacpp", "sagellm", "openai", "torch"];
-    insta::assert_snapshot!(refused(&place, "run --backend", &backends));
+    // Nobody listens on the port of the discard service.
+    let nowhere = "--base-url http://127.0.0.1:9 --ready-timeout 0.2";
+    let ends = [
+        "torch".to_owned(),
+        "openai".to_owned(),
+        "cpu --base-url http://127.0.0.1:9".to_owned(),
+        "vllm --threads 2".to_owned(),
+        "vllm --base-url nonsense://".to_owned(),
+        format!("vllm {nowhere} --header nonsense"),
+        format!("vllm {nowhere} --extra-body [1]"),
+        format!("vllm {nowhere} --api-key-file missing"),
+        format!("vllm {nowhere} --ca-cert missing"),
+        format!("vllm {nowhere} --launch x"),
+        "openai --launch".to_owned(),
+    ];
+    let ends: Vec<&str> = ends.iter().map(String::as_str).collect();
+    insta::assert_snapshot!(refused(&place, "run --backend", &ends));
+}
+
+#[test]
+fn a_server_that_is_not_there() {
+    let place = Place::new();
+    let ran = place.run("run --backend vllm --base-url http://127.0.0.1:9 --ready-timeout 0.2");
+    assert_eq!(ran.code, 4, "{}", ran.err);
+    assert!(ran.err.contains("127.0.0.1:9"), "{}", ran.err);
+    assert!(!place.path().join("benchmark_results").exists());
 }
 
 #[test]
@@ -367,7 +391,7 @@ fn a_run_of_which_every_request_fails_is_invalid() {
 #[test]
 fn a_run_that_waits_can_be_ended_by_its_first_signal() {
     let place = Place::new();
-    let mut run = Running::start(place.program(format!("{RUN} --request-rate 1e-6").split_whitespace()));
+    let mut run = Running::start(place.program(format!("{RUN} --request-rate 1e-5").split_whitespace()));
     run.wait_for(&["short_input"]);
     run.signal("-TERM");
     let (code, said) = run.end();

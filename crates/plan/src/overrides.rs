@@ -4,6 +4,9 @@ use sagellm_core::{Arrival, Mode, Workload};
 
 use crate::PlanError;
 
+/// About one request a day: below it, a run would hardly end.
+const SLOWEST: f64 = 1e-5;
+
 /// Changes to a built-in workload. `None` leaves the workload's own value.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Overrides {
@@ -59,8 +62,8 @@ impl Overrides {
             }
         }
         if let Some(rate) = self.request_rate {
-            if rate.is_nan() || rate <= 0.0 {
-                let range = "a number of requests per second above 0, or `inf`";
+            if rate.is_nan() || rate < SLOWEST {
+                let range = "a number of requests per second of at least 0.00001, or `inf`";
                 return Err(PlanError::Value { option: "--request-rate", value: rate.to_string(), range });
             }
             if self.mode == Some(Mode::Batch) {
@@ -158,9 +161,9 @@ mod tests {
             "`--num-prompts 0` is not possible: it must be at least 1"
         );
         assert!(refused(Overrides { max_concurrency: Some(0), ..none() }).starts_with("`--max-concurrency 0`"));
-        for rate in [0.0, -1.0, f64::NAN, f64::NEG_INFINITY] {
+        for rate in [0.0, -1.0, 1e-300, f64::NAN, f64::NEG_INFINITY] {
             let message = refused(Overrides { request_rate: Some(rate), ..none() });
-            assert!(message.starts_with(&format!("`--request-rate {rate}` is not possible")), "{message}");
+            assert!(message.starts_with("`--request-rate ") && message.contains("is not possible"), "{message}");
         }
         for burstiness in [0.0, -1.0, f64::NAN, f64::INFINITY] {
             let message = refused(Overrides { request_rate: Some(1.0), burstiness: Some(burstiness), ..none() });

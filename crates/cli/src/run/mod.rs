@@ -2,27 +2,26 @@
 
 mod observer;
 mod output;
+mod server;
 mod setup;
+mod subject;
 mod watch;
 
-use sagellm_core::{Backend, Clock, Exit, Failure};
+use sagellm_core::{Clock, Exit, Failure};
 use sagellm_report::render;
 use sagellm_run::{RunOptions, execute};
 use sagellm_telemetry::Monitor;
 
-use crate::args::{BackendName, RunArgs};
+use crate::args::RunArgs;
 use crate::signals::Interrupt;
 use crate::terminal::{Printer, Progress};
 use observer::Reporter;
 use output::Output;
-use watch::ProcessWatch;
+use subject::{Ready, Subject};
 
 /// Plans, measures, saves, and shows; the exit code says whether the result can be used.
 pub(crate) fn run(args: RunArgs, printer: &Printer) -> Result<Exit, Failure> {
     let clock = Clock::start();
-    if args.backend != BackendName::Cpu {
-        return Err(setup::not_built(args.backend));
-    }
     let timeout = setup::timeout(&args)?;
     let workloads = setup::workloads(&args)?;
     let output = Output::check(&args)?;
@@ -30,22 +29,22 @@ pub(crate) fn run(args: RunArgs, printer: &Printer) -> Result<Exit, Failure> {
     let monitor = Monitor::new(clock);
     let progress = Progress::new(printer, args.quiet);
 
-    let model = setup::model(&args, &progress)?;
-    let plans = setup::plans(&args, &workloads, &model)?;
-    let hashes = output::hashes(&model, &plans)?;
-    let engine = setup::engine(&args, model, &plans, clock)?;
-    let mut output = output.open(&args, &plans, hashes, engine.info(), clock)?;
+    let subject = Subject::open(&args, &interrupt, &progress)?;
+    let plans = setup::plans(&args, &workloads, &subject)?;
+    let hashes = subject.hashes(&plans)?;
+    let calibration = subject.calibrate(&args, &plans, &progress)?;
+    let Ready { backend, mut watch } = subject.start(&args, &plans, clock, monitor)?;
+    let mut output = output.open(&args, &plans, hashes, backend.info(), clock)?;
 
     let mut reporter = Reporter::new(&progress, clock, args.verbose);
-    reporter.introduce(&engine.info(), args.quiet);
-    let mut watch = ProcessWatch(monitor);
+    reporter.introduce(&backend.info(), args.quiet);
     let stop = interrupt.measuring();
     let mut ending = Exit::Ok;
     for plan in &plans {
         let journal = output.journal(&plan.workload.name);
         let max_error_rate = args.load.max_error_rate;
-        let options = RunOptions { journal: &journal, timeout, max_error_rate, calibration: None, stop };
-        let run = execute(plan, &engine, &options, &mut watch, &mut reporter)?;
+        let options = RunOptions { journal: &journal, timeout, max_error_rate, calibration: calibration.clone(), stop };
+        let run = execute(plan, &*backend, &options, &mut *watch, &mut reporter)?;
         output.save()?;
         if run.interrupted {
             ending = Exit::Interrupted;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use sagellm_core::{BackendInfo, Clock, Exit, Failure, Plan};
-use sagellm_model::Model;
+use sagellm_model::Tokenizer;
 use sagellm_report::{
     Hashes, Host, MANIFEST_FILE, Manifest, Summary, summarize_folder, write_atomic, write_json, write_results,
 };
@@ -30,12 +30,12 @@ pub(super) struct OpenOutput {
 }
 
 /// What identifies the input of the run.
-pub(super) fn hashes(model: &Model, plans: &[Plan]) -> Result<Hashes, Failure> {
+pub(super) fn hashes(tokenizer: &Tokenizer, model: Option<String>, plans: &[Plan]) -> Result<Hashes, Failure> {
     let hash = |plan: &Plan| Ok((plan.workload.name.clone(), sagellm_plan::hash(plan).map_err(unserializable)?));
     Ok(Hashes {
         plans: plans.iter().map(hash).collect::<Result<_, Failure>>()?,
-        tokenizer: Some(model.tokenizer.fingerprint()),
-        model: model.info.fingerprint.clone(),
+        tokenizer: Some(tokenizer.fingerprint()),
+        model,
     })
 }
 
@@ -136,13 +136,12 @@ fn check_folder(folder: &Path) -> Result<(), Failure> {
 
 /// Every option in force, by its name on the command line.
 fn config(args: &RunArgs) -> BTreeMap<String, String> {
-    let RunArgs { workload, backend, model, mode, load, sampling, .. } = args;
+    let RunArgs { workload, backend, mode, load, sampling, .. } = args;
     let or_own = |value: Option<String>| value.unwrap_or_else(|| "workload".into());
     let text = |value: &dyn ToString| value.to_string();
     BTreeMap::from([
         ("workload".into(), workload.clone()),
-        ("backend".into(), format!("{backend:?}").to_lowercase()),
-        ("model".into(), model.clone()),
+        ("backend".into(), backend.name().into()),
         ("mode".into(), format!("{mode:?}").to_lowercase()),
         ("num_prompts".into(), or_own(load.num_prompts.map(|v| text(&v)))),
         ("max_concurrency".into(), or_own(load.max_concurrency.map(|v| text(&v)))),
@@ -161,7 +160,19 @@ fn config(args: &RunArgs) -> BTreeMap<String, String> {
 
 /// The command as one would type it; where the program lies is of no use elsewhere.
 fn command_line() -> Vec<String> {
-    std::iter::once("sagellm-benchmark".to_owned()).chain(std::env::args().skip(1)).collect()
+    let mut secret = false;
+    let redact = |word: String| match word.split_once('=') {
+        // A header can hold a key; its name is enough.
+        Some(("--header", header)) => format!("--header={}", without_value(header)),
+        _ if std::mem::replace(&mut secret, word == "--header") => without_value(&word),
+        _ => word,
+    };
+    std::iter::once("sagellm-benchmark".to_owned()).chain(std::env::args().skip(1).map(redact)).collect()
+}
+
+fn without_value(header: &str) -> String {
+    let end = header.find(['=', ':']).unwrap_or(header.len());
+    format!("{}=REDACTED", &header[..end])
 }
 
 fn describe_host() -> Host {

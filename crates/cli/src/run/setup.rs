@@ -2,28 +2,16 @@
 
 use std::time::Duration;
 
-use clap::ValueEnum;
 use sagellm_core::{Clock, Exit, Failure, Plan, Request, Workload};
-use sagellm_engine::{CpuEngine, EngineOptions};
-use sagellm_model::{HubOptions, Model, OpenOptions};
+use sagellm_engine::CpuEngine;
+use sagellm_model::Model;
 use sagellm_plan::{Decoding, Overrides, build, builtin};
 
-use crate::args::{BackendName, RunArgs};
-use crate::terminal::Progress;
+use super::subject::Subject;
+use crate::args::RunArgs;
 
 /// KV cache that is given without being asked for, in tokens, when a workload would need more to keep everything.
 const MODEST_KV_TOKENS: usize = 1 << 16;
-
-/// That a backend is known but not there yet.
-pub(super) fn not_built(backend: BackendName) -> Failure {
-    let value = backend.to_possible_value();
-    let name = value.as_ref().map_or("this", |value| value.get_name());
-    Failure::new(
-        Exit::Usage,
-        format!("the backend `{name}` is not built yet: this version measures the CPU engine only"),
-    )
-    .with_hint("use `--backend cpu`")
-}
 
 /// The longest time for one request.
 pub(super) fn timeout(args: &RunArgs) -> Result<Duration, Failure> {
@@ -55,22 +43,16 @@ pub(super) fn workloads(args: &RunArgs) -> Result<Vec<Workload>, Failure> {
     builtin(&args.workload)?.into_iter().map(|workload| Ok(overrides.apply(workload)?)).collect()
 }
 
-/// The model that was named; its weights are not read yet.
-pub(super) fn model(args: &RunArgs, progress: &Progress) -> Result<Model, Failure> {
-    let options = OpenOptions { hub: HubOptions::from_env() };
-    Ok(sagellm_model::open(&args.model, &options, progress)?)
-}
-
 /// The exact requests of every workload.
-pub(super) fn plans(args: &RunArgs, workloads: &[Workload], model: &Model) -> Result<Vec<Plan>, Failure> {
+pub(super) fn plans(args: &RunArgs, workloads: &[Workload], subject: &Subject) -> Result<Vec<Plan>, Failure> {
     let decoding = Decoding {
         temperature: args.sampling.temperature,
         top_p: args.sampling.top_p,
         top_k: args.sampling.top_k,
-        ignore_eos: args.sampling.ignore_eos,
+        ignore_eos: args.sampling.ignore_eos && subject.can_ignore_eos(),
     };
-    let context = model.config.context_length;
-    workloads.iter().map(|workload| Ok(build(workload, &model.tokenizer, context, &decoding)?)).collect()
+    let (tokenizer, context) = (subject.tokenizer(), subject.context_length());
+    workloads.iter().map(|workload| Ok(build(workload, tokenizer, context, &decoding)?)).collect()
 }
 
 /// The CPU engine with the model loaded.
@@ -82,16 +64,7 @@ pub(super) fn engine(args: &RunArgs, model: Model, plans: &[Plan], clock: Clock)
         let message = format!("`--kv-cache-tokens {given}` is too small: one request needs {longest} tokens");
         return Err(Failure::new(Exit::Usage, message).with_hint(format!("give at least {longest}")));
     }
-    let options = EngineOptions {
-        threads: args.engine.threads.unwrap_or(0),
-        isa: args.engine.isa,
-        dtype: args.engine.dtype.dtype(),
-        kv_cache_tokens: args.engine.kv_cache_tokens.unwrap_or_else(|| default_kv_tokens(plans)),
-        max_num_batched_tokens: args.engine.max_num_batched_tokens,
-        max_num_seqs: args.engine.max_num_seqs,
-        prefix_caching: !args.engine.no_enable_prefix_caching,
-        stream_text: args.verbose,
-    };
+    let options = args.engine.options(default_kv_tokens(plans), args.verbose);
     Ok(CpuEngine::start(model, &options, clock)?)
 }
 

@@ -1,9 +1,13 @@
-//! This process, watched while a window is open.
+//! Memory and processor, watched while a window is open. Lets `run` use `telemetry` without knowing it.
 
+use std::sync::Arc;
+
+use sagellm_core::Clock;
+use sagellm_http::Launched;
 use sagellm_run::{Observed, Watch};
-use sagellm_telemetry::Monitor;
+use sagellm_telemetry::{Monitor, Scraper};
 
-/// Lets `run` use `telemetry` without knowing it.
+/// This process, in which the engine runs.
 pub(super) struct ProcessWatch(pub(super) Monitor);
 
 impl Watch for ProcessWatch {
@@ -14,5 +18,49 @@ impl Watch for ProcessWatch {
     fn end(&mut self) -> Observed {
         let seen = self.0.end();
         Observed { memory: seen.memory, client_cpu_percent: seen.client_cpu_percent }
+    }
+}
+
+/// A server that was launched for this run; it is stopped when this is dropped.
+pub(super) struct Launch(pub(super) Option<Arc<Launched>>);
+
+impl Drop for Launch {
+    fn drop(&mut self) {
+        if let Some(launched) = &self.0 {
+            launched.stop();
+        }
+    }
+}
+
+/// A server: its processes where they can be seen, else its own word.
+pub(super) struct ServerWatch {
+    monitor: Monitor,
+    /// Asked for the server's memory where the monitor cannot see it.
+    scraper: Option<Arc<Scraper>>,
+    _launch: Launch,
+}
+
+impl ServerWatch {
+    pub(super) fn new(pid: Option<u32>, scraper: Option<Arc<Scraper>>, launch: Launch, clock: Clock) -> Self {
+        const UNSEEN: &str = "the server's process is not known: give `--server-pid` when it runs on this machine";
+        match pid {
+            Some(pid) => Self { monitor: Monitor::of_tree(pid, clock), scraper: None, _launch: launch },
+            None => Self { monitor: Monitor::of_client(UNSEEN, clock), scraper, _launch: launch },
+        }
+    }
+}
+
+impl Watch for ServerWatch {
+    fn begin(&mut self) {
+        self.monitor.begin();
+    }
+
+    fn end(&mut self) -> Observed {
+        let seen = self.monitor.end();
+        let told = self.scraper.as_ref().and_then(|scraper| scraper.memory());
+        Observed {
+            memory: told.filter(|told| told.peak_bytes.value.is_some()).unwrap_or(seen.memory),
+            client_cpu_percent: seen.client_cpu_percent,
+        }
     }
 }

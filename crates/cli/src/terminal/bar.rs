@@ -67,6 +67,13 @@ impl Progress {
         }
     }
 
+    /// Writes a line unless nothing but results is wanted.
+    pub(crate) fn line_unless_quiet(&self, line: &str) {
+        if !self.quiet {
+            self.line(line);
+        }
+    }
+
     /// Writes a line without disturbing the bar.
     pub(crate) fn line(&self, line: &str) {
         let bar = self.bar.lock().unwrap_or_else(PoisonError::into_inner);

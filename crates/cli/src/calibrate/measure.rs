@@ -1,0 +1,294 @@
+//! One measurement of the simulator, held against its truth.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use sagellm_core::journal::{Calibration, Close, ErrorSpread, Line};
+use sagellm_core::{
+    Arrival, BackendInfo, Clock, Exit, Failure, Measured, Mode, ModelInfo, OutcomeKind, Plan, Prompt, Record, Request,
+    Sampling, Stamp, Workload, seconds,
+};
+use sagellm_http::{HttpBackend, HttpOptions, RequestFields, StampChoice};
+use sagellm_run::{Observed, RunOptions, Silent, Watch, execute};
+use sagellm_server::Truth;
+use sagellm_telemetry::{Monitor, process_cpu_seconds};
+use serde::{Serialize, Serializer};
+
+use super::error::Spread;
+use super::simulator::SimulatorProcess;
+
+/// What the client is to bear.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Load {
+    /// Streams at once, at most.
+    pub(crate) streams: u32,
+    /// Requests per second in a Poisson process; `None` keeps all streams busy.
+    pub(crate) rate: Option<f64>,
+    /// Requests in all.
+    pub(crate) requests: u32,
+    /// Tokens of each.
+    pub(crate) tokens: u32,
+    /// From a request to its first token.
+    #[serde(serialize_with = "milliseconds", rename = "ttft_ms")]
+    pub(crate) ttft: Duration,
+    /// From each token to the next.
+    #[serde(serialize_with = "milliseconds", rename = "itl_ms")]
+    pub(crate) itl: Duration,
+    /// Who takes the stamps.
+    #[serde(skip)]
+    pub(crate) stamp: StampChoice,
+    /// Threads of the client; 0 for its default.
+    pub(crate) client_threads: usize,
+    /// Threads of the simulator.
+    pub(crate) server_threads: usize,
+}
+
+fn milliseconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(time.as_secs_f64() * 1e3)
+}
+
+/// What came of it. Times in milliseconds; errors are absolute differences from the truth.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Measurement {
+    /// Who took the stamps.
+    pub(crate) stamp: &'static str,
+    /// Requests made.
+    pub(crate) requests: u32,
+    /// Of these, compared with the truth; the others failed.
+    pub(crate) compared: usize,
+    /// Tokens received.
+    pub(crate) tokens: u64,
+    /// Error of the time to the first token.
+    pub(crate) ttft_error_ms: Spread,
+    /// Error of the mean time between tokens of a request.
+    pub(crate) tbt_error_ms: Option<Spread>,
+    /// Error of the time to the last token.
+    pub(crate) e2e_error_ms: Spread,
+    /// From when a request was due to when it was sent.
+    pub(crate) schedule_lag_ms: Spread,
+    /// From the kernel's receive stamp to the client's read.
+    pub(crate) client_delay_ms: Option<Spread>,
+    /// Received over the whole measurement.
+    pub(crate) tokens_per_second: f64,
+    /// Processor time of this process, the reading of its own records included.
+    pub(crate) cpu_ms_per_1000_tokens: f64,
+    /// Largest resident memory of this process.
+    pub(crate) peak_memory_mb: f64,
+}
+
+impl Measurement {
+    /// The distributions by name.
+    pub(crate) fn errors(&self) -> impl Iterator<Item = (&'static str, Spread)> {
+        [
+            ("TTFT error", Some(self.ttft_error_ms)),
+            ("TBT error", self.tbt_error_ms),
+            ("E2E error", Some(self.e2e_error_ms)),
+            ("schedule lag", Some(self.schedule_lag_ms)),
+            ("client delay per chunk", self.client_delay_ms),
+        ]
+        .into_iter()
+        .filter_map(|(name, spread)| Some((name, spread?)))
+    }
+
+    /// As the header of a run's journal keeps it.
+    pub(crate) fn calibration(&self, load: &Load) -> Calibration {
+        let spread = |Spread { p50, p99, max, .. }: Spread| ErrorSpread { p50, p99, max };
+        Calibration {
+            streams: load.streams,
+            itl_ms: load.itl.as_secs_f64() * 1e3,
+            ttft_error_ms: spread(self.ttft_error_ms),
+            // One token has nothing between.
+            tbt_error_ms: spread(self.tbt_error_ms.unwrap_or(self.ttft_error_ms)),
+        }
+    }
+}
+
+/// Measures a simulated server under a load.
+pub(crate) fn measure(load: &Load) -> Result<Measurement, Failure> {
+    const ID_PREFIX: &str = "calibrate";
+    let clock = Clock::start();
+    let simulator = SimulatorProcess::start(load)?;
+    let connections = (load.streams as usize).min(load.requests as usize);
+    let options = HttpOptions {
+        fields: RequestFields { ignore_eos: true, ..RequestFields::default() },
+        request_id_prefix: ID_PREFIX.into(),
+        stamp: load.stamp,
+        client_threads: load.client_threads,
+        connections,
+        ..HttpOptions::new(simulator.target()?, "/v1/completions", "simulated", simulated())
+    };
+    let backend = HttpBackend::start(options, None, clock)?;
+    let folder = tempfile::tempdir()
+        .map_err(|error| Failure::new(Exit::Input, format!("cannot make a temporary folder: {error}")))?;
+    let journal = folder.path().join("calibration.records.jsonl");
+    let stop = AtomicBool::new(false);
+    let run = RunOptions {
+        journal: &journal,
+        timeout: Duration::from_secs(120),
+        max_error_rate: 0.0,
+        calibration: None,
+        stop: &stop,
+    };
+    let mut watch = Cost { monitor: Monitor::new(clock), before: None, cpu_seconds: Measured::unknown("not read") };
+    let done = execute(&plan(load), &backend, &run, &mut watch, &mut Silent)?;
+    if let Some(gone) = done.gone {
+        return Err(gone);
+    }
+    let (records, close) = read(&journal)?;
+    let stamp = match records.first().map(|record| record.stamp) {
+        Some(Stamp::Kernel) => "kernel",
+        _ => "program",
+    };
+    let truths = simulator.truth()?;
+    compare(load, stamp, &records, &close, &watch, |id| truths.get(&format!("{ID_PREFIX}-{id}")))
+}
+
+fn compare<'t>(
+    load: &Load,
+    stamp: &'static str,
+    records: &[Record],
+    close: &Close,
+    watch: &Cost,
+    truth_of: impl Fn(u64) -> Option<&'t Truth>,
+) -> Result<Measurement, Failure> {
+    let (mut ttft, mut tbt, mut e2e, mut lag, mut delay) = (vec![], vec![], vec![], vec![], vec![]);
+    let difference = |later: u64, earlier: u64| later as f64 - earlier as f64;
+    for record in records.iter().filter(|record| record.outcome == OutcomeKind::Success) {
+        let Some(truth) = truth_of(record.id) else { continue };
+        let (Some(sent), Some(first), Some(last)) = (record.sent_ns, record.first_token_ns, record.last_token_ns)
+        else {
+            continue;
+        };
+        let (Some(first_write), Some(last_write)) = (truth.first_write_ns, truth.last_write_ns) else { continue };
+        let true_ttft = difference(first_write, truth.arrival_ns);
+        let true_e2e = difference(last_write, truth.arrival_ns);
+        ttft.push((difference(first, sent) - true_ttft).abs() / 1e6);
+        e2e.push((difference(last, sent) - true_e2e).abs() / 1e6);
+        if truth.tokens > 1 {
+            let gaps = f64::from(truth.tokens - 1);
+            tbt.push((difference(last, first) - (true_e2e - true_ttft)).abs() / gaps / 1e6);
+        }
+        lag.push(difference(sent.max(record.scheduled_ns), record.scheduled_ns) / 1e6);
+        delay.extend(record.chunks.iter().filter_map(|chunk| chunk.delay_ns).map(|ns| f64::from(ns) / 1e6));
+    }
+    let compared = ttft.len();
+    let nothing = || Failure::new(Exit::Backend, "no answer of the simulator could be compared with its truth");
+    let tokens: u64 = records.iter().map(|record| u64::from(record.output_tokens)).sum();
+    let begun = records.iter().filter_map(|record| record.sent_ns).min().ok_or_else(nothing)?;
+    let unread = |what: &Measured<f64>| {
+        let why = what.reason.clone().unwrap_or_default();
+        Failure::new(Exit::Bug, format!("processor time or memory of this process could not be read: {why}"))
+    };
+    let cpu = watch.cpu_seconds.value.ok_or_else(|| unread(&watch.cpu_seconds))?;
+    let peak = close.memory.peak_bytes.clone().map(|bytes| bytes as f64 / f64::from(1 << 20));
+    Ok(Measurement {
+        stamp,
+        requests: load.requests,
+        compared,
+        tokens,
+        ttft_error_ms: Spread::of(ttft).ok_or_else(nothing)?,
+        tbt_error_ms: Spread::of(tbt),
+        e2e_error_ms: Spread::of(e2e).ok_or_else(nothing)?,
+        schedule_lag_ms: Spread::of(lag).ok_or_else(nothing)?,
+        client_delay_ms: Spread::of(delay),
+        tokens_per_second: tokens as f64 / seconds(close.end_ns.saturating_sub(begun)).max(1e-9),
+        cpu_ms_per_1000_tokens: cpu * 1e3 / (tokens as f64 / 1e3).max(1e-9),
+        peak_memory_mb: peak.value.ok_or_else(|| unread(&peak))?,
+    })
+}
+
+fn plan(load: &Load) -> Plan {
+    let arrival = match load.rate {
+        Some(rate) => Arrival::Gamma { rate, burstiness: 1.0 },
+        None => Arrival::Immediate,
+    };
+    let offsets = sagellm_plan::offsets(&arrival, load.requests as usize, 0);
+    let requests = offsets.iter().zip(0..).map(|(&offset_ns, id)| Request {
+        id,
+        offset_ns,
+        session: None,
+        prompt: Prompt { text: "How far from the truth?".into(), token_ids: None },
+        max_tokens: load.tokens,
+        sampling: Sampling::default(),
+        ignore_eos: true,
+    });
+    Plan {
+        workload: Workload {
+            name: "calibration".into(),
+            mode: Mode::Traffic,
+            num_prompts: load.requests,
+            input_tokens: 0,
+            output_tokens: load.tokens,
+            shared_prefix_tokens: 0,
+            max_concurrency: load.rate.is_none().then_some(load.streams),
+            arrival,
+            num_warmups: 0,
+            seed: 0,
+        },
+        warmups: Vec::new(),
+        requests: requests.collect(),
+    }
+}
+
+fn simulated() -> BackendInfo {
+    BackendInfo {
+        name: "simulated".into(),
+        version: None,
+        model: ModelInfo {
+            name: "simulated".into(),
+            path: None,
+            architecture: None,
+            parameters: None,
+            dtype: None,
+            context_length: None,
+            synthetic: true,
+            fingerprint: None,
+        },
+        stamp: Stamp::User,
+        settings: Default::default(),
+    }
+}
+
+/// What measuring costs this process.
+struct Cost {
+    monitor: Monitor,
+    before: Option<Measured<f64>>,
+    cpu_seconds: Measured<f64>,
+}
+
+impl Watch for Cost {
+    fn begin(&mut self) {
+        self.monitor.begin();
+        self.before = Some(process_cpu_seconds());
+    }
+
+    fn end(&mut self) -> Observed {
+        let after = process_cpu_seconds();
+        let before = self.before.take().and_then(|before| before.value);
+        self.cpu_seconds = match before {
+            Some(before) => after.map(|after| after - before),
+            None => after,
+        };
+        let seen = self.monitor.end();
+        Observed { memory: seen.memory, client_cpu_percent: seen.client_cpu_percent }
+    }
+}
+
+fn read(journal: &Path) -> Result<(Vec<Record>, Close), Failure> {
+    let failed = |why: String| Failure::new(Exit::Bug, format!("cannot read the calibration's own records: {why}"));
+    let file = File::open(journal).map_err(|error| failed(error.to_string()))?;
+    let (mut records, mut close) = (Vec::new(), None);
+    for line in BufReader::new(file).lines() {
+        let line = line.map_err(|error| failed(error.to_string()))?;
+        match serde_json::from_str(&line).map_err(|error| failed(error.to_string()))? {
+            Line::Header(_) => {}
+            Line::Request(record) => records.push(record),
+            Line::Close(end) => close = Some(end),
+        }
+    }
+    let close = close.ok_or_else(|| failed("the last line is missing".into()))?;
+    Ok((records, close))
+}

@@ -1,0 +1,308 @@
+//! A server, from the command line to a client that is connected to it.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sagellm_core::journal::Calibration;
+use sagellm_core::{BackendStats, Clock, Exit, Failure, Plan};
+use sagellm_http::{
+    Access, BlockingClient, EndpointType, HttpBackend, HttpOptions, Launched, Probe, ProbeOptions, Profile, Secret,
+    StatsSource, Target, TlsOptions, prepare,
+};
+use sagellm_model::Tokenizer;
+use sagellm_telemetry::{SCRAPE_INTERVAL, Scraper};
+use serde_json::{Map, Value};
+
+use super::subject::{Ready, open_options};
+use super::watch::{Launch, ServerWatch};
+use crate::args::{EndpointName, RunArgs, ServerArgs, StampName, refuse};
+use crate::calibrate::{Load, measure};
+use crate::signals::Interrupt;
+use crate::terminal::{Progress, Unit};
+
+/// Connections that are opened ahead at most.
+const MOST_CONNECTIONS: usize = 1024;
+/// Connections that are opened ahead for an arrival process without a cap.
+const OPEN_LOOP_CONNECTIONS: usize = 64;
+/// Longest wait for a server that runs already, unless told otherwise.
+const READY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest wait for a server that is launched, unless told otherwise.
+const LAUNCH_TIMEOUT: Duration = Duration::from_secs(600);
+/// Requests of a calibration at least, however few streams there are.
+const FEWEST_TO_CALIBRATE: u32 = 16;
+/// Output of a server that was launched, in the folder of the run.
+const SERVER_LOG: &str = "server.log";
+
+/// A server that is ready.
+pub(super) struct Server {
+    profile: &'static Profile,
+    endpoint: EndpointType,
+    access: Access,
+    probe: Probe,
+    tokenizer: Tokenizer,
+    launched: Option<Arc<Launched>>,
+}
+
+impl Server {
+    /// Starts it where asked, waits until it is ready, and finds out what it understands.
+    pub(super) fn open(args: &RunArgs, interrupt: &Interrupt, progress: &Progress) -> Result<Self, Failure> {
+        let options = &args.server;
+        let profile = profile(args)?;
+        let endpoint = match options.endpoint_type {
+            Some(EndpointName::Chat) => EndpointType::Chat,
+            Some(EndpointName::Completions) | None => EndpointType::Completions,
+        };
+        let mut fields = profile.fields(endpoint);
+        fields.extra_body = extra_body(options)?;
+        // One that is started now has to load its model; one that should be there can be told of soon when it is not.
+        let usual = if options.launch.is_some() { LAUNCH_TIMEOUT } else { READY_TIMEOUT };
+        let ready_timeout = seconds("--ready-timeout", options.ready_timeout)?.unwrap_or(usual);
+        let mut access = access(args, profile)?;
+        let launched = launch(args, profile)?;
+        if let Some(launched) = &launched {
+            access.target = launched.target();
+            let launched = Arc::clone(launched);
+            interrupt.before_exit(move || launched.stop());
+        }
+        let client = BlockingClient::new(access.clone())?;
+        // A server that was launched serves one model, maybe under another name than it was launched with.
+        let model = args.model.clone().filter(|_| launched.is_none());
+        let probe_options = ProbeOptions { profile, endpoint, model, ready_timeout, fields };
+        let go_on = || {
+            interrupt.check()?;
+            Ok(launched.as_ref().map_or(Ok(()), |launched| launched.check())?)
+        };
+        let probe = prepare(&client, &probe_options, &go_on, progress)?;
+        let tokenizer = tokenizer(args, &probe, progress)?;
+        Ok(Self { profile, endpoint, access, probe, tokenizer, launched })
+    }
+
+    pub(super) fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    pub(super) fn context_length(&self) -> usize {
+        self.probe.model.context_length.map_or(usize::MAX, |length| length as usize)
+    }
+
+    pub(super) fn can_ignore_eos(&self) -> bool {
+        self.probe.understood.fields.ignore_eos
+    }
+
+    /// Measures a simulated server under as many streams as the plans have, to learn this client's own error.
+    pub(super) fn calibrate(
+        &self,
+        args: &RunArgs,
+        plans: &[Plan],
+        progress: &Progress,
+    ) -> Result<Calibration, Failure> {
+        let streams = plans.iter().map(connections).max().unwrap_or(1);
+        let streams = u32::try_from(streams).unwrap_or(u32::MAX);
+        let load = Load {
+            streams,
+            rate: None,
+            requests: streams.max(FEWEST_TO_CALIBRATE),
+            tokens: 64,
+            ttft: Duration::from_millis(50),
+            itl: Duration::from_millis(10),
+            stamp: StampName::choice(args.server.stamp),
+            client_threads: args.server.client_threads.unwrap_or(0),
+            server_threads: 1,
+        };
+        progress.start(&format!("calibrating the client at {streams} streams"), None, Unit::Tokens);
+        let measured = measure(&load);
+        progress.stop(None);
+        let measured = measured.map_err(|failure| {
+            let message = format!("the client could not be calibrated: {}", failure.message);
+            Failure::new(failure.exit, message).with_hint("`--no-calibrate` leaves it out")
+        })?;
+        Ok(measured.calibration(&load))
+    }
+
+    /// Connects to it.
+    pub(super) fn start(self, args: &RunArgs, plans: &[Plan], clock: Clock) -> Result<Ready, Failure> {
+        let options = &args.server;
+        let path = self.profile.path(self.endpoint);
+        let counter = self.tokenizer.clone();
+        let count = move |text: &str| {
+            // Text that cannot be encoded has no tokens to be counted; usage and chunks still tell.
+            counter.encode(text, false).map_or(0, |ids| u32::try_from(ids.len()).unwrap_or(u32::MAX))
+        };
+        let mut info = self.probe.info(self.profile);
+        info.settings.insert("base_url".into(), self.access.target.url(""));
+        info.settings.insert("tls_insecure".into(), options.insecure.to_string());
+        let http = HttpOptions {
+            endpoint_type: self.endpoint,
+            fields: self.probe.understood.fields.clone(),
+            headers: self.access.headers.clone(),
+            api_key: self.access.api_key.clone(),
+            tls: self.access.tls.clone(),
+            proxy: self.access.proxy.clone(),
+            stamp: StampName::choice(options.stamp),
+            client_threads: options.client_threads.unwrap_or(0),
+            connections: plans.iter().map(connections).max().unwrap_or(1),
+            timeout_first_token: seconds("--timeout-first-token", options.timeout_first_token)?,
+            timeout_between: seconds("--timeout-between", options.timeout_between)?,
+            tokenizer: Some(Arc::new(count)),
+            stream_text: args.verbose,
+            ..HttpOptions::new(self.access.target.clone(), path, self.probe.model.id.clone(), info)
+        };
+        let scraper = self.scraper(options, clock)?;
+        let stats = scraper.clone().map(|scraper| Box::new(Stats(scraper)) as Box<dyn StatsSource>);
+        let pid = self.launched.as_ref().map(|launched| launched.pid()).or(options.server_pid);
+        let backend = Box::new(HttpBackend::start(http, stats, clock)?);
+        let watch = Box::new(ServerWatch::new(pid, scraper, Launch(self.launched), clock));
+        Ok(Ready { backend, watch })
+    }
+
+    /// What reads the server's own metrics, where it has any.
+    fn scraper(&self, options: &ServerArgs, clock: Clock) -> Result<Option<Arc<Scraper>>, Failure> {
+        let interval = seconds("--metrics-interval", options.metrics_interval)?.unwrap_or(SCRAPE_INTERVAL);
+        let Some(path) = self.profile.metrics else { return Ok(None) };
+        let client = BlockingClient::new(self.access.clone())?;
+        Ok(Some(Arc::new(Scraper::new(self.profile.fetch_metrics(client), path, interval, clock))))
+    }
+}
+
+/// Lets the client of `http` use `telemetry` without knowing it.
+struct Stats(Arc<Scraper>);
+
+impl StatsSource for Stats {
+    fn begin(&self) {
+        self.0.begin();
+    }
+
+    fn window(&self) -> BackendStats {
+        self.0.window()
+    }
+}
+
+/// The kind of server, with another path where one is given.
+fn profile(args: &RunArgs) -> Result<&'static Profile, Failure> {
+    let profile = Profile::named(args.backend.name())?;
+    let Some(path) = &args.server.endpoint else { return Ok(profile) };
+    if !path.starts_with('/') {
+        let message = format!("`--endpoint {path}` is not possible: a path begins with `/`");
+        return Err(Failure::new(Exit::Usage, message));
+    }
+    // Profiles are constants; the one of this run lives as long as the program, too.
+    let path: &'static str = Box::leak(path.clone().into_boxed_str());
+    Ok(Box::leak(Box::new(Profile { completions: path, chat: path, ..profile.clone() })))
+}
+
+/// How the server is reached.
+fn access(args: &RunArgs, profile: &Profile) -> Result<Access, Failure> {
+    let options = &args.server;
+    let url = match &options.base_url {
+        Some(url) => url.clone(),
+        None => profile.default_url().ok_or_else(|| {
+            let message = format!("`--backend {}` needs the address of the server", args.backend.name());
+            Failure::new(Exit::Usage, message).with_hint("give it with `--base-url http://HOST:PORT`")
+        })?,
+    };
+    let target = Target::parse(&url)?;
+    if !target.https {
+        let tls = [
+            ("--ca-cert", options.ca_cert.is_some()),
+            ("--client-cert", options.client_cert.is_some()),
+            ("--insecure", options.insecure),
+        ];
+        refuse(&tls, &format!("`{url}`"), "it concerns https only")?;
+    }
+    Ok(Access {
+        headers: options.header.iter().map(|header| split_header(header)).collect::<Result<_, _>>()?,
+        api_key: api_key(options.api_key_file.as_deref())?,
+        tls: TlsOptions {
+            ca_cert: options.ca_cert.clone(),
+            client_cert: options.client_cert.clone(),
+            client_key: options.client_key.clone(),
+            insecure: options.insecure,
+        },
+        proxy: options.proxy.as_deref().map(Target::parse).transpose()?,
+        ..Access::new(target)
+    })
+}
+
+fn launch(args: &RunArgs, profile: &Profile) -> Result<Option<Arc<Launched>>, Failure> {
+    let Some(command) = &args.server.launch else { return Ok(None) };
+    let command = match (command.as_str(), profile.launch) {
+        ("", None) => {
+            let message = format!("`--launch` needs a command for `--backend {}`", args.backend.name());
+            return Err(Failure::new(Exit::Usage, message));
+        }
+        ("", Some(usual)) => usual,
+        (given, _) => given,
+    };
+    fs::create_dir_all(&args.output).map_err(|error| {
+        Failure::new(Exit::Input, format!("cannot make the folder `{}`: {error}", args.output.display()))
+    })?;
+    let log = args.output.join(SERVER_LOG);
+    Ok(Some(Arc::new(Launched::start(command, args.model.as_deref(), &log)?)))
+}
+
+/// The tokenizer that was named, else that of the model.
+fn tokenizer(args: &RunArgs, probe: &Probe, progress: &Progress) -> Result<Tokenizer, Failure> {
+    let named = args.server.tokenizer.as_ref().or(args.model.as_ref()).unwrap_or(&probe.model.id);
+    sagellm_model::open_tokenizer(named, &open_options(), progress).map_err(|error| {
+        let failure = Failure::from(error);
+        if args.server.tokenizer.is_some() {
+            return failure;
+        }
+        Failure::new(Exit::Input, format!("no tokenizer for the model `{named}`: {}", failure.message))
+            .with_hint("name one with `--tokenizer`: a folder, a tokenizer.json, a .gguf file or a hub name")
+    })
+}
+
+fn extra_body(options: &ServerArgs) -> Result<Map<String, Value>, Failure> {
+    let Some(text) = &options.extra_body else { return Ok(Map::new()) };
+    serde_json::from_str(text)
+        .map_err(|error| Failure::new(Exit::Usage, format!("`--extra-body` is no JSON object: {error}")))
+}
+
+fn split_header(header: &str) -> Result<(String, String), Failure> {
+    let split = header.split_once('=').or_else(|| header.split_once(':'));
+    let (name, value) = split.map(|(name, value)| (name.trim(), value.trim())).unwrap_or_default();
+    let is_token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    if name.is_empty() || !name.chars().all(is_token) || value.chars().any(char::is_control) {
+        return Err(Failure::new(Exit::Usage, "a `--header` is not of the form NAME=VALUE"));
+    }
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+/// The key from the file, else from the environment. It is never shown.
+fn api_key(file: Option<&Path>) -> Result<Option<Secret>, Failure> {
+    let Some(path) = file else {
+        let key = std::env::var("OPENAI_API_KEY").ok().filter(|key| !key.is_empty());
+        return Ok(key.map(Secret::new));
+    };
+    let text = fs::read_to_string(path).map_err(|error| {
+        Failure::new(Exit::Input, format!("cannot read the API key in `{}`: {error}", path.display()))
+    })?;
+    match text.trim() {
+        "" => Err(Failure::new(Exit::Input, format!("the API key file `{}` is empty", path.display()))),
+        key => Ok(Some(Secret::new(key))),
+    }
+}
+
+fn seconds(option: &str, value: Option<f64>) -> Result<Option<Duration>, Failure> {
+    match value {
+        Some(seconds) if !(1e-3..=1e9).contains(&seconds) => Err(Failure::new(
+            Exit::Usage,
+            format!("`{option} {seconds}` is not possible: it must be a number of seconds from 0.001 to 1e9"),
+        )),
+        value => Ok(value.map(Duration::from_secs_f64)),
+    }
+}
+
+/// Connections to have ready for a plan.
+fn connections(plan: &Plan) -> usize {
+    let everything_at_once = plan.requests.iter().all(|request| request.offset_ns == 0);
+    let wanted = match plan.workload.max_concurrency {
+        Some(cap) => cap as usize,
+        None if everything_at_once => plan.requests.len(),
+        None => OPEN_LOOP_CONNECTIONS,
+    };
+    wanted.clamp(1, plan.requests.len().max(1)).min(MOST_CONNECTIONS)
+}

@@ -1,0 +1,115 @@
+//! What is measured: the engine in this process, or a server.
+
+use sagellm_core::journal::Calibration;
+use sagellm_core::{Backend, Clock, Failure, Plan};
+use sagellm_model::{HubOptions, Model, OpenOptions, Tokenizer};
+use sagellm_report::Hashes;
+use sagellm_run::Watch;
+use sagellm_telemetry::Monitor;
+
+use super::server::Server;
+use super::watch::ProcessWatch;
+use super::{output, setup};
+use crate::args::{BackendName, RunArgs};
+use crate::signals::Interrupt;
+use crate::terminal::Progress;
+
+/// Measured when nobody says what.
+const DEFAULT_MODEL: &str = "synthetic:gpt2";
+
+/// What is measured, known well enough to make plans for it.
+pub(super) enum Subject {
+    /// A model for the CPU engine; its weights are not read yet.
+    Engine(Box<Model>),
+    /// A server that is ready.
+    Server(Box<Server>),
+}
+
+/// What is measured, ready for requests.
+pub(super) struct Ready {
+    pub(super) backend: Box<dyn Backend>,
+    pub(super) watch: Box<dyn Watch>,
+}
+
+impl Subject {
+    /// Finds what the command line names.
+    pub(super) fn open(args: &RunArgs, interrupt: &Interrupt, progress: &Progress) -> Result<Self, Failure> {
+        if args.backend == BackendName::Cpu {
+            args.server.refuse_for_cpu()?;
+            let spec = args.model.as_deref().unwrap_or(DEFAULT_MODEL);
+            let model = sagellm_model::open(spec, &open_options(), progress)?;
+            return Ok(Self::Engine(Box::new(model)));
+        }
+        args.engine.refuse_for_servers(args.backend)?;
+        Ok(Self::Server(Box::new(Server::open(args, interrupt, progress)?)))
+    }
+
+    /// What prompts are cut with.
+    pub(super) fn tokenizer(&self) -> &Tokenizer {
+        match self {
+            Self::Engine(model) => &model.tokenizer,
+            Self::Server(server) => server.tokenizer(),
+        }
+    }
+
+    /// Longest sequence in tokens.
+    pub(super) fn context_length(&self) -> usize {
+        match self {
+            Self::Engine(model) => model.config.context_length,
+            Self::Server(server) => server.context_length(),
+        }
+    }
+
+    /// Whether generation can be made to go on past an end of sequence.
+    pub(super) fn can_ignore_eos(&self) -> bool {
+        match self {
+            Self::Engine(_) => true,
+            Self::Server(server) => server.can_ignore_eos(),
+        }
+    }
+
+    /// What identifies the input of the run.
+    pub(super) fn hashes(&self, plans: &[Plan]) -> Result<Hashes, Failure> {
+        let model = match self {
+            Self::Engine(model) => model.info.fingerprint.clone(),
+            Self::Server(_) => None,
+        };
+        output::hashes(self.tokenizer(), model, plans)
+    }
+
+    /// This client's own error under the load of `plans`; `None` for the engine, which stamps its tokens itself, and
+    /// where calibration is not wanted.
+    pub(super) fn calibrate(
+        &self,
+        args: &RunArgs,
+        plans: &[Plan],
+        progress: &Progress,
+    ) -> Result<Option<Calibration>, Failure> {
+        match self {
+            Self::Server(server) if !args.server.no_calibrate => server.calibrate(args, plans, progress).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// Makes it ready for the requests of `plans`. `monitor` has seen this process before a model was loaded.
+    pub(super) fn start(
+        self,
+        args: &RunArgs,
+        plans: &[Plan],
+        clock: Clock,
+        monitor: Monitor,
+    ) -> Result<Ready, Failure> {
+        match self {
+            Self::Engine(model) => Ok(Ready {
+                backend: Box::new(setup::engine(args, *model, plans, clock)?),
+                watch: Box::new(ProcessWatch(monitor)),
+            }),
+            Self::Server(server) => server.start(args, plans, clock),
+        }
+    }
+}
+
+/// Where models and tokenizers are found.
+pub(super) fn open_options() -> OpenOptions {
+    OpenOptions { hub: HubOptions::from_env() }
+}

@@ -1,0 +1,87 @@
+//! `serve`: an OpenAI-compatible server, over the CPU engine or simulated.
+
+use std::io::Read;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use sagellm_core::{Clock, Exit, Failure};
+use sagellm_model::{HubOptions, OpenOptions};
+use sagellm_server::{EngineServer, EngineServerOptions, SimulateOptions, Simulator};
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use crate::args::{ServeArgs, SimulationArgs, Time};
+use crate::calibrate::LISTENING;
+use crate::terminal::{Printer, Progress};
+
+/// Tokens that the KV cache of a served model holds, unless told otherwise.
+const SERVED_TOKENS: usize = 1 << 15;
+
+pub(crate) fn serve(args: &ServeArgs, printer: &Printer) -> Result<Exit, Failure> {
+    let address = address(args)?;
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&stop))
+            .map_err(|error| Failure::new(Exit::Bug, format!("cannot listen for signals: {error}")))?;
+    }
+    if args.until_eof {
+        let stop = Arc::clone(&stop);
+        std::thread::spawn(move || {
+            // Whatever is written does not matter, and an error ends it as the end does.
+            let _ = std::io::stdin().read_to_end(&mut Vec::new());
+            stop.store(true, Ordering::Relaxed);
+        });
+    }
+    let clock = Clock::start();
+    if args.simulate {
+        args.engine.refuse_for_simulation()?;
+        let simulator = Simulator::start(simulation(&args.simulation), address, clock)?;
+        announce(printer, simulator.address())?;
+        wait(&stop);
+        return Ok(Exit::Ok);
+    }
+    args.simulation.refuse_for_engine()?;
+    // Clap asks for one of the two.
+    let spec = args.model.as_deref().unwrap_or_default();
+    let progress = Progress::new(printer, false);
+    let model = sagellm_model::open(spec, &OpenOptions { hub: HubOptions::from_env() }, &progress)?;
+    let options = EngineServerOptions {
+        engine: args.engine.options(SERVED_TOKENS, false),
+        served_model_name: args.served_model_name.clone(),
+    };
+    let server = EngineServer::start(model, options, address, clock)?;
+    announce(printer, server.address())?;
+    server.wait(&stop)?;
+    Ok(Exit::Ok)
+}
+
+fn simulation(args: &SimulationArgs) -> SimulateOptions {
+    let usual = SimulateOptions::default();
+    let or = |given: Option<Time>, usual| given.map_or(usual, |time| time.0);
+    SimulateOptions {
+        ttft: or(args.ttft, usual.ttft),
+        itl: or(args.itl, usual.itl),
+        jitter: or(args.jitter, usual.jitter),
+        tokens: args.tokens,
+        threads: args.server_threads.unwrap_or(usual.threads),
+        ..usual
+    }
+}
+
+/// Says where it listens, once it does, for people and for programs that wait for it.
+fn announce(printer: &Printer, address: SocketAddr) -> Result<(), Failure> {
+    printer.result(&format!("{LISTENING}http://{address}\n"))
+}
+
+fn wait(stop: &AtomicBool) {
+    while !stop.load(Ordering::Relaxed) {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn address(args: &ServeArgs) -> Result<SocketAddr, Failure> {
+    let failed = |why: String| Failure::new(Exit::Usage, format!("`--host {}` is no address: {why}", args.host));
+    let mut found = (args.host.as_str(), args.port).to_socket_addrs().map_err(|error| failed(error.to_string()))?;
+    found.next().ok_or_else(|| failed("the name stands for none".into()))
+}
