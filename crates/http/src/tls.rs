@@ -106,7 +106,7 @@ pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
     }
 }
 
-fn private_key(path: &PathBuf) -> Result<PrivateKeyDer<'static>, HttpError> {
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, HttpError> {
     PrivateKeyDer::from_pem_slice(&read(path)?).map_err(|error| certificate(path, error))
 }
 
