@@ -282,3 +282,306 @@ impl Answer {
 fn may_stream(head: &Head) -> bool {
     matches!(head.content_type.as_str(), "text/event-stream" | "" | "text/plain" | "application/octet-stream")
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use sagellm_core::{FinishReason, TokenSource};
+
+    use super::*;
+
+    fn reading() -> Reading {
+        Reading { model: "smollm2".into(), max_line: 8 << 20, tokenizer: None, stream_text: true, secret: None }
+    }
+
+    /// What an answer comes to: its end, its pieces, and its text.
+    #[derive(Debug)]
+    struct Read {
+        end: End,
+        tokens: Vec<u32>,
+        text: String,
+        progress: Progress,
+    }
+
+    /// Reads an answer in pieces that end at `cuts`, after which the server closes the connection.
+    fn read(bytes: &[u8], cuts: &[usize]) -> Read {
+        read_as(bytes, cuts, &reading())
+    }
+
+    fn read_as(bytes: &[u8], cuts: &[usize], reading: &Reading) -> Read {
+        let mut answer = Answer::new(reading.max_line);
+        let (mut tokens, mut text) = (Vec::new(), String::new());
+        let mut emit = |piece: Piece| {
+            tokens.push(piece.tokens);
+            text.push_str(piece.text.as_deref().unwrap_or_default());
+        };
+        let mut progress = Progress::Open;
+        let mut from = 0;
+        for &to in cuts.iter().chain([&bytes.len()]) {
+            if from < to && !matches!(progress, Progress::Over { .. }) {
+                let arrival = Arrival { at: 7, delay: None };
+                progress = answer.read(&bytes[from..to], arrival, reading, &mut emit);
+            }
+            from = to.max(from);
+        }
+        if !matches!(progress, Progress::Over { .. }) {
+            answer.eof(7, reading, &mut emit);
+        }
+        let (_, mut end) = answer.end(reading);
+        if let Some(facts) = &mut end.http {
+            // All pieces of a read share its stamp, so this alone depends on the cuts.
+            facts.merged_chunks = 0;
+        }
+        Read { end, tokens, text, progress }
+    }
+
+    macro_rules! captures {
+        ($($file:literal)*) => { [$(($file, &include_bytes!(concat!("../tests/captures/", $file))[..])),*] };
+    }
+
+    /// Real answers. They were kept without the frame of their body, which is put back: one chunk for each event.
+    fn captures() -> Vec<(&'static str, Vec<u8>)> {
+        let kept = captures![
+            "llamacpp_chat_stream.sse"
+            "llamacpp_completions_nonstream.json"
+            "llamacpp_completions_stream.sse"
+            "llamacpp_completions_stream_nousage.sse"
+            "llamacpp_error_ctx.json"
+            "sglang_chat_stream.sse"
+            "sglang_completions_stream.sse"
+            "sglang_completions_stream_continuous_usage.sse"
+            "sglang_error_ctx.txt"
+            "sglang_error_model.txt"
+            "vllm_chat_stream.sse"
+            "vllm_completions_nonstream.json"
+            "vllm_completions_stream.sse"
+            "vllm_completions_stream_continuous_usage_logprobs.sse"
+            "vllm_error_400_ctx.json"
+            "vllm_error_404.json"
+        ];
+        kept.into_iter().map(|(name, bytes)| (name, framed(bytes))).collect()
+    }
+
+    fn framed(kept: &[u8]) -> Vec<u8> {
+        let text = std::str::from_utf8(kept).unwrap().replace("\r\n", "\n");
+        let (head, body) = text.split_once("\n\n").unwrap();
+        let mut out = format!("{}\r\n\r\n", head.replace('\n', "\r\n"));
+        if !head.to_ascii_lowercase().contains("transfer-encoding: chunked") {
+            let length =
+                head.to_ascii_lowercase().lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
+            out.push_str(&body[..length.unwrap()]);
+            return out.into_bytes();
+        }
+        for event in body.split_inclusive("\n\n").filter(|event| !event.trim().is_empty()) {
+            out.push_str(&format!("{:x}\r\n{event}\r\n", event.len()));
+        }
+        out.push_str("0\r\n\r\n");
+        out.into_bytes()
+    }
+
+    fn capture(name: &str) -> Read {
+        let (_, bytes) = captures().into_iter().find(|(file, _)| *file == name).unwrap();
+        let read = read(&bytes, &[]);
+        assert_eq!(read.progress, Progress::Over { reusable: !name.starts_with("llamacpp_error") }, "{name}");
+        read
+    }
+
+    #[test]
+    fn streams_of_real_servers_are_read() {
+        for (name, text, tokens, chunks, prompt, cached, finish) in [
+            ("vllm_completions_stream.sse", " Paris.\n\nThe answer is: 201", 12, 12, 5, None, FinishReason::Length),
+            ("vllm_chat_stream.sse", "Hi, welcome to my chat!", 8, 7, 35, None, FinishReason::Stop),
+            (
+                "vllm_completions_stream_continuous_usage_logprobs.sse",
+                " Paris.\n\nThe answer",
+                6,
+                6,
+                5,
+                None,
+                FinishReason::Length,
+            ),
+            (
+                "sglang_completions_stream.sse",
+                " Paris.\n\nThe answer is: 201",
+                12,
+                12,
+                5,
+                Some(2),
+                FinishReason::Length,
+            ),
+            ("sglang_chat_stream.sse", "Hi, welcome to my chat!", 8, 7, 35, Some(0), FinishReason::Stop),
+            (
+                "sglang_completions_stream_continuous_usage.sse",
+                " Paris.\n\nThe answer",
+                6,
+                6,
+                5,
+                Some(4),
+                FinishReason::Length,
+            ),
+            ("llamacpp_completions_stream.sse", "", 12, 12, 5, Some(0), FinishReason::Length),
+            ("llamacpp_chat_stream.sse", "Hi, welcome to my chat!", 8, 7, 35, Some(0), FinishReason::Stop),
+            (
+                "llamacpp_completions_stream_nousage.sse",
+                " Paris.\n\nThe United",
+                6,
+                6,
+                5,
+                Some(4),
+                FinishReason::Length,
+            ),
+        ] {
+            let Read { end, tokens: pieces, text: found, .. } = capture(name);
+            let http = end.http.unwrap();
+            assert_eq!((end.outcome, end.reason.as_deref()), (OutcomeKind::Success, None), "{name}");
+            assert_eq!((end.output_tokens, end.output_tokens_source), (tokens, TokenSource::Usage), "{name}");
+            assert_eq!((http.content_chunks, pieces), (chunks, vec![1; chunks as usize]), "{name}");
+            assert_eq!((end.input_tokens, end.cached_tokens), (Some(prompt), cached), "{name}");
+            assert_eq!((end.finish_reason, http.answered_model), (Some(finish), None), "{name}");
+            assert_eq!(http.server_generation_ms.is_some(), name.starts_with("llamacpp"), "{name}");
+            if !text.is_empty() {
+                assert_eq!(found, text, "{name}");
+            }
+        }
+        let wrong = capture("sglang_error_model.txt").end;
+        let facts = wrong.http.unwrap();
+        assert_eq!((wrong.outcome, facts.answered_model.as_deref()), (OutcomeKind::Success, Some("nope")));
+        assert_eq!((wrong.output_tokens, wrong.output_tokens_source), (4, TokenSource::Chunks));
+    }
+
+    #[test]
+    fn errors_of_real_servers_are_read() {
+        for (name, outcome, reason) in [
+            (
+                "vllm_error_404.json",
+                OutcomeKind::Refused,
+                "HTTP 404 Not Found: {\"error\":{\"message\":\"The model `nope` does",
+            ),
+            (
+                "vllm_error_400_ctx.json",
+                OutcomeKind::Refused,
+                "HTTP 400 Bad Request: {\"error\":{\"message\":\"max_tokens=100000",
+            ),
+            ("sglang_error_ctx.txt", OutcomeKind::Refused, "HTTP 400 Bad Request: {\"object\":\"error\","),
+            ("llamacpp_error_ctx.json", OutcomeKind::Refused, "HTTP 400 Bad Request: {\"error\":{\"code\":400"),
+            (
+                "vllm_completions_nonstream.json",
+                OutcomeKind::Protocol,
+                "HTTP 200 OK, but application/json instead of a stream: {\"id\"",
+            ),
+            (
+                "llamacpp_completions_nonstream.json",
+                OutcomeKind::Protocol,
+                "HTTP 200 OK, but application/json instead of a stream: {\"choices\"",
+            ),
+        ] {
+            let end = capture(name).end;
+            assert_eq!(end.outcome, outcome, "{name}");
+            let found = end.reason.unwrap();
+            assert!(found.starts_with(reason), "{name}: {found}");
+        }
+    }
+
+    #[test]
+    fn where_the_bytes_are_cut_makes_no_difference() {
+        for (name, bytes) in captures() {
+            let whole = format!("{:?}", read(&bytes, &[]));
+            for cut in 0..bytes.len() {
+                assert_eq!(format!("{:?}", read(&bytes, &[cut])), whole, "{name} cut at {cut}");
+            }
+            let all: Vec<usize> = (0..bytes.len()).collect();
+            assert_eq!(format!("{:?}", read(&bytes, &all)), whole, "{name} byte by byte");
+        }
+    }
+
+    #[test]
+    fn an_answer_cut_short_never_succeeds() {
+        for (name, bytes) in captures() {
+            let whole = read(&bytes, &[]);
+            for length in 0..bytes.len() {
+                let end = read(&bytes[..length], &[]).end;
+                // After the end mark only the frame is missing.
+                let told = bytes[..length].windows(6).any(|window| window == b"[DONE]");
+                assert!(
+                    end.outcome.is_failure() || (told && whole.end.outcome == end.outcome),
+                    "{name} {length} {end:?}"
+                );
+            }
+        }
+    }
+
+    /// An answer whose events are `events`.
+    fn stream(events: &[&str]) -> Vec<u8> {
+        let body: String = events.iter().map(|event| format!("data: {event}\n\n")).collect();
+        format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into_bytes()
+    }
+
+    #[test]
+    fn a_count_in_every_chunk_tells_how_many_tokens_it_holds() {
+        let chunk = |text: &str, count: u32| {
+            format!(
+                r#"{{"choices":[{{"text":"{text}","finish_reason":null}}],"usage":{{"completion_tokens":{count}}}}}"#
+            )
+        };
+        let end = r#"{"choices":[{"text":"","finish_reason":"stop"}],"usage":{"completion_tokens":9}}"#;
+        let counted =
+            read(&stream(&[&chunk("a", 3), &chunk("", 4), &chunk("b", 6), &chunk("c", 6), end, "[DONE]"]), &[]);
+        assert_eq!(counted.tokens, [3, 3, 1], "text without a count is still a token");
+        assert_eq!((counted.end.output_tokens, counted.end.output_tokens_source), (9, TokenSource::Usage));
+
+        let plain = r#"{"choices":[{"text":"a","finish_reason":null}]}"#;
+        let last = r#"{"choices":[{"text":"b","finish_reason":"stop"}],"usage":{"completion_tokens":9}}"#;
+        assert_eq!(
+            read(&stream(&[plain, plain, last, "[DONE]"]), &[]).tokens,
+            [1, 1, 1],
+            "a total is not of one chunk"
+        );
+    }
+
+    #[test]
+    fn the_digest_is_of_the_text_and_not_of_its_pieces() {
+        let digest = |events: &[&str]| read(&stream(events), &[]).end.output_digest;
+        let one = r#"{"choices":[{"text":"ab\n","finish_reason":"stop"}]}"#;
+        let two = [r#"{"choices":[{"text":"a"}]}"#, r#"{"choices":[{"text":"b\u000a","finish_reason":"stop"}]}"#];
+        assert_eq!(digest(&[one]), digest(&two));
+        assert_ne!(digest(&[one]), digest(&two[..1]));
+        assert_eq!(digest(&["[DONE]"]), None);
+        let first = [r#"{"choices":[{"index":0,"text":"a"},{"index":1,"text":"b"}]}"#];
+        let second = [r#"{"choices":[{"index":1,"text":"b"}]}"#, r#"{"choices":[{"index":0,"text":"a"}]}"#];
+        assert_eq!(digest(&first), digest(&second), "choices may come in any order");
+    }
+
+    #[test]
+    fn the_tokenizer_counts_what_the_server_does_not() {
+        let mut reading = reading();
+        reading.tokenizer = Some(std::sync::Arc::new(|text| text.split_whitespace().count() as u32));
+        let one = r#"{"choices":[{"text":"a b"}]}"#;
+        let two = r#"{"choices":[{"text":" c","finish_reason":"stop"}]}"#;
+        let end = read_as(&stream(&[one, two]), &[], &reading).end;
+        assert_eq!((end.output_tokens, end.output_tokens_source), (3, TokenSource::Tokenizer));
+        let usage = r#"{"choices":[],"usage":{"completion_tokens":5}}"#;
+        let end = read_as(&stream(&[one, two, usage]), &[], &reading).end;
+        assert_eq!((end.output_tokens, end.output_tokens_source), (5, TokenSource::Usage));
+        assert_eq!(end.http.unwrap().tokenizer_tokens, Some(3), "both are kept");
+    }
+
+    proptest! {
+        #[test]
+        fn a_damaged_answer_is_read_alike_however_cut(
+            which in 0usize..16,
+            damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..5),
+        ) {
+            let (_, mut bytes) = captures().swap_remove(which);
+            for (place, byte) in damage {
+                let place = place.index(bytes.len());
+                bytes[place] = byte;
+            }
+            let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.index(bytes.len())).collect();
+            cuts.sort_unstable();
+            let (whole, cut) = (read(&bytes, &[]), read(&bytes, &cuts));
+            prop_assert_eq!(format!("{:?}", cut.end), format!("{:?}", whole.end));
+            prop_assert_eq!(cut.tokens, whole.tokens);
+        }
+    }
+}

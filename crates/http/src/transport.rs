@@ -106,6 +106,16 @@ impl Transport {
         self.socket.source()
     }
 
+    /// What is missing until requests can be sent.
+    pub(crate) fn missing(&self) -> &'static str {
+        match self.phase {
+            Phase::Connecting => "connection",
+            Phase::Tunnel(_) => "answer of the proxy",
+            Phase::Handshake => "TLS handshake",
+            Phase::Ready => "request",
+        }
+    }
+
     /// Goes on with setting up the connection as far as possible; true when it is ready.
     pub(crate) fn open(&mut self, route: &Route, buffers: &mut Buffers) -> io::Result<bool> {
         loop {

@@ -1,6 +1,8 @@
 //! Every row of the stream grammar, over a real socket, against servers that send what a script prescribes to the byte
 //! and the millisecond.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::sync::Arc;

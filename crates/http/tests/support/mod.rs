@@ -1,6 +1,8 @@
 //! What the tests of the client share.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+pub(crate) mod wire;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
@@ -13,10 +15,10 @@ use sagellm_core::{
 use sagellm_http::{HttpBackend, HttpOptions, Target};
 
 /// No answer of a test takes longer.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Options for the model `m` of a server.
-pub fn options(url: &str) -> HttpOptions {
+pub(crate) fn options(url: &str) -> HttpOptions {
     let model = ModelInfo {
         name: "m".into(),
         path: None,
@@ -35,7 +37,7 @@ pub fn options(url: &str) -> HttpOptions {
 }
 
 /// A request for a few tokens.
-pub fn request(id: u64) -> Request {
+pub(crate) fn request(id: u64) -> Request {
     Request {
         id,
         offset_ns: 0,
@@ -48,37 +50,37 @@ pub fn request(id: u64) -> Request {
 }
 
 /// A backend and the events of its requests.
-pub struct Client {
-    pub backend: HttpBackend,
+pub(crate) struct Client {
+    pub(crate) backend: HttpBackend,
     sink: EventSink,
     events: Receiver<Event>,
 }
 
 /// A request that has ended: its record, and whether its events came in the order that is promised.
-pub struct Ended {
-    pub record: Record,
-    pub http: HttpFacts,
-    pub text: String,
+pub(crate) struct Ended {
+    pub(crate) record: Record,
+    pub(crate) http: HttpFacts,
+    pub(crate) text: String,
 }
 
 impl Client {
-    pub fn start(options: HttpOptions, clock: Clock) -> Self {
+    pub(crate) fn start(options: HttpOptions, clock: Clock) -> Self {
         let (sink, events) = channel();
         Self { backend: HttpBackend::start(options, None, clock).unwrap(), sink, events }
     }
 
-    pub fn submit(&self, request: Request) {
+    pub(crate) fn submit(&self, request: Request) {
         self.backend.submit(Arc::new(request), &self.sink).unwrap();
     }
 
     /// Sends a request and waits for its end.
-    pub fn ask(&self, request: Request) -> Ended {
+    pub(crate) fn ask(&self, request: Request) -> Ended {
         self.submit(request.clone());
         self.ends(&[request]).remove(0)
     }
 
     /// Waits for the end of requests that were submitted, and checks the promises of a backend on the way.
-    pub fn ends(&self, requests: &[Request]) -> Vec<Ended> {
+    pub(crate) fn ends(&self, requests: &[Request]) -> Vec<Ended> {
         let stamp = self.backend.info().stamp;
         let builder = |request: &Request| (RecordBuilder::new(request, 0, false, stamp), String::new(), 0);
         let mut open: BTreeMap<u64, _> = requests.iter().map(|request| (request.id, builder(request))).collect();

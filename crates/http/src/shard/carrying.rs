@@ -1,0 +1,191 @@
+//! Carrying requests: from the first byte sent to the end of the answer.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use sagellm_core::{Nanos, OutcomeKind};
+
+use super::Shard;
+use super::connection::{Connection, Use};
+use crate::answer::{Answer, Progress};
+use crate::flight::Flight;
+use crate::transport::Received;
+
+/// After the end mark of a stream, the end of the body is awaited so long before the request is over without it.
+const SETTLE: Nanos = 5_000_000;
+/// A connection on which the last answer ended may be closed by the server while the next request is on its way to it.
+/// Only a close within this time can have that cause.
+const STALE: Nanos = 1_000_000_000;
+
+impl Shard {
+    /// Sends a request on a connection that is ready.
+    pub(super) fn begin(&mut self, place: usize, flight: Flight) {
+        let now = self.clock().now();
+        self.flights.insert(flight.request.id, place);
+        let Some(connection) = &mut self.connections[place] else { return };
+        let writer = &mut self.writer;
+        connection.answer.reset();
+        let begun = connection.transport.begin_request(|out| writer.write(&flight.request, out));
+        connection.flight = Some(flight);
+        connection.used_for = Use::Busy;
+        connection.deadline = self.common.timeouts.first_token(now);
+        self.earliest = self.earliest.min(connection.deadline);
+        match begun {
+            Ok(()) => self.flush(place),
+            Err(error) => self.broke(place, &error),
+        }
+    }
+
+    /// Sends what is left of a request.
+    pub(super) fn flush(&mut self, place: usize) {
+        let clock = self.clock();
+        let Some(connection) = &mut self.connections[place] else { return };
+        let flushed = connection.transport.flush(clock);
+        if let (Some(departure), Some(flight)) = (connection.transport.take_departure(), &mut connection.flight) {
+            flight.depart(departure);
+            connection.deadline = self.common.timeouts.first_token(departure.at);
+            self.has_news(place);
+        }
+        if let Err(error) = flushed {
+            self.broke(place, &error);
+        }
+    }
+
+    /// Reads until nothing is there. A read that did not fill the buffer emptied the socket, unless it is `closing`.
+    pub(super) fn read(&mut self, place: usize, closing: bool) {
+        let common = Arc::clone(&self.common);
+        loop {
+            let Some(connection) = &mut self.connections[place] else { return };
+            let Connection { transport, answer, flight, used_for, deadline, .. } = &mut **connection;
+            let (bytes, arrival, more) = match transport.recv(&mut self.buffers, common.route.clock) {
+                Ok(Received::Bytes { bytes, arrival, more }) => (bytes, arrival, more),
+                Ok(Received::Nothing) => return,
+                Ok(Received::Closed) => return self.closed(place),
+                Err(error) => return self.broke(place, &error),
+            };
+            let told = flight.as_ref().is_some_and(Flight::has_news);
+            let progress = match used_for {
+                // A server that speaks unasked has something against the connection.
+                Use::Idle | Use::Opening if !bytes.is_empty() => return self.discard(place),
+                Use::Idle | Use::Opening => Progress::Open,
+                Use::Busy | Use::Settled | Use::Draining => {
+                    answer.read(bytes, arrival, &common.reading, &mut |piece| {
+                        if let Some(flight) = flight {
+                            flight.piece(arrival.at, piece);
+                        }
+                    })
+                }
+            };
+            let news = !told && flight.as_ref().is_some_and(Flight::has_news);
+            match progress {
+                Progress::Open => {
+                    if let Some(piece) = answer.last_piece() {
+                        *deadline = common.timeouts.next_token(piece);
+                        self.earliest = self.earliest.min(*deadline);
+                    }
+                }
+                Progress::Settled if *used_for == Use::Busy => {
+                    *used_for = Use::Settled;
+                    *deadline = common.route.clock.now() + SETTLE;
+                    self.earliest = self.earliest.min(*deadline);
+                }
+                Progress::Settled => {}
+                Progress::Over { reusable } => {
+                    self.finish(place);
+                    if !reusable {
+                        return self.discard(place);
+                    }
+                    self.make_idle(place);
+                }
+            }
+            if news {
+                self.has_news(place);
+            }
+            if !more && !closing {
+                return;
+            }
+        }
+    }
+
+    /// The server closed its side.
+    pub(super) fn closed(&mut self, place: usize) {
+        let now = self.clock().now();
+        if self.is_stale(place, now) {
+            return self.send_again(place);
+        }
+        let Some(connection) = &mut self.connections[place] else { return };
+        let Connection { answer, flight: Some(flight), .. } = &mut **connection else { return self.discard(place) };
+        answer.eof(now, &self.common.reading, &mut |piece| flight.piece(now, piece));
+        self.finish(place);
+        self.discard(place);
+    }
+
+    /// The connection broke, or could not be set up.
+    pub(super) fn broke(&mut self, place: usize, error: &io::Error) {
+        let now = self.clock().now();
+        if self.is_stale(place, now) {
+            return self.send_again(place);
+        }
+        let Some(connection) = &mut self.connections[place] else { return };
+        if connection.used_for == Use::Opening {
+            let (address, awaited) = (connection.address, connection.awaited);
+            let flight = connection.flight.take();
+            self.forget(place);
+            return self.cannot_open(flight, address, awaited, error);
+        }
+        connection.answer.broke(now, &self.common.reading, error);
+        self.finish(place);
+        self.discard(place);
+    }
+
+    /// Whether the server closed a connection that it had kept alive before it can have seen the request.
+    fn is_stale(&self, place: usize, now: Nanos) -> bool {
+        let Some(Some(connection)) = self.connections.get(place) else { return false };
+        let Some(flight) = &connection.flight else { return false };
+        connection.used_for == Use::Busy
+            && connection.served > 0
+            && flight.retries == 0
+            && !connection.answer.begun()
+            && flight.sent.is_none_or(|sent| now < sent + STALE)
+    }
+
+    /// Sends the request of a connection that was found closed on a new one.
+    fn send_again(&mut self, place: usize) {
+        let flight = self.connections[place].as_mut().and_then(|connection| connection.flight.take());
+        self.forget(place);
+        if let Some(mut flight) = flight {
+            flight.retry();
+            self.open(Some(flight), 0, false);
+        }
+    }
+
+    /// Ends the request of a connection by our own decision.
+    pub(super) fn give_up(&mut self, place: usize, now: Nanos, outcome: OutcomeKind, reason: String) {
+        let Some(connection) = &mut self.connections[place] else { return };
+        connection.answer.give_up(now, outcome, reason);
+        self.finish(place);
+        self.discard(place);
+    }
+
+    /// Ends the request of a connection, if it carries one.
+    pub(super) fn finish(&mut self, place: usize) {
+        let clock = self.clock();
+        let Some(mut connection) = self.connections[place].take() else { return };
+        if let Some(mut flight) = connection.flight.take() {
+            if flight.awaits_stamp() {
+                connection.transport.sent_stamps(&mut self.buffers, clock, |number, at| flight.stamped(number, at));
+            }
+            self.land(flight, &mut connection.answer);
+        }
+        connection.served += 1;
+        self.connections[place] = Some(connection);
+    }
+
+    pub(super) fn land(&mut self, flight: Flight, answer: &mut Answer) {
+        self.flights.remove(&flight.request.id);
+        self.reach.in_flight.fetch_sub(1, Ordering::Relaxed);
+        let (at, end) = answer.end(&self.common.reading);
+        flight.land(at, end);
+    }
+}

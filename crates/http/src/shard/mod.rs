@@ -1,0 +1,301 @@
+//! One thread and its connections.
+//!
+//! Nothing here blocks but the wait for the next readiness. What happens to requests is told in batches: the end of a
+//! request at once, everything else within [`TELL`], so that the receiver is woken a few dozen times a second and not for
+//! every token. The stamps were taken long before.
+
+mod carrying;
+mod connection;
+mod opening;
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender};
+use std::time::Duration;
+
+use mio::event::Event;
+use mio::{Events, Poll, Token};
+use sagellm_core::{Clock, EventSink, Nanos, OutcomeKind, Prepared};
+
+use self::connection::{Connection, Use};
+use crate::answer::Reading;
+use crate::flight::Flight;
+use crate::request::RequestWriter;
+use crate::transport::{Buffers, Route};
+
+/// The token of the thread's own wake-up call.
+pub(crate) const WAKE: Token = Token(usize::MAX);
+/// What happens to a request is told within this time.
+const TELL: Nanos = 20_000_000;
+/// After the end mark of a stream, the end of the body is awaited so long before the connection is given up.
+const DRAIN: Nanos = 1_000_000_000;
+
+/// What a thread is told to do.
+pub(crate) enum Command {
+    Submit { request: Prepared, sink: EventSink },
+    Cancel(u64),
+    Stop,
+}
+
+/// The limits on waiting.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timeouts {
+    pub(crate) connect: Duration,
+    pub(crate) first_token: Option<Duration>,
+    pub(crate) between: Option<Duration>,
+}
+
+impl Timeouts {
+    /// When a connection begun at `at` must stand.
+    fn connected(&self, at: Nanos) -> Nanos {
+        after(at, Some(self.connect))
+    }
+
+    /// When the first token of a request sent at `at` must be there.
+    fn first_token(&self, at: Nanos) -> Nanos {
+        after(at, self.first_token)
+    }
+
+    /// When the token after one that came at `at` must be there.
+    fn next_token(&self, at: Nanos) -> Nanos {
+        after(at, self.between)
+    }
+}
+
+fn after(at: Nanos, limit: Option<Duration>) -> Nanos {
+    let limit = limit.and_then(|limit| u64::try_from(limit.as_nanos()).ok()).unwrap_or(Nanos::MAX);
+    at.saturating_add(limit)
+}
+
+/// What a thread shares with others.
+pub(crate) struct Common {
+    pub(crate) route: Route,
+    pub(crate) reading: Reading,
+    pub(crate) timeouts: Timeouts,
+    /// The server, for messages.
+    pub(crate) name: String,
+}
+
+/// How the thread is reached.
+pub(crate) struct Reach {
+    pub(crate) commands: Receiver<Command>,
+    /// Set by whoever woke the thread, so that others need not.
+    pub(crate) woken: Arc<AtomicBool>,
+    /// Requests that were submitted and have not ended.
+    pub(crate) in_flight: Arc<AtomicUsize>,
+}
+
+/// A thread's whole state.
+pub(crate) struct Shard {
+    common: Arc<Common>,
+    writer: RequestWriter,
+    poll: Poll,
+    reach: Reach,
+    connections: Vec<Option<Box<Connection>>>,
+    /// Places without a connection.
+    vacant: Vec<usize>,
+    /// Connections that wait for a request; the last used is the first to be used again.
+    idle: Vec<usize>,
+    /// Where the requests are.
+    flights: HashMap<u64, usize>,
+    /// Connections to be kept in readiness.
+    wanted: usize,
+    open: usize,
+    /// Who waits for the first connections to stand.
+    opener: Option<Sender<Result<(), String>>>,
+    /// Connections whose requests have something to tell, and until when.
+    newsy: Vec<usize>,
+    tell_at: Nanos,
+    /// No deadline is earlier; it may be too early, never too late.
+    earliest: Nanos,
+    buffers: Buffers,
+}
+
+impl Shard {
+    pub(crate) fn new(common: Arc<Common>, writer: RequestWriter, poll: Poll, reach: Reach) -> Self {
+        Self {
+            common,
+            writer,
+            poll,
+            reach,
+            connections: Vec::new(),
+            vacant: Vec::new(),
+            idle: Vec::new(),
+            flights: HashMap::new(),
+            wanted: 0,
+            open: 0,
+            opener: None,
+            newsy: Vec::new(),
+            tell_at: Nanos::MAX,
+            earliest: Nanos::MAX,
+            buffers: Buffers::new(),
+        }
+    }
+
+    /// Opens `wanted` connections, tells `opener` of each how that went, and serves until told to stop.
+    pub(crate) fn run(mut self, wanted: usize, opener: Sender<Result<(), String>>) {
+        self.wanted = wanted;
+        self.opener = Some(opener);
+        for _ in 0..wanted {
+            self.open(None, 0, true);
+        }
+        let mut events = Events::with_capacity(1024);
+        loop {
+            let wait = self.wait();
+            match self.poll.poll(&mut events, wait) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                // Without readiness nothing can go on; the requests see that their channel closes.
+                Err(_) => return,
+            }
+            for event in &events {
+                if event.token() != WAKE {
+                    self.attend(event.token().0, event);
+                }
+            }
+            if !self.take_commands() {
+                return;
+            }
+            let now = self.clock().now();
+            self.heed_deadlines(now);
+            if now >= self.tell_at {
+                self.tell();
+            }
+        }
+    }
+
+    fn clock(&self) -> Clock {
+        self.common.route.clock
+    }
+
+    fn wait(&self) -> Option<Duration> {
+        match self.earliest.min(self.tell_at) {
+            Nanos::MAX => None,
+            at => Some(self.clock().until(at)),
+        }
+    }
+
+    /// False when the thread is to stop.
+    fn take_commands(&mut self) -> bool {
+        self.reach.woken.store(false, Ordering::SeqCst);
+        loop {
+            match self.reach.commands.try_recv() {
+                Ok(Command::Submit { request, sink }) => self.submit(Flight::new(request, sink)),
+                Ok(Command::Cancel(id)) => self.cancel(id),
+                Ok(Command::Stop) | Err(std::sync::mpsc::TryRecvError::Disconnected) => return false,
+                Err(std::sync::mpsc::TryRecvError::Empty) => return true,
+            }
+        }
+    }
+
+    fn submit(&mut self, flight: Flight) {
+        match self.idle.pop() {
+            Some(place) => self.begin(place, flight),
+            None => self.open(Some(flight), 0, false),
+        }
+    }
+
+    fn cancel(&mut self, id: u64) {
+        if let Some(&place) = self.flights.get(&id) {
+            let now = self.clock().now();
+            self.give_up(place, now, OutcomeKind::Censored, "given up by the client".into());
+        }
+    }
+
+    /// Does what a connection is ready for.
+    fn attend(&mut self, place: usize, event: &Event) {
+        let clock = self.clock();
+        let Some(Some(connection)) = self.connections.get_mut(place) else { return };
+        if event.is_error() && self.common.route.stamping {
+            // What is not taken would be announced again with every event.
+            let flight = &mut connection.flight;
+            connection.transport.sent_stamps(&mut self.buffers, clock, |number, at| {
+                if let Some(flight) = flight {
+                    flight.stamped(number, at);
+                }
+            });
+        }
+        if connection.used_for == Use::Opening {
+            return self.go_on_opening(place);
+        }
+        if event.is_writable() && connection.transport.is_sending() {
+            self.flush(place);
+        }
+        if event.is_readable() || event.is_read_closed() || event.is_error() {
+            self.read(place, event.is_read_closed());
+        }
+    }
+
+    /// Ends what has waited too long.
+    fn heed_deadlines(&mut self, now: Nanos) {
+        if now < self.earliest {
+            return;
+        }
+        self.earliest = Nanos::MAX;
+        for place in 0..self.connections.len() {
+            let Some(connection) = &mut self.connections[place] else { continue };
+            if connection.deadline <= now {
+                self.expire(place, now);
+            }
+            if let Some(connection) = &self.connections[place] {
+                self.earliest = self.earliest.min(connection.deadline);
+            }
+        }
+    }
+
+    /// Notes that something has to be looked at by `deadline`.
+    fn remember(&mut self, deadline: Nanos) {
+        self.earliest = self.earliest.min(deadline);
+    }
+
+    fn expire(&mut self, place: usize, now: Nanos) {
+        let timeouts = self.common.timeouts;
+        let Some(connection) = &mut self.connections[place] else { return };
+        match connection.used_for {
+            Use::Idle => connection.deadline = Nanos::MAX,
+            Use::Opening => {
+                let missing = connection.transport.missing();
+                let waited = format!("no {missing} within {} s", timeouts.connect.as_secs_f64());
+                self.broke(place, &io::Error::new(io::ErrorKind::TimedOut, waited));
+            }
+            Use::Busy => {
+                let seconds = |limit: Option<Duration>| limit.unwrap_or_default().as_secs_f64();
+                let reason = match connection.answer.last_piece() {
+                    None => format!("no token within {} s (--timeout-first-token)", seconds(timeouts.first_token)),
+                    Some(_) => format!("no further token within {} s (--timeout-between)", seconds(timeouts.between)),
+                };
+                self.give_up(place, now, OutcomeKind::Timeout, reason);
+            }
+            Use::Settled => {
+                self.finish(place);
+                if let Some(connection) = &mut self.connections[place] {
+                    connection.used_for = Use::Draining;
+                    connection.deadline = now + DRAIN;
+                }
+            }
+            Use::Draining => self.discard(place),
+        }
+    }
+
+    /// Notes that the request of a connection has something to tell.
+    fn has_news(&mut self, place: usize) {
+        self.newsy.push(place);
+        if self.tell_at == Nanos::MAX {
+            self.tell_at = self.clock().now() + TELL;
+        }
+    }
+
+    /// Tells what happened to all requests.
+    fn tell(&mut self) {
+        self.tell_at = Nanos::MAX;
+        for place in self.newsy.drain(..) {
+            if let Some(Some(connection)) = self.connections.get_mut(place)
+                && let Some(flight) = &mut connection.flight
+            {
+                flight.tell();
+            }
+        }
+    }
+}
