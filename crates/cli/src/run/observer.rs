@@ -43,8 +43,8 @@ impl<'a> Reporter<'a> {
         }
         let model = &backend.model;
         let note = if model.synthetic { "; synthetic weights: the speed is real, the text is not" } else { "" };
-        let dtype = model.dtype.as_deref().unwrap_or("unknown type");
-        self.progress.line(&format!("{} on {}, {dtype}{note}", model.name, backend.name));
+        let dtype = model.dtype.as_ref().map_or(String::new(), |dtype| format!(", {dtype}"));
+        self.progress.line(&format!("{} on {}{dtype}{note}", model.name, backend.name));
         if self.verbose {
             for (name, value) in &backend.settings {
                 self.progress.line(&format!("  {name} = {value}"));
