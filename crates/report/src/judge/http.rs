@@ -102,7 +102,11 @@ impl Judge<'_> {
                 "{} of {} requests had to be sent again ({} retries); their latencies count from the first time",
                 wire.retried_requests, self.sample.sent, wire.retries
             );
-            self.warn(Code::Retries, message, "a server that closes idle connections early causes this: raise its keep-alive time".into());
+            self.warn(
+                Code::Retries,
+                message,
+                "a server that closes idle connections early causes this: raise its keep-alive time".into(),
+            );
         }
     }
 }
