@@ -9,7 +9,6 @@ const OTHER_FILES: u64 = 64;
 ///
 /// # Errors
 /// When they do not.
-#[cfg(unix)]
 pub(crate) fn make_room_for(connections: usize) -> Result<(), HttpError> {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
@@ -20,12 +19,6 @@ pub(crate) fn make_room_for(connections: usize) -> Result<(), HttpError> {
     check(connections as u64, limit)
 }
 
-#[cfg(not(unix))]
-pub(crate) fn make_room_for(_connections: usize) -> Result<(), HttpError> {
-    Ok(())
-}
-
-#[cfg_attr(not(unix), expect(dead_code, reason = "no such limit"))]
 fn check(wanted: u64, limit: u64) -> Result<(), HttpError> {
     let needed = wanted.saturating_add(OTHER_FILES);
     if needed > limit { Err(HttpError::OpenFiles { wanted, needed, limit }) } else { Ok(()) }
@@ -45,7 +38,6 @@ mod tests {
         assert!(error.hint().unwrap().contains("ulimit -Hn 1025"));
     }
 
-    #[cfg(unix)]
     #[test]
     fn the_soft_limit_is_raised() {
         use nix::sys::resource::{Resource, getrlimit};

@@ -13,6 +13,8 @@ use sagellm_http::{HttpBackend, HttpError};
 use support::wire::{Server, answer, keep_answering, read_request};
 use support::{Client, options, request};
 
+/// Makes a close break the connection.
+const LINGER: nix::libc::linger = nix::libc::linger { l_onoff: 1, l_linger: 0 };
 /// Long enough for a thread to take note of something.
 const MOMENT: Duration = Duration::from_millis(150);
 
@@ -83,14 +85,18 @@ fn a_connection_that_the_server_gives_up_is_replaced_before_it_is_needed() {
 
 #[test]
 fn a_server_that_turns_connections_away_is_not_asked_without_end() {
-    let server = Server::start(|_, stream| drop(stream));
-    let mut options = options(&server.url());
-    options.connections = 1;
-    let client = Client::start(options, Clock::start());
-    std::thread::sleep(MOMENT);
-    assert_eq!(server.connections(), 1);
-    let ended = client.ask(request(0));
-    assert_eq!(ended.record.outcome, OutcomeKind::Connection, "{:?}", ended.record);
+    for reset in [false, true] {
+        let server = Server::start(move |_, stream| {
+            if reset {
+                nix::sys::socket::setsockopt(&stream, nix::sys::socket::sockopt::Linger, &LINGER).unwrap();
+            }
+        });
+        let client = client(&server, 1);
+        std::thread::sleep(MOMENT);
+        assert_eq!(server.connections(), 1, "reset: {reset}");
+        let ended = client.ask(request(0));
+        assert_eq!(ended.record.outcome, OutcomeKind::Connection, "{:?}", ended.record);
+    }
 }
 
 #[test]

@@ -30,7 +30,8 @@ impl Shard {
         connection.flight = Some(flight);
         connection.used_for = Use::Busy;
         connection.deadline = self.common.timeouts.first_token(now);
-        self.earliest = self.earliest.min(connection.deadline);
+        let deadline = connection.deadline;
+        self.remember(deadline);
         match begun {
             Ok(()) => self.flush(place),
             Err(error) => self.broke(place, &error),
@@ -66,9 +67,10 @@ impl Shard {
             };
             let told = flight.as_ref().is_some_and(Flight::has_news);
             let progress = match used_for {
+                // TLS has something to say for itself now and then.
+                Use::Idle | Use::Opening if bytes.is_empty() => Progress::Open,
                 // A server that speaks unasked has something against the connection.
-                Use::Idle | Use::Opening if !bytes.is_empty() => return self.discard(place),
-                Use::Idle | Use::Opening => Progress::Open,
+                Use::Idle | Use::Opening => return self.discard(place),
                 Use::Busy | Use::Settled | Use::Draining => {
                     answer.read(bytes, arrival, &common.reading, &mut |piece| {
                         if let Some(flight) = flight {
@@ -177,11 +179,12 @@ impl Shard {
                 connection.transport.sent_stamps(&mut self.buffers, clock, |number, at| flight.stamped(number, at));
             }
             self.land(flight, &mut connection.answer);
+            connection.served += 1;
         }
-        connection.served += 1;
         self.connections[place] = Some(connection);
     }
 
+    /// Tells the end of a request.
     pub(super) fn land(&mut self, flight: Flight, answer: &mut Answer) {
         self.flights.remove(&flight.request.id);
         self.reach.in_flight.fetch_sub(1, Ordering::Relaxed);

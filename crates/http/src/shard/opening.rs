@@ -3,6 +3,7 @@
 use std::io;
 
 use mio::{Interest, Token};
+use nix::errno::Errno;
 use sagellm_core::{Nanos, OutcomeKind};
 
 use super::Shard;
@@ -60,7 +61,8 @@ impl Shard {
     /// A connection could not be set up: the next address, or the end.
     pub(super) fn cannot_open(&mut self, flight: Option<Flight>, address: usize, awaited: bool, error: &io::Error) {
         // A limit of this process holds for every address.
-        let limit = matches!(error.raw_os_error(), Some(23 | 24));
+        let limit =
+            error.raw_os_error().is_some_and(|code| [Errno::EMFILE as i32, Errno::ENFILE as i32].contains(&code));
         if !limit && address + 1 < self.common.route.addresses.len() {
             return self.open(flight, address + 1, awaited);
         }
@@ -78,8 +80,8 @@ impl Shard {
         }
     }
 
+    /// Does the next step of setting a connection up.
     pub(super) fn go_on_opening(&mut self, place: usize) {
-        let now = self.clock().now();
         let Some(connection) = &mut self.connections[place] else { return };
         match connection.transport.open(&self.common.route, &mut self.buffers) {
             Ok(false) => {}
@@ -90,7 +92,7 @@ impl Shard {
                     // Who waited may have given up.
                     let _ = opener.send(Ok(()));
                 }
-                let took = now.saturating_sub(connection.opened);
+                let took = self.common.route.clock.now().saturating_sub(connection.opened);
                 match connection.flight.take() {
                     Some(mut flight) => {
                         flight.connected_in(took);
@@ -103,6 +105,7 @@ impl Shard {
         }
     }
 
+    /// Lays a connection ready for the next request.
     pub(super) fn make_idle(&mut self, place: usize) {
         if let Some(connection) = &mut self.connections[place] {
             connection.used_for = Use::Idle;
