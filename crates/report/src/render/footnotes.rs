@@ -50,16 +50,22 @@ impl Footnotes {
         self.intervals = true;
     }
 
-    /// The footnotes as lines, by workload: a mark and its text.
+    /// The footnotes as lines: a mark and its text. What holds for several workloads is said once.
     pub(crate) fn lines(&self) -> Vec<(&'static str, String)> {
         let mut lines: Vec<_> = self.fits.iter().map(|fit| (FIT, fit.clone())).collect();
-        for OfWorkload { name, few, .. } in self.workloads.iter().filter(|workload| !workload.few.is_empty()) {
-            lines.push((FEW, format!("{name}: too few successful requests to claim this: {}", few.join(", "))));
+        let few = self.workloads.iter().filter(|workload| !workload.few.is_empty());
+        let few = few.map(|workload| (workload.name.as_str(), workload.few.join(", ")));
+        for (names, needs) in grouped(few) {
+            lines.push((FEW, format!("{names}: too few successful requests to claim this: {needs}")));
         }
-        for OfWorkload { name, unknown, .. } in &self.workloads {
-            lines.extend(
-                unknown.iter().map(|(why, figures)| (UNKNOWN, format!("{name}: {}: {why}", figures.join(", ")))),
-            );
+        let unknown = self.workloads.iter().flat_map(|workload| {
+            workload
+                .unknown
+                .iter()
+                .map(|(why, figures)| (workload.name.as_str(), format!("{}: {why}", figures.join(", "))))
+        });
+        for (names, text) in grouped(unknown) {
+            lines.push((UNKNOWN, format!("{names}: {text}")));
         }
         if self.intervals {
             lines.push(("±", "half the width of the 95 % confidence interval, as a share of the figure".into()));
@@ -74,6 +80,21 @@ impl Footnotes {
         });
         &mut self.workloads[place]
     }
+}
+
+/// Texts in the order of their first appearance, each once, with the names of all that it concerns.
+fn grouped<'a>(texts: impl Iterator<Item = (&'a str, String)>) -> Vec<(String, String)> {
+    let mut groups: Vec<(String, String)> = Vec::new();
+    for (name, text) in texts {
+        match groups.iter_mut().find(|(_, known)| *known == text) {
+            Some((names, _)) => {
+                names.push_str(", ");
+                names.push_str(name);
+            }
+            None => groups.push((name.to_owned(), text)),
+        }
+    }
+    groups
 }
 
 fn push_new(list: &mut Vec<String>, item: String) {

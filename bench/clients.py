@@ -1,0 +1,184 @@
+#!/usr/bin/env python3
+"""Runs this client beside vLLM's Rust client against one simulated server, and compares what they cost and how they err.
+
+    bench/clients.py [--program PATH] [--rival PATH] [--runs 5] [--streams 1,64,256,1024] [--stamp user] [--json FILE]
+
+PROGRAM is `sagellm-benchmark` (default: target/release/sagellm-benchmark). RIVAL is `vllm-rs`; without it, the wheel
+`vllm` is fetched from PyPI once and the binary in it is used. The server is `PROGRAM serve --simulate`, which notes for each
+request when the kernel had its first byte and when it wrote each token: the truth. The error of a client is how far the
+time to first token and the time per output token that it *reports* for a request lie from that truth.
+
+Runs of the two clients alternate; medians over the runs are shown. Processor time is that of the client's whole process,
+its start and its report included.
+"""
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import urllib.request
+import zipfile
+from pathlib import Path
+
+HOME = Path(__file__).resolve().parent.parent
+WHEEL = "vllm==0.33.0"
+TOKENS = 128
+
+
+def fetch_rival() -> Path:
+    folder = HOME / "target" / "bench"
+    binary = folder / "vllm" / "vllm-rs"
+    if not binary.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), WHEEL]
+        subprocess.run(command, check=True)
+        (wheel,) = folder.glob("vllm-*.whl")
+        zipfile.ZipFile(wheel).extract("vllm/vllm-rs", folder)
+        binary.chmod(0o755)
+    return binary
+
+
+class Simulator:
+    def __init__(self, program: Path, ttft: str, itl: str):
+        command = [program, "serve", "--simulate", "--port", "0", "--ttft", ttft, "--itl", itl, "--until-eof"]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.url = self.process.stdout.readline().split()[-1]
+
+    def truth(self) -> dict:
+        with urllib.request.urlopen(self.url + "/admin/truth") as answer:
+            notes = [json.loads(line) for line in answer.read().splitlines()]
+        return {note["request"]: note for note in notes if note["request"]}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def cost_of(command: list, folder: str) -> tuple[float, float]:
+    """Runs a command to its end: processor seconds, and peak resident MiB."""
+    with open(os.path.join(folder, "log"), "wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=folder)
+        _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+
+
+def ours(args, url: str, streams: int, requests: int, folder: str):
+    # The simulated text is not of any tokenizer, so the verdict is INVALID (exit code 5); the figures are what counts.
+    command = [args.program, "run", "--backend", "openai", "--base-url", url, "--tokenizer", "synthetic:tiny"]
+    command += ["--workload", "short", "--num-prompts", str(requests), "--max-concurrency", str(streams)]
+    command += ["--num-warmups", "0", "--no-calibrate", "--quiet", "--output", folder, "--stamp", args.stamp]
+    cost = cost_of(command, folder)
+    reported = {}
+    with open(os.path.join(folder, "short_input.records.jsonl")) as journal:
+        for line in map(json.loads, journal):
+            if line["line"] == "request" and line["outcome"] == "success":
+                ttft = line["first_token_ns"] - line["sent_ns"]
+                tpot = (line["last_token_ns"] - line["first_token_ns"]) / (line["output_tokens"] - 1)
+                reported[f"sagellm-{line['id']}"] = (ttft / 1e6, tpot / 1e6)
+    return cost, reported
+
+
+def theirs(args, url: str, streams: int, requests: int, folder: str):
+    command = [args.rival, "bench", "serve", "--backend", "openai", "--base-url", url, "--model", "simulated"]
+    command += ["--tokenizer", str(HOME / "testdata/models/llama"), "--dataset-name", "random", "--random-input-len", "32"]
+    command += ["--random-output-len", str(TOKENS), "--num-prompts", str(requests), "--max-concurrency", str(streams)]
+    command += ["--ignore-eos", "--disable-tqdm", "--request-id-prefix", "rival-", "--no-steady-state"]
+    command += ["--save-result", "--save-detailed", "--result-filename", "result.json"]
+    cost = cost_of(command, folder)
+    with open(os.path.join(folder, "result.json")) as result:
+        result = json.load(result)
+    reported = {}
+    for index, (ttft, gaps) in enumerate(zip(result["ttfts"], result["itls"])):
+        reported[f"rival-{index}"] = (1e3 * ttft, 1e3 * sum(gaps) / max(1, len(gaps)))
+    return cost, reported
+
+
+def errors(reported: dict, truth: dict) -> dict:
+    ttft, tpot = [], []
+    for request, (client_ttft, client_tpot) in reported.items():
+        note = truth.get(request)
+        if note and note["whole"]:
+            ttft.append(abs(client_ttft - (note["first_write_ns"] - note["arrival_ns"]) / 1e6))
+            gaps = note["tokens"] - 1
+            tpot.append(abs(client_tpot - (note["last_write_ns"] - note["first_write_ns"]) / gaps / 1e6))
+    if not ttft:
+        sys.exit("no request could be matched with the truth: does the client send x-request-id?")
+    p99 = lambda values: statistics.quantiles(values, n=100, method="inclusive")[98] if len(values) > 1 else values[0]
+    return {
+        "matched": len(ttft),
+        "ttft_error_mean_ms": statistics.mean(ttft),
+        "ttft_error_p99_ms": p99(ttft),
+        "tpot_error_mean_ms": statistics.mean(tpot),
+    }
+
+
+def measure(args, client, ttft: str, itl: str, streams: int, requests: int) -> dict:
+    with tempfile.TemporaryDirectory() as folder, Simulator(args.program, ttft, itl) as simulator:
+        (cpu, memory), reported = client(args, simulator.url, streams, requests, folder)
+        truth = simulator.truth()
+        notes = [truth[name] for name in reported if name in truth]
+    tokens = sum(note["tokens"] for note in notes)
+    span = (max(n["last_write_ns"] for n in notes) - min(n["arrival_ns"] for n in notes)) / 1e9
+    return {
+        **errors(reported, truth),
+        "cpu_s_per_million_tokens": cpu / tokens * 1e6,
+        "peak_mib": memory,
+        "tokens_per_s": tokens / span,
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--program", type=Path, default=HOME / "target" / "release" / "sagellm-benchmark")
+    parser.add_argument("--rival", type=Path)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--streams", default="1,64,256,1024")
+    parser.add_argument("--stamp", choices=["kernel", "user"], default="kernel")
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    args.rival = args.rival or fetch_rival()
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit[1], limit[1]))
+
+    loads = [("50ms", "10ms", int(n), max(16, 2 * int(n))) for n in args.streams.split(",")]
+    loads.append(("0ms", "0ms", 64, 4096))
+    results = []
+    for ttft, itl, streams, requests in loads:
+        runs = {"ours": [], "vllm-rs": []}
+        for _ in range(args.runs):
+            runs["ours"].append(measure(args, ours, ttft, itl, streams, requests))
+            runs["vllm-rs"].append(measure(args, theirs, ttft, itl, streams, requests))
+        for name, measured in runs.items():
+            middle = {key: statistics.median(run[key] for run in measured) for key in measured[0]}
+            results.append({"client": name, "streams": streams, "itl": itl, "requests": requests, **middle})
+
+    head = ["streams", "ITL", "client", "TTFT err mean", "p99 (ms)", "TPOT err (ms)", "CPU s/M tok", "MiB", "tokens/s"]
+    print("| " + " | ".join(head) + " |\n|" + "---|" * len(head))
+    for row in results:
+        print(
+            f"| {row['streams']} | {row['itl']} | {row['client']} | {row['ttft_error_mean_ms']:.3f} "
+            f"| {row['ttft_error_p99_ms']:.3f} | {row['tpot_error_mean_ms']:.4f} "
+            f"| {row['cpu_s_per_million_tokens']:.1f} | {row['peak_mib']:.0f} | {row['tokens_per_s']:.0f} |"
+        )
+    for mine, rival in zip(results[::2], results[1::2]):
+        ratio = lambda key: mine[key] / rival[key]
+        print(
+            f"\n{mine['streams']} streams, ITL {mine['itl']}: ours / vllm-rs: CPU per token {ratio('cpu_s_per_million_tokens'):.2f}, "
+            f"TTFT error mean {ratio('ttft_error_mean_ms'):.3f}, p99 {ratio('ttft_error_p99_ms'):.3f}, "
+            f"tokens/s {ratio('tokens_per_s'):.2f}"
+        )
+    if args.json:
+        args.json.write_text(json.dumps(results, indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
