@@ -2,7 +2,9 @@
 //!
 //! `cargo run --release -p sagellm-server --example simulator_load -- [streams] [itl in ms] [tokens] [rounds]`
 //!
-//! The client is one thread that reads and throws away, so that with two processors each has its own.
+//! The client is one thread that reads and throws away, so that with two processors each has its own. It starts its streams
+//! evenly over one interval between tokens: of streams that start together all tokens are due together, and no server can
+//! write them at once.
 
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a measurement to be read by a person")]
 
@@ -39,7 +41,13 @@ fn main() {
         })
         .collect();
     let start = clock.now();
-    clients.iter_mut().for_each(|(stream, ..)| stream.write_all(request.as_bytes()).unwrap());
+    for (place, (stream, ..)) in (0u32..).zip(&mut clients) {
+        let offset = itl * 1e6 * f64::from(place) / streams as f64;
+        while clock.now() - start < offset as u64 {
+            std::hint::spin_loop();
+        }
+        stream.write_all(request.as_bytes()).unwrap();
+    }
     let (mut open, mut events, mut buffer) = (streams, Events::with_capacity(256), vec![0; 256 << 10]);
     while open > 0 {
         poll.poll(&mut events, None).unwrap();
