@@ -226,7 +226,7 @@ fn requests_that_cannot_be_served_are_refused_with_a_reason() {
 fn a_cancelled_request_ends_and_frees_its_blocks() {
     let engine = start("llama", &options());
     let (sink, events) = channel();
-    engine.submit(Arc::new(request(1, &[1; 30], 150)), &sink).unwrap();
+    engine.submit(Arc::new(request(1, &[1; 30], 900)), &sink).unwrap();
     loop {
         let event = events.recv_timeout(Duration::from_secs(60)).unwrap();
         if matches!(event.kind, EventKind::Chunk(_)) {
@@ -239,7 +239,7 @@ fn a_cancelled_request_ends_and_frees_its_blocks() {
         .expect("an end follows");
     let EventKind::End(end) = last.kind else { unreachable!() };
     assert_eq!(end.outcome, OutcomeKind::Censored);
-    assert!(end.output_tokens < 150);
+    assert!(end.output_tokens < 900);
     // An unknown request is nothing to cancel; the engine still answers.
     engine.cancel(77);
     assert_eq!(run(&engine, vec![request(2, &[1, 2, 3], 2)]).len(), 1);
