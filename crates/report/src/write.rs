@@ -22,8 +22,13 @@ pub fn write_atomic(path: &Path, content: &[u8]) -> Result<(), Error> {
     if path.is_dir() {
         return Err(failed(io::Error::other("it is a folder")));
     }
+    // A rename would put a file in the place of a device or a pipe.
+    if path.exists() && !path.is_file() {
+        return Err(failed(io::Error::other("it is no regular file")));
+    }
     let mut file = builder().tempfile_in(folder).map_err(failed)?;
-    file.write_all(content).map_err(failed)?;
+    // The file itself, whose errors do not name the temporary place.
+    file.as_file_mut().write_all(content).map_err(failed)?;
     file.as_file().sync_all().map_err(failed)?;
     file.persist(path).map_err(|error| failed(error.error))?;
     Ok(())
@@ -83,6 +88,17 @@ mod tests {
         write_json(&path, &[2]).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "[\n  2\n]\n");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn leaves_what_is_no_file_in_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let _socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let message = write_json(&path, &1).unwrap_err().to_string();
+        assert!(message.ends_with("it is no regular file"), "{message}");
+        assert!(path.exists() && !path.is_file());
     }
 
     #[cfg(unix)]
