@@ -20,6 +20,9 @@ use serde::{Serialize, Serializer};
 use super::error::Spread;
 use super::simulator::SimulatorProcess;
 
+/// Processor seconds that can be told from none: the system counts in ticks of 10 ms.
+const LEAST_CPU: f64 = 0.1;
+
 /// What the client is to bear.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Load {
@@ -73,8 +76,8 @@ pub(crate) struct Measurement {
     pub(crate) client_delay_ms: Option<Spread>,
     /// Received over the whole measurement.
     pub(crate) tokens_per_second: f64,
-    /// Processor time of this process, the reading of its own records included.
-    pub(crate) cpu_ms_per_1000_tokens: f64,
+    /// Processor time of this process; `None` when it was too little for the system's clock ticks to tell.
+    pub(crate) cpu_ms_per_1000_tokens: Option<f64>,
     /// Largest resident memory of this process.
     pub(crate) peak_memory_mb: f64,
 }
@@ -195,7 +198,7 @@ fn compare<'t>(
         schedule_lag_ms: Spread::of(lag).ok_or_else(nothing)?,
         client_delay_ms: Spread::of(delay),
         tokens_per_second: tokens as f64 / seconds(close.end_ns.saturating_sub(begun)).max(1e-9),
-        cpu_ms_per_1000_tokens: cpu * 1e3 / (tokens as f64 / 1e3).max(1e-9),
+        cpu_ms_per_1000_tokens: (cpu >= LEAST_CPU && tokens > 0).then(|| cpu * 1e6 / tokens as f64),
         peak_memory_mb: peak.value.ok_or_else(|| unread(&peak))?,
     })
 }

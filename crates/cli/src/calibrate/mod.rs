@@ -73,20 +73,28 @@ fn table(load: &Load, at_load: &Measurement, full_speed: &Measurement) -> String
     }
     let _ = writeln!(
         text,
-        "\n{} of {} requests compared, {} tokens at {:.0} tokens/s, {:.1} ms of processor time per 1000 tokens, {:.0} MiB",
+        "\n{} of {} requests compared, {} tokens at {:.0} tokens/s, {}, {:.0} MiB",
         at_load.compared,
         at_load.requests,
         at_load.tokens,
         at_load.tokens_per_second,
-        at_load.cpu_ms_per_1000_tokens,
+        cost(at_load),
         at_load.peak_memory_mb
     );
     let _ = writeln!(
         text,
-        "Without any delay of the server: {:.0} tokens/s, {:.2} ms of processor time per 1000 tokens",
-        full_speed.tokens_per_second, full_speed.cpu_ms_per_1000_tokens
+        "Without any delay of the server: {:.0} tokens/s, {}",
+        full_speed.tokens_per_second,
+        cost(full_speed)
     );
     text
+}
+
+fn cost(measured: &Measurement) -> String {
+    match measured.cpu_ms_per_1000_tokens {
+        Some(cpu) => format!("{cpu:.2} ms of processor time per 1000 tokens"),
+        None => "too little processor time to be measured".into(),
+    }
 }
 
 fn json(load: &Load, at_load: &Measurement, full_speed: &Measurement) -> Result<String, Failure> {

@@ -76,6 +76,7 @@ impl Output {
         manifest.git_commit = crate::GIT_COMMIT.map(str::to_owned);
         manifest.command_line = command_line();
         manifest.config = config(args);
+        manifest.config.insert("model".into(), manifest.backend.model.name.clone());
         manifest.seeds = BTreeMap::from([("workload".into(), args.load.seed)]);
         manifest.hashes = hashes;
         let open = OpenOutput { output: self, manifest };
