@@ -28,7 +28,12 @@ fn client(server: &Server, connections: usize) -> Client {
 fn connections_are_opened_ahead_and_used_again() {
     let server = Server::start(|_, stream| keep_answering(stream));
     let client = client(&server, 3);
-    assert_eq!(server.connections(), 3);
+    // The kernel completes a connection before the server has taken it.
+    let opened = (0..500).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        server.connections() == 3
+    });
+    assert!(opened, "{} of 3 connections were opened ahead", server.connections());
     for id in 0..10 {
         let ended = client.ask(request(id));
         assert_eq!(ended.record.outcome, OutcomeKind::Success);
