@@ -30,7 +30,7 @@ fn connections_are_opened_ahead_and_used_again() {
     let client = client(&server, 3);
     // The kernel completes a connection before the server has taken it.
     let opened = (0..500).any(|_| {
-        std::thread::sleep(std::time::Duration::from_millis(10));
+        std::thread::sleep(Duration::from_millis(10));
         server.connections() == 3
     });
     assert!(opened, "{} of 3 connections were opened ahead", server.connections());
