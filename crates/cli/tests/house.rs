@@ -27,7 +27,7 @@ const MAY_IMPORT: [(&str, &[&str]); 10] = [
 const UNSAFE: [&str; 3] = ["engine/src/kernels/mod.rs", "model/src/map.rs", "model/tests/damage.rs"];
 
 /// Beginnings of paths that mean something on one machine only.
-const PLACES: [&str; 4] = ["/home/", "/root/", "/Users/", "/work/"];
+const PLACES: [&str; 3] = ["/home/", "/root/", "/Users/"];
 
 /// The longest source file.
 const MOST_LINES: usize = 600;
