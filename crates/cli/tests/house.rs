@@ -37,7 +37,7 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        if path.is_dir() && !["target", ".git", "benchmark_results"].contains(&name.as_str()) {
+        if path.is_dir() && !["target", ".git", "benchmark_results", "artifacts", "corpus"].contains(&name.as_str()) {
             files(&path, found);
         } else if path.is_file() {
             found.push(path);

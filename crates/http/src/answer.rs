@@ -119,13 +119,14 @@ impl Answer {
             let part = match self.response.next(&mut input) {
                 Ok(part) => part,
                 Err(Malformed(how)) => {
-                    self.give_up(arrival.at, OutcomeKind::Protocol, how);
+                    // It may hold words of the server.
+                    self.give_up(arrival.at, OutcomeKind::Protocol, reading.quote(how.as_bytes()));
                     return Progress::Over { reusable: false };
                 }
             };
             match part {
                 Part::More => return if self.tally.done() { Progress::Settled } else { Progress::Open },
-                Part::Head => self.read_head(arrival.at),
+                Part::Head => self.read_head(arrival.at, reading),
                 Part::Body(bytes) => self.read_body(bytes, arrival, reading, emit),
                 Part::End => {
                     self.read_end(arrival, reading, emit);
@@ -179,7 +180,7 @@ impl Answer {
         self.give_up(at, OutcomeKind::Connection, how);
     }
 
-    fn read_head(&mut self, at: Nanos) {
+    fn read_head(&mut self, at: Nanos, reading: &Reading) {
         let head = self.response.head();
         self.tally.touch(at);
         self.tally.set_status(head.status);
@@ -191,6 +192,7 @@ impl Answer {
             _ => explanation(OutcomeKind::Protocol),
         };
         if let Some(coding) = &head.coding {
+            let coding = reading.quote(coding.as_bytes());
             let how = format!("the answer is encoded as `{coding}`, though only `identity` is accepted");
             self.tally.fail(OutcomeKind::Protocol, how);
         }
@@ -289,50 +291,15 @@ mod tests {
     use sagellm_core::{FinishReason, TokenSource};
 
     use super::*;
+    use crate::fuzzing::{Read, answer_as};
 
     fn reading() -> Reading {
         Reading { model: "smollm2".into(), max_line: 8 << 20, tokenizer: None, stream_text: true, secret: None }
     }
 
-    /// What an answer comes to: its end, its pieces, and its text.
-    #[derive(Debug)]
-    struct Read {
-        end: End,
-        tokens: Vec<u32>,
-        text: String,
-        progress: Progress,
-    }
-
     /// Reads an answer in pieces that end at `cuts`, after which the server closes the connection.
     fn read(bytes: &[u8], cuts: &[usize]) -> Read {
-        read_as(bytes, cuts, &reading())
-    }
-
-    fn read_as(bytes: &[u8], cuts: &[usize], reading: &Reading) -> Read {
-        let mut answer = Answer::new(reading.max_line);
-        let (mut tokens, mut text) = (Vec::new(), String::new());
-        let mut emit = |piece: Piece| {
-            tokens.push(piece.tokens);
-            text.push_str(piece.text.as_deref().unwrap_or_default());
-        };
-        let mut progress = Progress::Open;
-        let mut from = 0;
-        for &to in cuts.iter().chain([&bytes.len()]) {
-            if from < to && !matches!(progress, Progress::Over { .. }) {
-                let arrival = Arrival { at: 7, delay: None };
-                progress = answer.read(&bytes[from..to], arrival, reading, &mut emit);
-            }
-            from = to.max(from);
-        }
-        if !matches!(progress, Progress::Over { .. }) {
-            answer.eof(7, reading, &mut emit);
-        }
-        let (_, mut end) = answer.end(reading);
-        if let Some(facts) = &mut end.http {
-            // All pieces of a read share its stamp, so this alone depends on the cuts.
-            facts.merged_chunks = 0;
-        }
-        Read { end, tokens, text, progress }
+        answer_as(bytes, cuts, &reading())
     }
 
     macro_rules! captures {
@@ -382,7 +349,7 @@ mod tests {
     fn capture(name: &str) -> Read {
         let (_, bytes) = captures().into_iter().find(|(file, _)| *file == name).unwrap();
         let read = read(&bytes, &[]);
-        assert_eq!(read.progress, Progress::Over { reusable: !name.starts_with("llamacpp_error") }, "{name}");
+        assert_eq!(read.reusable, Some(!name.starts_with("llamacpp_error")), "{name}");
         read
     }
 
@@ -510,6 +477,29 @@ mod tests {
         }
     }
 
+    #[test]
+    fn whatever_a_server_says_is_fit_to_be_shown() {
+        let long = "\u{9b}31m".repeat(1000);
+        let chunk = |text: &str| format!("HTTP/1.1 200 OK\r\n\r\ndata: {{\"choices\":[{{\"index\":\"{text}\"}}]}}\n\n");
+        let header = |line: &str| format!("HTTP/1.1 200 OK\r\n{line}\r\n\r\n");
+        let said = |text: &str| {
+            [
+                header(&format!("transfer-encoding: {text}")),
+                header(&format!("content-encoding: {text}")),
+                header(&format!("content-type: {text}")),
+                chunk(text),
+            ]
+        };
+        let mut reading = reading();
+        reading.secret = Some(Secret::new("sk-key"));
+        for bytes in said(&long).into_iter().chain(said("x sk-key y")) {
+            let reason = answer_as(bytes.as_bytes(), &[], &reading).end.reason.unwrap();
+            assert!(reason.chars().count() < 1000, "{} characters", reason.chars().count());
+            assert!(!reason.chars().any(char::is_control), "{reason:?}");
+            assert!(!reason.contains("sk-key"), "{reason}");
+        }
+    }
+
     /// An answer whose events are `events`.
     fn stream(events: &[&str]) -> Vec<u8> {
         let body: String = events.iter().map(|event| format!("data: {event}\n\n")).collect();
@@ -557,10 +547,10 @@ mod tests {
         reading.tokenizer = Some(std::sync::Arc::new(|text| text.split_whitespace().count() as u32));
         let one = r#"{"choices":[{"text":"a b"}]}"#;
         let two = r#"{"choices":[{"text":" c","finish_reason":"stop"}]}"#;
-        let end = read_as(&stream(&[one, two]), &[], &reading).end;
+        let end = answer_as(&stream(&[one, two]), &[], &reading).end;
         assert_eq!((end.output_tokens, end.output_tokens_source), (3, TokenSource::Tokenizer));
         let usage = r#"{"choices":[],"usage":{"completion_tokens":5}}"#;
-        let end = read_as(&stream(&[one, two, usage]), &[], &reading).end;
+        let end = answer_as(&stream(&[one, two, usage]), &[], &reading).end;
         assert_eq!((end.output_tokens, end.output_tokens_source), (5, TokenSource::Usage));
         assert_eq!(end.http.unwrap().tokenizer_tokens, Some(3), "both are kept");
     }

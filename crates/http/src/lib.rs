@@ -10,6 +10,8 @@ mod chunk;
 mod error;
 mod excerpt;
 mod flight;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod launch;
 mod limits;
 mod options;

@@ -373,34 +373,23 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::fuzzing::Unframed;
 
     /// What an answer comes to when it is fed in pieces that end at `cuts`.
-    fn read(bytes: &[u8], cuts: &[usize]) -> Result<(Head, Vec<u8>, bool, Vec<u8>), Malformed> {
+    fn read(bytes: &[u8], cuts: &[usize]) -> Result<Unframed, String> {
+        crate::fuzzing::response(bytes, cuts, false)
+    }
+
+    /// The head of an answer.
+    fn head(bytes: &[u8]) -> Head {
         let mut response = Response::new();
-        let (mut body, mut rest, mut over) = (Vec::new(), Vec::new(), false);
-        let mut from = 0;
-        for &to in cuts.iter().chain([&bytes.len()]) {
-            let mut input = &bytes[from.min(to)..to];
-            from = to.max(from);
-            loop {
-                match response.next(&mut input)? {
-                    Part::More => break,
-                    Part::Head => {}
-                    Part::Body(part) => body.extend_from_slice(part),
-                    Part::End => {
-                        over = true;
-                        rest.extend_from_slice(input);
-                        break;
-                    }
-                }
-            }
-        }
-        Ok((response.head.clone(), body, over, rest))
+        assert_eq!(response.next(&mut &bytes[..]), Ok(Part::Head));
+        response.head.clone()
     }
 
     fn body(bytes: &[u8]) -> (Vec<u8>, bool) {
-        let (_, body, over, _) = read(bytes, &[]).unwrap();
-        (body, over)
+        let read = read(bytes, &[]).unwrap();
+        (read.body, read.over)
     }
 
     const CHUNKED: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\
@@ -408,8 +397,9 @@ mod tests {
 
     #[test]
     fn chunks_are_joined_and_trailers_skipped() {
-        let (head, body, over, rest) = read(CHUNKED, &[]).unwrap();
-        assert_eq!((body.as_slice(), over, rest.as_slice()), (&b"Wikipedia is \n"[..], true, &b"HTTP"[..]));
+        let read = read(CHUNKED, &[]).unwrap();
+        assert_eq!((&read.body[..], read.over, &read.rest[..]), (&b"Wikipedia is \n"[..], true, &b"HTTP"[..]));
+        let head = head(&CHUNKED[25..]);
         assert_eq!((head.status, head.content_type.as_str(), head.keep_alive), (200, "text/event-stream", true));
     }
 
@@ -433,7 +423,7 @@ mod tests {
 
     #[test]
     fn keep_alive_is_as_the_server_says() {
-        let keeps = |head: &str| read(format!("{head}\r\n\r\n").as_bytes(), &[]).unwrap().0.keep_alive;
+        let keeps = |lines: &str| head(format!("{lines}\r\n\r\n").as_bytes()).keep_alive;
         assert!(keeps("HTTP/1.1 200 OK\r\ncontent-length: 1"));
         assert!(!keeps("HTTP/1.1 200 OK\r\ncontent-length: 1\r\nConnection: foo, Close"));
         assert!(!keeps("HTTP/1.0 200 OK\r\ncontent-length: 1"));

@@ -162,24 +162,10 @@ impl EventReader {
 mod tests {
     use proptest::prelude::*;
 
-    use super::*;
-
     /// The events of a stream fed in pieces that end at `cuts`; `None` when a limit is hit.
     fn events(bytes: &[u8], cuts: &[usize]) -> Option<Vec<(bool, Vec<u8>)>> {
-        let mut reader = EventReader::new(64);
         let mut found = Vec::new();
-        let mut from = 0;
-        for &to in cuts.iter().chain([&bytes.len()]) {
-            let mut input = &bytes[from..to.max(from)];
-            from = to.max(from);
-            while let Some(event) = reader.next(&mut input).ok()? {
-                found.push((event.error, event.data.to_vec()));
-            }
-        }
-        if let Some(event) = reader.finish().ok()? {
-            found.push((event.error, event.data.to_vec()));
-        }
-        Some(found)
+        crate::fuzzing::events(bytes, cuts, 64, &mut |error, data| found.push((error, data.to_vec()))).then_some(found)
     }
 
     fn data(stream: &str) -> Vec<String> {

@@ -137,6 +137,8 @@ impl Tally {
             }
             Ok(chunk) => self.read_chunk(&chunk, arrival, reading, emit),
             Err(error) => {
+                // The error repeats a value that it did not expect.
+                let error = reading.quote(error.to_string().as_bytes());
                 let how = format!("a chunk of the stream cannot be read ({error}): {}", reading.quote(data));
                 self.fail(OutcomeKind::Protocol, how);
             }
