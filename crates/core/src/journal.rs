@@ -76,6 +76,16 @@ pub struct Close {
     pub memory: Memory,
     /// Share of one core that this process used beside the engine's own work, in percent; `null` where it cannot be told apart.
     pub client_cpu_percent: Measured<f64>,
+    /// Processor time of the server and its children as a share of one core, in percent; `null` where they cannot be seen.
+    #[serde(default = "Close::not_kept")]
+    pub server_cpu_percent: Measured<f64>,
+}
+
+impl Close {
+    /// For journals written before this figure was kept.
+    fn not_kept() -> Measured<f64> {
+        Measured::unknown("the program that wrote the journal did not keep it")
+    }
 }
 
 /// Resident memory of what is measured, sampled over the window.

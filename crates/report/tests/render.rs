@@ -70,6 +70,7 @@ fn served() -> Summary {
     telling.memory.kind = "process_resident_memory_bytes".into();
     telling.memory.baseline_bytes = Measured::unknown("a server's memory counts in full");
     telling.client_cpu_percent = Measured::known(3.4);
+    telling.server_cpu_percent = Measured::known(171.2);
     let mut first = header("short_input", 5);
     first.calibration = Some(calibration(0.12, 0.02));
     let mut records: Vec<_> = (0..5).map(|id| over_http(success(id, 1000 + id * 40, 12 + id % 3, 5))).collect();
@@ -78,6 +79,7 @@ fn served() -> Summary {
     let mut silent = close();
     silent.backend = BackendStats::unknown("the server exposes no `/metrics`");
     silent.client_cpu_percent = Measured::known(17.0);
+    silent.server_cpu_percent = Measured::unknown("the server's process is not known");
     let mut second = header("stress_test", 100);
     second.start_ns = 5000 * MS;
     second.workload.max_concurrency = Some(4);
@@ -157,6 +159,7 @@ fn wide() -> Summary {
     let mut close = close();
     close.backend.server = Some(server_window(1_234_567.8));
     close.client_cpu_percent = Measured::known(1234.5);
+    close.server_cpu_percent = Measured::known(12_345.6);
     close.backend.kv_used_tokens = Measured::known(12_345_678);
     close.backend.kv_used_bytes = Measured::known(1 << 40);
     close.backend.evict_count = Measured::known(1_234_567);

@@ -124,6 +124,7 @@ pub fn execute(
         backend: backend.window(),
         memory: seen.memory,
         client_cpu_percent: seen.client_cpu_percent,
+        server_cpu_percent: seen.server_cpu_percent,
     };
     let line = Line::Close(close);
     journal.write(&line)?;

@@ -46,4 +46,6 @@ pub struct Observed {
     pub memory: Memory,
     /// Share of one core used beside the backend's own work, in percent.
     pub client_cpu_percent: Measured<f64>,
+    /// Share of one core that the server and its children used, in percent.
+    pub server_cpu_percent: Measured<f64>,
 }

@@ -276,7 +276,11 @@ impl Watch for Cost {
             None => after,
         };
         let seen = self.monitor.end();
-        Observed { memory: seen.memory, client_cpu_percent: seen.client_cpu_percent }
+        Observed {
+            memory: seen.memory,
+            client_cpu_percent: seen.client_cpu_percent,
+            server_cpu_percent: seen.server_cpu_percent,
+        }
     }
 }
 

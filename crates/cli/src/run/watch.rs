@@ -17,7 +17,11 @@ impl Watch for ProcessWatch {
 
     fn end(&mut self) -> Observed {
         let seen = self.0.end();
-        Observed { memory: seen.memory, client_cpu_percent: seen.client_cpu_percent }
+        Observed {
+            memory: seen.memory,
+            client_cpu_percent: seen.client_cpu_percent,
+            server_cpu_percent: seen.server_cpu_percent,
+        }
     }
 }
 
@@ -61,6 +65,7 @@ impl Watch for ServerWatch {
         Observed {
             memory: told.filter(|told| told.peak_bytes.value.is_some()).unwrap_or(seen.memory),
             client_cpu_percent: seen.client_cpu_percent,
+            server_cpu_percent: seen.server_cpu_percent,
         }
     }
 }

@@ -62,6 +62,14 @@ impl List {
         for (key, definition) in times {
             self.add(Group::Server, key, Unit::Milliseconds, Better::Lower, definition, &untold);
         }
+        self.add(
+            Group::Server,
+            "server_cpu_percent",
+            Unit::Percent,
+            Better::Lower,
+            "share of one core that the server's processes used over the window, more than 100 with several cores",
+            &format!("the server's process is not known (`--launch` or `--server-pid` tell it), or {ENGINE}"),
+        );
         let counts = [
             ("usage_output_tokens", "output tokens of successful requests by the server's usage"),
             ("tokenizer_output_tokens", "the same by the tokenizer, over the text that came"),

@@ -104,6 +104,12 @@ impl Server<'_> {
         let (client, server) = (self.figures.get("avg_ttft_ms"), self.figures.get("server_ttft_ms"));
         let share = combine(&server, &client, |server, client| client - server);
         self.figures.set_measured("network_client_ms", &share);
+        let cpu = match close {
+            _ if !self.over_http => Measured::unknown(ENGINE),
+            None => Measured::unknown(NO_CLOSE),
+            Some(close) => close.server_cpu_percent.clone(),
+        };
+        self.figures.set_measured("server_cpu_percent", &cpu);
         let (cached, prompt) = answers.cached;
         let by_answers = (self.over_http && prompt > 0).then(|| cached as f64 / prompt as f64);
         let by_metrics = self.figures.get("prefix_hit_rate");

@@ -144,6 +144,7 @@ pub(crate) fn close() -> Close {
             avg_bytes: Measured::known(500.0 * 1_048_576.0),
         },
         client_cpu_percent: Measured::unknown("the engine runs in this process"),
+        server_cpu_percent: Measured::unknown("the engine runs in this process"),
     }
 }
 

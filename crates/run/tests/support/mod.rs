@@ -264,6 +264,7 @@ impl Watch for Unwatched {
                 avg_bytes: Measured::unknown("not watched"),
             },
             client_cpu_percent: Measured::unknown("not watched"),
+            server_cpu_percent: Measured::unknown("not watched"),
         }
     }
 }

@@ -15,12 +15,13 @@ const CLIENT: [Column; 7] = [
     ("CPU %", "client_cpu_percent", Style::Number),
 ];
 
-const SERVER: [Column; 5] = [
+const SERVER: [Column; 6] = [
     ("queue", "server_queue_ms", Style::Number),
     ("prefill", "server_prefill_ms", Style::Number),
     ("TTFT", "server_ttft_ms", Style::Number),
     ("decode", "server_decode_ms", Style::Number),
     ("network and client", "network_client_ms", Style::Number),
+    ("CPU %", "server_cpu_percent", Style::Number),
 ];
 
 const TOKENS: [Column; 4] = [
