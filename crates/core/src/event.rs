@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::Nanos;
+use crate::{Answer, Nanos};
 
 /// Something that happened to one request, stamped where it happened.
 #[derive(Clone, Debug)]
@@ -63,6 +63,8 @@ pub struct End {
     pub output_tokens_source: TokenSource,
     /// Fingerprint of the output token ids (or text), equal exactly when the output is equal.
     pub output_digest: Option<String>,
+    /// What was generated, where the request asked to keep it.
+    pub answer: Option<Answer>,
     /// What only a request over HTTP has.
     pub http: Option<HttpFacts>,
 }
@@ -80,6 +82,7 @@ impl End {
             output_tokens,
             output_tokens_source,
             output_digest: None,
+            answer: None,
             http: None,
         }
     }

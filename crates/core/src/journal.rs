@@ -70,6 +70,9 @@ pub struct Close {
     pub end_ns: Nanos,
     /// Whether a signal ended it early.
     pub interrupted: bool,
+    /// Requests of the plan that were not sent, because its duration was over. They have no record.
+    #[serde(default)]
+    pub unsent: u64,
     /// What the backend counted.
     pub backend: BackendStats,
     /// Memory of what was measured.

@@ -13,16 +13,18 @@ mod plan;
 mod progress;
 mod record;
 mod request;
+mod workload;
 
 pub use backend::{Backend, BackendInfo, BackendStats, EventSink, ModelInfo, Prepared, ServerSample, ServerWindow};
 pub use clock::{Clock, Nanos, WallTime, ms, seconds};
 pub use error::{Exit, Failure, UserError};
 pub use event::{End, Event, EventKind, FinishReason, HttpFacts, OutcomeKind, Piece, TokenSource};
 pub use measured::Measured;
-pub use plan::{Arrival, Mode, Plan, PlanLine, Workload};
+pub use plan::{DataFile, Plan, PlanHeader, PlanLine, Requests};
 pub use progress::{NoProgress, Progress};
 pub use record::{Chunk, Record, RecordBuilder, Stamp};
-pub use request::{Prompt, Request, Sampling};
+pub use request::{Answer, Message, Prompt, Request, Sampling};
+pub use workload::{Arrival, Mode, RampShape, RatePhase, SharegptRules, Source, TraceFormat, Workload};
 
 /// Version of every persisted format of this release. Raised when a reader of the former version would be misled.
 pub const SCHEMA_VERSION: u32 = 1;

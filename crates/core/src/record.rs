@@ -12,6 +12,9 @@ pub struct Record {
     pub id: u64,
     /// The machine that sent it; 0 in a run of one process.
     pub worker: u32,
+    /// The conversation that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<u64>,
     /// Whether it belongs to the warm-up and so to no figure.
     pub warmup: bool,
     /// When the plan wanted it sent.
@@ -95,6 +98,7 @@ impl RecordBuilder {
             record: Record {
                 id: request.id,
                 worker: 0,
+                session: request.session,
                 warmup,
                 scheduled_ns,
                 sent_ns: None,
@@ -199,10 +203,11 @@ mod tests {
             id: 7,
             offset_ns: 0,
             session: None,
-            prompt: Prompt { text: "a b".into(), token_ids: Some(vec![1, 2]) },
+            prompt: Prompt::tokenized("a b".into(), vec![1, 2]),
             max_tokens: 3,
             sampling: Sampling::default(),
             ignore_eos: true,
+            keep_answer: false,
         }
     }
 

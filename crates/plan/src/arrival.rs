@@ -1,27 +1,239 @@
 //! When requests are due.
+//!
+//! Every process is a rate, which may change with time, and gaps of unit mean. The n-th request is due when the integral of
+//! the rate reaches the sum of the first n gaps: so the gaps keep their law whatever the rate does (the time-rescaling
+//! theorem for renewal processes).
 
-use sagellm_core::{Arrival, Nanos};
+use sagellm_core::{Arrival, Nanos, RampShape};
 
+use crate::PlanError;
 use crate::portable::{exp, ln};
 use crate::random::{self, Random};
 
-/// The offsets of `count` requests in nanoseconds, ascending: a pure function of the process, its parameters and the
+/// About one request a day: below it, a run would hardly end.
+const SLOWEST: f64 = 1e-5;
+/// Above it, nanoseconds could not tell requests apart.
+const FASTEST: f64 = 1e9;
+
+/// The offsets of requests in nanoseconds, ascending and without end: a pure function of the process, its parameters and the
 /// seed, equal to the last bit on every machine.
 ///
-/// The gaps of a [`Arrival::Gamma`] process are independent; the first request comes after the first gap. They are not
-/// rescaled, so the rate that a plan achieves differs from the one asked by chance, as real arrivals do.
-pub fn offsets(arrival: &Arrival, count: usize, seed: u64) -> Vec<Nanos> {
-    match arrival {
-        Arrival::Immediate => vec![0; count],
-        Arrival::Gamma { rate, burstiness } => {
-            let mut random = random::stream(seed, &["arrival"], 0);
-            let mut seconds = 0.0;
-            (0..count)
-                .map(|_| {
-                    seconds += gamma(&mut random, *burstiness) / burstiness / rate;
-                    (seconds * 1e9) as Nanos
-                })
-                .collect()
+/// Random gaps are independent, and the first request comes after the first of them. Nothing is rescaled, so the rate that
+/// a plan achieves differs from the one asked by chance, as real arrivals do.
+#[derive(Clone, Debug)]
+pub struct Offsets(Course);
+
+#[derive(Clone, Debug)]
+enum Course {
+    /// `size` at once, every so many seconds; a constant rate is bursts of one.
+    Even { next: u64, size: u64, every: f64 },
+    /// Random gaps at one rate.
+    Flat { gaps: Gaps, rate: f64, seconds: f64 },
+    /// Random gaps at a rate that changes.
+    Varying { gaps: Gaps, passed: f64, profile: Profile },
+}
+
+/// Independent gaps of mean 1 with a gamma distribution.
+#[derive(Clone, Debug)]
+struct Gaps {
+    random: Random,
+    burstiness: f64,
+}
+
+impl Gaps {
+    fn next(&mut self) -> f64 {
+        gamma(&mut self.random, self.burstiness) / self.burstiness
+    }
+}
+
+impl Offsets {
+    /// The offsets of `arrival`. `count` is the number of requests, for a ramp that ends with the last of them.
+    pub fn new(arrival: &Arrival, count: u64, seed: u64) -> Self {
+        let gaps = |burstiness| Gaps { random: random::stream(seed, &["arrival"], 0), burstiness };
+        let varying = |burstiness, pieces: Vec<Piece>, repeat| Course::Varying {
+            gaps: gaps(burstiness),
+            passed: 0.0,
+            profile: Profile::new(pieces, repeat),
+        };
+        Self(match *arrival {
+            // The source of a trace has its own offsets.
+            Arrival::Immediate | Arrival::Trace => Course::Even { next: 0, size: 1, every: 0.0 },
+            Arrival::Constant { rate } => Course::Even { next: 0, size: 1, every: 1.0 / rate },
+            Arrival::Burst { size, every_s } => Course::Even { next: 0, size: u64::from(size), every: every_s },
+            Arrival::Poisson { rate } => Course::Flat { gaps: gaps(1.0), rate, seconds: 0.0 },
+            Arrival::Gamma { rate, burstiness } => Course::Flat { gaps: gaps(burstiness), rate, seconds: 0.0 },
+            Arrival::OnOff { rate, on_s, off_s, burstiness } => {
+                varying(burstiness, vec![Piece::flat(rate, on_s), Piece::flat(0.0, off_s)], true)
+            }
+            Arrival::Ramp { from_rate, to_rate, over_s, shape, burstiness } => {
+                let mut piece = Piece { from: from_rate, to: to_rate, seconds: 1.0, shape };
+                piece.seconds = over_s.unwrap_or(count as f64 / piece.requests());
+                varying(burstiness, vec![piece], false)
+            }
+            Arrival::Phases { ref phases, burstiness } => {
+                let pieces = phases.iter().map(|phase| Piece::flat(phase.rate, phase.for_s));
+                varying(burstiness, pieces.collect(), false)
+            }
+        })
+    }
+}
+
+impl Iterator for Offsets {
+    type Item = Nanos;
+
+    fn next(&mut self) -> Option<Nanos> {
+        let seconds = match &mut self.0 {
+            Course::Even { next, size, every } => {
+                let burst = *next / *size;
+                *next += 1;
+                burst as f64 * *every
+            }
+            Course::Flat { gaps, rate, seconds } => {
+                *seconds += gaps.next() / *rate;
+                *seconds
+            }
+            Course::Varying { gaps, passed, profile } => {
+                *passed += gaps.next();
+                profile.time_of(*passed)
+            }
+        };
+        Some((seconds * 1e9) as Nanos)
+    }
+}
+
+/// A stretch of time and its rate.
+#[derive(Clone, Copy, Debug)]
+struct Piece {
+    from: f64,
+    to: f64,
+    seconds: f64,
+    shape: RampShape,
+}
+
+impl Piece {
+    fn flat(rate: f64, seconds: f64) -> Self {
+        Self { from: rate, to: rate, seconds, shape: RampShape::Linear }
+    }
+
+    /// The integral of the rate: how many requests it holds in the mean.
+    fn requests(&self) -> f64 {
+        let Self { from, to, seconds, shape } = *self;
+        match shape {
+            RampShape::Exponential if from != to => seconds * (to - from) / ln(to / from),
+            _ => seconds * (from + to) / 2.0,
+        }
+    }
+
+    /// Seconds from its beginning until the integral of the rate is `requests`, which is at most that of the piece.
+    fn time_of(&self, requests: f64) -> f64 {
+        let Self { from, to, seconds, shape } = *self;
+        let time = match shape {
+            _ if from == to => requests / from,
+            // from (s/k) (exp(k t/s) − 1) = requests, where k = ln(to/from).
+            RampShape::Exponential => {
+                let k = ln(to / from);
+                seconds / k * ln((1.0 + k * requests / (from * seconds)).max(f64::MIN_POSITIVE))
+            }
+            // from t + (to − from) t²/(2 s) = requests, in the form that does not cancel.
+            RampShape::Linear => {
+                let square = from * from + 2.0 * (to - from) * requests / seconds;
+                2.0 * requests / (from + square.max(0.0).sqrt())
+            }
+        };
+        time.min(seconds)
+    }
+}
+
+/// A rate over time.
+#[derive(Clone, Debug)]
+struct Profile {
+    pieces: Vec<Piece>,
+    /// Whether the pieces come again and again; otherwise the last rate stays.
+    repeat: bool,
+    /// The piece that was reached, when it began, and what the integral was then.
+    at: usize,
+    begun: f64,
+    before: f64,
+}
+
+impl Profile {
+    fn new(pieces: Vec<Piece>, repeat: bool) -> Self {
+        Self { pieces, repeat, at: 0, begun: 0.0, before: 0.0 }
+    }
+
+    /// When the integral of the rate is `requests`. Asked with ascending numbers.
+    fn time_of(&mut self, requests: f64) -> f64 {
+        if self.repeat && self.at == 0 {
+            let (time, held) =
+                self.pieces.iter().fold((0.0, 0.0), |(t, n), piece| (t + piece.seconds, n + piece.requests()));
+            let rounds = ((requests - self.before) / held).floor();
+            self.begun += rounds * time;
+            self.before += rounds * held;
+        }
+        loop {
+            let Some(piece) = self.pieces.get(self.at) else {
+                let rate = self.pieces.last().map_or(1.0, |piece| piece.to);
+                return self.begun + (requests - self.before) / rate;
+            };
+            let held = piece.requests();
+            if requests - self.before <= held && held > 0.0 {
+                return self.begun + piece.time_of(requests - self.before);
+            }
+            self.begun += piece.seconds;
+            self.before += held;
+            self.at += 1;
+            if self.repeat && self.at == self.pieces.len() {
+                self.at = 0;
+            }
+        }
+    }
+}
+
+/// Refuses parameters under which the process would not be one.
+pub(crate) fn check(arrival: &Arrival) -> Result<(), PlanError> {
+    let refuse = |option, value: f64, range| Err(PlanError::Value { option, value: value.to_string(), range });
+    let rate = |option, value: f64| match value {
+        _ if (SLOWEST..=FASTEST).contains(&value) => Ok(()),
+        _ => refuse(option, value, "a number of requests per second from 0.00001 to 1e9"),
+    };
+    let span = |option, value: f64| match value {
+        _ if (1e-6..=1e9).contains(&value) => Ok(()),
+        _ => refuse(option, value, "a number of seconds from 0.000001 to 1e9"),
+    };
+    let burst = |value: f64| match value {
+        _ if value.is_finite() && value > 0.0 => Ok(()),
+        _ => refuse("burstiness", value, "a number above 0 (1 is a Poisson process)"),
+    };
+    match *arrival {
+        Arrival::Immediate | Arrival::Trace => Ok(()),
+        Arrival::Constant { rate: value } | Arrival::Poisson { rate: value } => rate("rate", value),
+        Arrival::Gamma { rate: value, burstiness } => rate("rate", value).and_then(|()| burst(burstiness)),
+        Arrival::Burst { size: 0, .. } => refuse("size", 0.0, "at least 1"),
+        Arrival::Burst { every_s, .. } => span("every_s", every_s),
+        Arrival::OnOff { rate: value, on_s, off_s, burstiness } => {
+            rate("rate", value)?;
+            span("on_s", on_s)?;
+            span("off_s", off_s)?;
+            burst(burstiness)
+        }
+        Arrival::Ramp { from_rate, to_rate, over_s, burstiness, .. } => {
+            rate("from_rate", from_rate)?;
+            rate("to_rate", to_rate)?;
+            over_s.map_or(Ok(()), |over| span("over_s", over))?;
+            burst(burstiness)
+        }
+        Arrival::Phases { ref phases, burstiness } => {
+            for phase in phases {
+                span("for_s", phase.for_s)?;
+                if phase.rate != 0.0 {
+                    rate("rate", phase.rate)?;
+                }
+            }
+            match phases.last() {
+                None => refuse("phases", 0.0, "at least one"),
+                Some(last) => rate("rate of the last phase", last.rate),
+            }?;
+            burst(burstiness)
         }
     }
 }
@@ -66,7 +278,7 @@ mod tests {
 
     /// Gaps in seconds.
     fn gaps(rate: f64, burstiness: f64, seed: u64) -> Vec<f64> {
-        let offsets = offsets(&Arrival::Gamma { rate, burstiness }, COUNT, seed);
+        let offsets: Vec<Nanos> = Offsets::new(&Arrival::Gamma { rate, burstiness }, 0, seed).take(COUNT).collect();
         assert!(offsets.is_sorted());
         let before = std::iter::once(&0).chain(&offsets);
         offsets.iter().zip(before).map(|(at, before)| (at - before) as f64 / 1e9).collect()
@@ -107,7 +319,8 @@ mod tests {
         #[test]
         fn burstiness_one_counts_like_a_poisson_process(seed: u64) {
             const RATE: f64 = 10.0;
-            let offsets = offsets(&Arrival::Gamma { rate: RATE, burstiness: 1.0 }, COUNT, seed);
+            let poisson = Arrival::Poisson { rate: RATE };
+            let offsets: Vec<Nanos> = Offsets::new(&poisson, 0, seed).take(COUNT).collect();
             let seconds = (offsets[COUNT - 1] / 1_000_000_000) as usize;
             let mut counts = vec![0.0; seconds];
             for at in offsets {
@@ -143,7 +356,7 @@ mod tests {
             rate in prop_oneof![Just(f64::MIN_POSITIVE), Just(1e300), 1e-9_f64..1e9],
             burstiness in prop_oneof![Just(1e-9), Just(1e12), 1e-3_f64..1e3],
         ) {
-            let offsets = offsets(&Arrival::Gamma { rate, burstiness }, 50, seed);
+            let offsets: Vec<Nanos> = Offsets::new(&Arrival::Gamma { rate, burstiness }, 0, seed).take(50).collect();
             prop_assert!(offsets.is_sorted());
         }
     }
@@ -151,7 +364,9 @@ mod tests {
     #[test]
     fn offsets_stay_what_they_are() {
         // Plans are promised to be the same in every version: these numbers may not change.
-        let at = |burstiness, seed| offsets(&Arrival::Gamma { rate: 2.0, burstiness }, 3, seed);
+        let at = |burstiness, seed| -> Vec<Nanos> {
+            Offsets::new(&Arrival::Gamma { rate: 2.0, burstiness }, 0, seed).take(3).collect()
+        };
         assert_eq!(at(1.0, 0), [862_541_341, 1_095_062_242, 1_330_821_963]);
         assert_eq!(at(0.25, 1), [41_448_323, 293_385_491, 295_995_504]);
         assert_eq!(at(4.0, 2), [714_293_756, 954_446_167, 1_228_052_172]);
@@ -159,6 +374,6 @@ mod tests {
 
     #[test]
     fn immediate_is_now() {
-        assert_eq!(offsets(&Arrival::Immediate, 3, 9), [0, 0, 0]);
+        assert_eq!(Offsets::new(&Arrival::Immediate, 0, 9).take(3).collect::<Vec<_>>(), [0, 0, 0]);
     }
 }

@@ -1,5 +1,8 @@
 //! Why no plan can be made.
 
+use std::io;
+use std::path::PathBuf;
+
 use sagellm_core::{Exit, UserError};
 use sagellm_model::ModelError;
 
@@ -35,13 +38,15 @@ pub enum PlanError {
     },
     /// A request does not fit into the model.
     #[error(
-        "workload `{workload}` needs {needed} tokens per request ({input} in, {output} out), but the model holds {available}"
+        "request {request} of workload `{workload}` needs {needed} tokens ({input} in, {output} out), but the model holds {available}"
     )]
     Context {
         /// Name of the workload.
         workload: String,
-        /// Prompt tokens.
-        input: u32,
+        /// Number of the request.
+        request: u64,
+        /// Prompt tokens, the conversation so far included.
+        input: u64,
         /// Output tokens.
         output: u32,
         /// Sum of both.
@@ -57,6 +62,36 @@ pub enum PlanError {
         /// Why.
         reason: String,
     },
+    /// The source holds fewer prompts than asked.
+    #[error("workload `{workload}` asks for {wanted} requests, but its source holds {available} that can be used")]
+    TooFew {
+        /// Name of the workload.
+        workload: String,
+        /// As many as were asked for.
+        wanted: u64,
+        /// As many as there are.
+        available: u64,
+    },
+    /// A plan could not be written or read.
+    #[error("cannot {action} the plan `{}`", path.display())]
+    File {
+        /// The plan.
+        path: PathBuf,
+        /// `write` or `read`.
+        action: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A plan is damaged or contradicts itself.
+    #[error("`{}`, line {line}: {reason}", path.display())]
+    Line {
+        /// The plan.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The tokenizer failed.
     #[error("the tokenizer cannot encode the prompts of a workload")]
     Tokenizer(#[source] ModelError),
@@ -66,7 +101,11 @@ impl UserError for PlanError {
     fn exit(&self) -> Exit {
         match self {
             Self::UnknownWorkload { .. } | Self::Value { .. } | Self::Contradiction { .. } => Exit::Usage,
-            Self::Context { .. } | Self::Prompt { .. } => Exit::Input,
+            Self::Context { .. }
+            | Self::Prompt { .. }
+            | Self::TooFew { .. }
+            | Self::File { .. }
+            | Self::Line { .. } => Exit::Input,
             Self::Tokenizer(error) => error.exit(),
         }
     }
@@ -82,6 +121,12 @@ impl UserError for PlanError {
             Self::Prompt { .. } => {
                 Some("check that the tokenizer belongs to the model, or choose another workload".into())
             }
+            Self::TooFew { available: 0, .. } => {
+                Some("check the file and the rules by which prompts are chosen".into())
+            }
+            Self::TooFew { available, .. } => Some(format!("ask for fewer: `--num-prompts {available}`")),
+            Self::File { .. } => None,
+            Self::Line { .. } => Some("write the plan again with `sagellm-benchmark plan write`".into()),
             Self::Tokenizer(error) => error.hint(),
         }
     }

@@ -1,23 +1,25 @@
-//! Workloads and arrival processes, made into a plan.
+//! Workloads, data sets and arrival processes, made into a plan.
 //!
-//! [`builtin`] looks workloads up by name, [`Overrides`] changes them as the command line asks, and [`build`] makes the
-//! exact requests: when each is due, and a prompt of exactly the stated number of tokens. Everything drawn by chance is a
-//! function of the workload's parameters and its seed, and the same on every machine.
+//! A [`Spec`] says what a workload is: one of the [`builtin`] ones or a file, changed by [`Overrides`] as the command line
+//! asks. A [`Planner`] makes its exact requests, one after the other: when each is due, and its prompt. [`write()`] puts
+//! them into a [`PlanFile`], from which they are read again to be run, checked or handed on. Everything drawn by chance is
+//! a function of the parameters and the seed, and the same on every machine.
 
 mod arrival;
 mod artefact;
-mod build;
-mod corpus;
 mod error;
-mod fit;
 mod overrides;
+mod planner;
 mod portable;
 mod random;
+mod sources;
+mod spec;
 mod workloads;
 
-pub use arrival::offsets;
-pub use artefact::{hash, to_jsonl};
-pub use build::{Decoding, build};
+pub use arrival::Offsets;
+pub use artefact::{Outline, PlanFile, write};
 pub use error::PlanError;
 pub use overrides::Overrides;
+pub use planner::Planner;
+pub use spec::{Decoding, Spec};
 pub use workloads::{NAMES, builtin};

@@ -1,8 +1,8 @@
 //! What the command line changes about a workload.
 
-use sagellm_core::{Arrival, Mode, Workload};
+use sagellm_core::{Arrival, Mode};
 
-use crate::PlanError;
+use crate::{PlanError, Spec};
 
 /// About one request a day: below it, a run would hardly end.
 const SLOWEST: f64 = 1e-5;
@@ -23,6 +23,8 @@ pub struct Overrides {
     pub burstiness: Option<f64>,
     /// `--num-warmups`.
     pub num_warmups: Option<u32>,
+    /// `--duration` in seconds, after which nothing more is sent.
+    pub duration_s: Option<f64>,
     /// `--seed` of prompts, offsets and sampling.
     pub seed: Option<u64>,
 }
@@ -33,25 +35,30 @@ impl Overrides {
     /// # Errors
     /// [`PlanError::Value`] for a value out of range and [`PlanError::Contradiction`] for options that cannot be honoured
     /// together; both name the option.
-    pub fn apply(&self, workload: Workload) -> Result<Workload, PlanError> {
+    pub fn apply(&self, spec: Spec) -> Result<Spec, PlanError> {
         self.check()?;
-        let mode = self.mode.unwrap_or(workload.mode);
+        let mode = self.mode.unwrap_or(spec.mode);
         let arrival = match self.request_rate {
-            Some(rate) if rate.is_finite() => Arrival::Gamma { rate, burstiness: self.burstiness.unwrap_or(1.0) },
+            Some(rate) if rate.is_finite() => match self.burstiness {
+                Some(burstiness) if burstiness != 1.0 => Arrival::Gamma { rate, burstiness },
+                _ => Arrival::Poisson { rate },
+            },
             Some(_) => Arrival::Immediate,
             None if mode == Mode::Batch => Arrival::Immediate,
-            None => workload.arrival,
+            None => spec.arrival,
         };
         // The built-in cap makes the closed loop that a batch or an arrival process takes the place of.
-        let own_cap = if mode == Mode::Batch || self.request_rate.is_some() { None } else { workload.max_concurrency };
-        Ok(Workload {
+        let own_cap = if mode == Mode::Batch || self.request_rate.is_some() { None } else { spec.max_concurrency };
+        Ok(Spec {
             mode,
             arrival,
             max_concurrency: self.max_concurrency.or(own_cap),
-            num_prompts: self.num_prompts.unwrap_or(workload.num_prompts),
-            num_warmups: self.num_warmups.unwrap_or(workload.num_warmups),
-            seed: self.seed.unwrap_or(workload.seed),
-            ..workload
+            // A duration takes the place of the workload's own number.
+            num_prompts: self.num_prompts.or(if self.duration_s.is_some() { None } else { spec.num_prompts }),
+            num_warmups: self.num_warmups.unwrap_or(spec.num_warmups),
+            duration_s: self.duration_s.or(spec.duration_s),
+            seed: self.seed.unwrap_or(spec.seed),
+            ..spec
         })
     }
 
@@ -96,11 +103,11 @@ mod tests {
     use super::*;
     use sagellm_core::{Exit, UserError};
 
-    fn stress() -> Workload {
+    fn stress() -> Spec {
         crate::builtin("stress").unwrap().remove(0)
     }
 
-    fn changed(overrides: Overrides) -> Workload {
+    fn changed(overrides: Overrides) -> Spec {
         overrides.apply(stress()).unwrap()
     }
 
@@ -124,15 +131,15 @@ mod tests {
             seed: Some(42),
             ..Overrides::default()
         });
-        let Workload { num_prompts, max_concurrency, num_warmups, seed, .. } = workload;
-        assert_eq!((num_prompts, max_concurrency, num_warmups, seed), (7, Some(3), 0, 42));
+        let Spec { num_prompts, max_concurrency, num_warmups, seed, .. } = workload;
+        assert_eq!((num_prompts, max_concurrency, num_warmups, seed), (Some(7), Some(3), 0, 42));
     }
 
     #[test]
     fn a_rate_opens_the_loop() {
         let rate = Overrides { request_rate: Some(2.5), ..Overrides::default() };
         let workload = changed(rate.clone());
-        assert_eq!(workload.arrival, Arrival::Gamma { rate: 2.5, burstiness: 1.0 });
+        assert_eq!(workload.arrival, Arrival::Poisson { rate: 2.5 });
         assert_eq!(workload.max_concurrency, None);
         let workload = changed(Overrides { burstiness: Some(0.5), max_concurrency: Some(4), ..rate });
         assert_eq!(workload.arrival, Arrival::Gamma { rate: 2.5, burstiness: 0.5 });

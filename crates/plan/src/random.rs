@@ -5,16 +5,22 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 
 /// An independent stream of numbers for each (seed, purpose, index).
 pub(crate) fn stream(seed: u64, purpose: &[&str], index: u64) -> Random {
+    // Each word is closed by a zero byte.
+    let words = purpose.iter().flat_map(|word| word.bytes().chain([0]));
     let mut key = [0; 32];
     key[..8].copy_from_slice(&seed.to_le_bytes());
-    key[8..16].copy_from_slice(&fnv(purpose).to_le_bytes());
+    key[8..16].copy_from_slice(&fnv(words).to_le_bytes());
     key[16..24].copy_from_slice(&index.to_le_bytes());
     Random(ChaCha8Rng::from_seed(key))
 }
 
-/// FNV-1a over the words, each closed by a zero byte.
-fn fnv(words: &[&str]) -> u64 {
-    let bytes = words.iter().flat_map(|word| word.bytes().chain([0]));
+/// A hash of token ids.
+pub(crate) fn hash(ids: &[u32]) -> u64 {
+    fnv(ids.iter().flat_map(|id| id.to_le_bytes()))
+}
+
+/// FNV-1a.
+fn fnv(bytes: impl Iterator<Item = u8>) -> u64 {
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }
 

@@ -1,8 +1,8 @@
 //! The built-in workloads.
 
-use sagellm_core::{Arrival, Mode, Workload};
+use sagellm_core::{Arrival, Mode, Source};
 
-use crate::PlanError;
+use crate::{Decoding, PlanError, Spec};
 
 /// The names that [`builtin`] knows, in the order in which they are listed to a person. The names in results
 /// (`short_input`, `long_input`, `stress_test`) are understood too.
@@ -12,7 +12,7 @@ pub const NAMES: [&str; 5] = ["m1", "year1", "short", "long", "stress"];
 ///
 /// # Errors
 /// [`PlanError::UnknownWorkload`], whose hint lists the names.
-pub fn builtin(name: &str) -> Result<Vec<Workload>, PlanError> {
+pub fn builtin(name: &str) -> Result<Vec<Spec>, PlanError> {
     Ok(match name {
         "short" | "short_input" => vec![short()],
         "long" | "long_input" => vec![long()],
@@ -30,34 +30,37 @@ pub(crate) fn listed() -> String {
 }
 
 /// Plain latency: short prompts, one at a time.
-fn short() -> Workload {
-    Workload {
+fn short() -> Spec {
+    Spec {
         name: "short_input".into(),
         mode: Mode::Traffic,
-        num_prompts: 5,
-        input_tokens: 128,
-        output_tokens: 128,
-        shared_prefix_tokens: 0,
+        source: Source::Text { input_tokens: 128, output_tokens: 128, shared_prefix_tokens: 0 },
+        num_prompts: Some(5),
+        duration_s: None,
         max_concurrency: Some(1),
         arrival: Arrival::Immediate,
         num_warmups: 1,
         seed: 0,
+        sampling: Decoding::default(),
     }
 }
 
 /// A longer context, one request at a time.
-fn long() -> Workload {
-    Workload { name: "long_input".into(), num_prompts: 3, input_tokens: 200, output_tokens: 200, ..short() }
+fn long() -> Spec {
+    Spec {
+        name: "long_input".into(),
+        source: Source::Text { input_tokens: 200, output_tokens: 200, shared_prefix_tokens: 0 },
+        num_prompts: Some(3),
+        ..short()
+    }
 }
 
 /// Ten at once, with a common beginning for a prefix cache to find: pressure on batching and on the KV cache.
-fn stress() -> Workload {
-    Workload {
+fn stress() -> Spec {
+    Spec {
         name: "stress_test".into(),
-        num_prompts: 10,
-        input_tokens: 256,
-        output_tokens: 256,
-        shared_prefix_tokens: 64,
+        source: Source::Text { input_tokens: 256, output_tokens: 256, shared_prefix_tokens: 64 },
+        num_prompts: Some(10),
         max_concurrency: Some(10),
         ..short()
     }
@@ -69,7 +72,7 @@ mod tests {
     use sagellm_core::{Exit, UserError};
 
     fn names(selection: &str) -> Vec<String> {
-        builtin(selection).unwrap().into_iter().map(|workload| workload.name).collect()
+        builtin(selection).unwrap().into_iter().map(|spec| spec.name).collect()
     }
 
     #[test]
@@ -86,12 +89,15 @@ mod tests {
     #[test]
     fn they_are_as_documented() {
         let shape = |name: &str| {
-            let w = builtin(name).unwrap().remove(0);
-            (w.input_tokens, w.output_tokens, w.num_prompts, w.max_concurrency, w.shared_prefix_tokens)
+            let spec = builtin(name).unwrap().remove(0);
+            let Source::Text { input_tokens, output_tokens, shared_prefix_tokens } = spec.source else {
+                panic!("{name} is made of text")
+            };
+            (input_tokens, output_tokens, shared_prefix_tokens, spec.num_prompts, spec.max_concurrency)
         };
-        assert_eq!(shape("short"), (128, 128, 5, Some(1), 0));
-        assert_eq!(shape("long"), (200, 200, 3, Some(1), 0));
-        assert_eq!(shape("stress"), (256, 256, 10, Some(10), 64));
+        assert_eq!(shape("short"), (128, 128, 0, Some(5), Some(1)));
+        assert_eq!(shape("long"), (200, 200, 0, Some(3), Some(1)));
+        assert_eq!(shape("stress"), (256, 256, 64, Some(10), Some(10)));
     }
 
     #[test]

@@ -5,9 +5,9 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use sagellm_core::{Arrival, Exit, NoProgress, Plan, Request, UserError, Workload};
+use sagellm_core::{Arrival, Exit, NoProgress, Request, Source, UserError, Workload};
 use sagellm_model::{Model, OpenOptions, Tokenizer, open};
-use sagellm_plan::{Decoding, Overrides, PlanError, build, builtin};
+use sagellm_plan::{Decoding, Overrides, PlanError, Planner, Spec, builtin};
 
 const CONTEXT: usize = 1 << 16;
 
@@ -15,17 +15,40 @@ fn model(spec: &str) -> Model {
     open(spec, &OpenOptions::default(), &NoProgress).unwrap_or_else(|error| panic!("{spec}: {error}"))
 }
 
-fn workload(name: &str) -> Workload {
+fn workload(name: &str) -> Spec {
     builtin(name).unwrap().remove(0)
+}
+
+/// A plan whose requests are all at hand.
+#[derive(Debug, PartialEq)]
+struct Plan {
+    workload: Workload,
+    warmups: Vec<Request>,
+    requests: Vec<Request>,
+}
+
+fn build(spec: &Spec, tokenizer: &Tokenizer, context_length: usize) -> Result<Plan, PlanError> {
+    let planner = Planner::new(spec, tokenizer, context_length)?;
+    Ok(Plan {
+        workload: planner.workload().clone(),
+        warmups: planner.warmups()?,
+        requests: planner.requests().collect::<Result<_, _>>()?,
+    })
+}
+
+/// The workload with readable text of other lengths.
+fn text(spec: Spec, input_tokens: u32, output_tokens: u32, shared_prefix_tokens: u32) -> Spec {
+    Spec { source: Source::Text { input_tokens, output_tokens, shared_prefix_tokens }, ..spec }
 }
 
 fn ids(request: &Request) -> &[u32] {
     request.prompt.token_ids.as_ref().unwrap()
 }
 
-/// All that [`build`] promises of the prompts of a plan.
+/// All that a [`Planner`] promises of the prompts of a text.
 fn check(plan: &Plan, tokenizer: &Tokenizer) {
-    let Workload { num_prompts, num_warmups, input_tokens, shared_prefix_tokens, .. } = plan.workload;
+    let Workload { num_prompts, num_warmups, .. } = plan.workload;
+    let Source::Text { input_tokens, shared_prefix_tokens, .. } = plan.workload.source else { panic!("a text") };
     let shared = shared_prefix_tokens as usize;
     assert_eq!(plan.requests.len(), num_prompts as usize);
     assert_eq!(plan.warmups.len(), num_warmups as usize);
@@ -47,16 +70,16 @@ fn check(plan: &Plan, tokenizer: &Tokenizer) {
 
 fn check_all(tokenizer: &Tokenizer) {
     for workload in builtin("m1").unwrap() {
-        check(&build(&workload, tokenizer, CONTEXT, &Decoding::default()).unwrap(), tokenizer);
+        check(&build(&workload, tokenizer, CONTEXT).unwrap(), tokenizer);
     }
     // Every length, because each ends on other words.
     for input_tokens in (24..90).chain([1000, 1001]) {
-        let workload = Workload { input_tokens, seed: u64::from(input_tokens), ..workload("short") };
-        check(&build(&workload, tokenizer, CONTEXT, &Decoding::default()).unwrap(), tokenizer);
+        let workload = Spec { seed: u64::from(input_tokens), ..text(workload("short"), input_tokens, 128, 0) };
+        check(&build(&workload, tokenizer, CONTEXT).unwrap(), tokenizer);
     }
     for shared_prefix_tokens in [1, 16, 37, 100, 200] {
-        let workload = Workload { shared_prefix_tokens, ..workload("stress") };
-        check(&build(&workload, tokenizer, CONTEXT, &Decoding::default()).unwrap(), tokenizer);
+        let workload = text(workload("stress"), 256, 256, shared_prefix_tokens);
+        check(&build(&workload, tokenizer, CONTEXT).unwrap(), tokenizer);
     }
 }
 
@@ -92,7 +115,7 @@ fn hundreds_of_prompts_are_told_apart() {
     for name in ["short", "stress"] {
         let many = Overrides { num_prompts: Some(800), num_warmups: Some(20), ..Overrides::default() };
         let workload = many.apply(workload(name)).unwrap();
-        check(&build(&workload, &tokenizer, CONTEXT, &Decoding::default()).unwrap(), &tokenizer);
+        check(&build(&workload, &tokenizer, CONTEXT).unwrap(), &tokenizer);
     }
 }
 
@@ -102,7 +125,7 @@ fn the_workloads_of_one_run_share_no_beginning() {
     let mut seen = HashSet::new();
     let mut count = 0;
     for workload in builtin("m1").unwrap() {
-        let plan = build(&workload, &tokenizer, CONTEXT, &Decoding::default()).unwrap();
+        let plan = build(&workload, &tokenizer, CONTEXT).unwrap();
         for request in plan.requests.iter().chain(&plan.warmups) {
             count += 1;
             seen.insert(ids(request)[..64 + 16].to_vec());
@@ -116,7 +139,7 @@ fn a_plan_is_a_function_of_its_seed() {
     let tokenizer = model("synthetic:tiny").tokenizer;
     let plan = |seed| {
         let overrides = Overrides { seed: Some(seed), request_rate: Some(3.0), ..Overrides::default() };
-        build(&overrides.apply(workload("stress")).unwrap(), &tokenizer, CONTEXT, &Decoding::default()).unwrap()
+        build(&overrides.apply(workload("stress")).unwrap(), &tokenizer, CONTEXT).unwrap()
     };
     let (one, again, other) = (plan(1), plan(1), plan(2));
     assert_eq!(one, again);
@@ -135,8 +158,8 @@ fn requests_carry_what_was_asked_for() {
     let tokenizer = model("synthetic:tiny").tokenizer;
     let decoding = Decoding { temperature: 0.7, top_p: 0.9, top_k: 40, ignore_eos: false };
     let workload = Overrides { request_rate: Some(5.0), ..Overrides::default() }.apply(workload("short")).unwrap();
-    assert_eq!(workload.arrival, Arrival::Gamma { rate: 5.0, burstiness: 1.0 });
-    let plan = build(&workload, &tokenizer, CONTEXT, &decoding).unwrap();
+    assert_eq!(workload.arrival, Arrival::Poisson { rate: 5.0 });
+    let plan = build(&Spec { sampling: decoding, ..workload }, &tokenizer, CONTEXT).unwrap();
     assert!(plan.requests.is_sorted_by_key(|request| request.offset_ns));
     for (request, id) in plan.requests.iter().zip(0..) {
         assert_eq!((request.id, request.max_tokens, request.ignore_eos), (id, 128, false));
@@ -151,11 +174,11 @@ fn requests_carry_what_was_asked_for() {
 fn a_context_that_is_too_short_is_named_with_its_numbers() {
     let tokenizer = model("synthetic:tiny").tokenizer;
     let workload = workload("stress");
-    assert!(build(&workload, &tokenizer, 512, &Decoding::default()).is_ok());
-    let error = build(&workload, &tokenizer, 511, &Decoding::default()).unwrap_err();
+    assert!(build(&workload, &tokenizer, 512).is_ok());
+    let error = build(&workload, &tokenizer, 511).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "workload `stress_test` needs 512 tokens per request (256 in, 256 out), but the model holds 511"
+        "request 0 of workload `stress_test` needs 512 tokens (256 in, 256 out), but the model holds 511"
     );
     assert_eq!(error.exit(), Exit::Input);
     assert!(error.hint().unwrap().contains("longer context"));
@@ -165,7 +188,7 @@ fn a_context_that_is_too_short_is_named_with_its_numbers() {
 fn impossible_sampling_is_refused_by_name() {
     let tokenizer = model("synthetic:tiny").tokenizer;
     let refuse = |decoding: Decoding| {
-        let error = build(&workload("short"), &tokenizer, CONTEXT, &decoding).unwrap_err();
+        let error = build(&Spec { sampling: decoding, ..workload("short") }, &tokenizer, CONTEXT).unwrap_err();
         assert_eq!(error.exit(), Exit::Usage);
         error.to_string()
     };
@@ -182,7 +205,7 @@ fn impossible_sampling_is_refused_by_name() {
 #[test]
 fn prompts_that_cannot_differ_are_refused() {
     let tokenizer = model("synthetic:tiny").tokenizer;
-    let refuse = |workload: Workload| match build(&workload, &tokenizer, CONTEXT, &Decoding::default()) {
+    let refuse = |workload: Spec| match build(&workload, &tokenizer, CONTEXT) {
         Err(PlanError::Prompt { workload, reason }) => {
             assert_eq!(workload, "stress_test");
             reason
@@ -190,32 +213,26 @@ fn prompts_that_cannot_differ_are_refused() {
         other => panic!("{other:?}"),
     };
     let stress = || workload("stress");
-    assert_eq!(refuse(Workload { shared_prefix_tokens: 256, ..stress() }), "256 of 256 tokens cannot be shared");
-    assert_eq!(
-        refuse(Workload { input_tokens: 1, shared_prefix_tokens: 0, ..stress() }),
-        "they are too short to begin differently"
-    );
-    assert_eq!(
-        refuse(Workload { input_tokens: 0, shared_prefix_tokens: 0, ..stress() }),
-        "they are too short to begin differently"
-    );
+    assert_eq!(refuse(text(stress(), 256, 256, 256)), "256 of 256 tokens cannot be shared");
+    assert_eq!(refuse(text(stress(), 1, 256, 0)), "they are too short to begin differently");
+    assert_eq!(refuse(text(stress(), 0, 256, 0)), "they are too short to begin differently");
 }
 
 #[test]
 fn prompts_stay_what_they_are() {
     // Plans are promised to be the same in every version: these texts may not change.
     let tokenizer = model("synthetic:tiny").tokenizer;
-    let text = |name: &str| {
-        let plan = build(&workload(name), &tokenizer, CONTEXT, &Decoding::default()).unwrap();
+    let first = |name: &str| {
+        let plan = build(&workload(name), &tokenizer, CONTEXT).unwrap();
         plan.requests[0].prompt.text.clone()
     };
     assert_eq!(
-        text("short"),
+        first("short"),
         "Vera Hill bought a box of lenses from the gardener and wondered what to do with it. \
          The third person from the left is the printe"
     );
     assert_eq!(
-        text("stress"),
+        first("stress"),
         "You answer questions about one small town. Read this page first.\n\n\
          Hal Brook had been a retired pilot for eleven years when the letter arrived. \
          Page two has a drawing of a bicycle pump, with the sizes in the margin. The printer fished it out and set it on t"

@@ -1,0 +1,219 @@
+//! The reader of `plan.jsonl`.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use sagellm_core::{Failure, Plan, PlanHeader, PlanLine, Request, SCHEMA_VERSION, Workload};
+
+use super::outline::Outliner;
+use super::{Place, PlanFile, Section};
+use crate::PlanError;
+
+impl PlanFile {
+    /// Reads a plan to its end and checks that it can be run. Its requests are not kept in memory.
+    ///
+    /// # Errors
+    /// [`PlanError::File`] when it cannot be read, [`PlanError::Line`] for the first line that is damaged or contradicts
+    /// those before it.
+    pub fn open(path: &Path) -> Result<Self, PlanError> {
+        let mut lines = Lines::open(path, 0)?;
+        let header = match lines.next()? {
+            Some(PlanLine::Header(header)) => header,
+            Some(_) => return Err(lines.wrong("a header is expected here")),
+            None => return Err(lines.wrong("the file is empty")),
+        };
+        check_header(&header).map_err(|reason| lines.wrong(reason))?;
+        let mut sections = Vec::new();
+        let mut open: Option<(u64, Outliner)> = None;
+        let mut order = Order::default();
+        loop {
+            let at = lines.at;
+            let line = lines.next()?;
+            match &line {
+                None | Some(PlanLine::Workload(_)) => {
+                    if let Some((at, outliner)) = open.take() {
+                        check_count(&outliner).map_err(|reason| lines.wrong(reason))?;
+                        sections.push(Section { at, outline: outliner.finish() });
+                    }
+                }
+                _ => {}
+            }
+            let Some(line) = line else { break };
+            if let PlanLine::Workload(workload) = &line {
+                check_workload(workload, &sections).map_err(|reason| lines.wrong(reason))?;
+                order = Order::default();
+                open = Some((at, Outliner::new(workload.clone())));
+            }
+            let Some((_, outliner)) = &mut open else {
+                return Err(lines.wrong("a workload is expected before its requests"));
+            };
+            outliner.line(&lines.line);
+            match line {
+                PlanLine::Header(_) => return Err(lines.wrong("there is a header already")),
+                PlanLine::Workload(_) => {}
+                PlanLine::Warmup(request) => {
+                    order.warmup(&request).map_err(|reason| lines.wrong(reason))?;
+                    outliner.warmup(&request);
+                }
+                PlanLine::Request(request) => {
+                    order.request(&request).map_err(|reason| lines.wrong(reason))?;
+                    outliner.request(&request);
+                }
+            }
+        }
+        if sections.is_empty() {
+            return Err(lines.wrong("the plan holds no workload"));
+        }
+        Ok(Self { place: Place::Kept(path.to_owned()), header, sections })
+    }
+
+    /// The plan of the `nth` workload. Its requests are read as they are taken.
+    ///
+    /// # Errors
+    /// [`PlanError::File`] and [`PlanError::Line`] when the file was changed meanwhile.
+    pub fn plan(&self, nth: usize) -> Result<Plan, PlanError> {
+        let Section { at, outline } = &self.sections[nth];
+        let mut lines = Lines::open(self.path(), *at)?;
+        let changed = |lines: &Lines| lines.wrong("the plan was changed while it was read");
+        let Some(PlanLine::Workload(workload)) = lines.next()? else { return Err(changed(&lines)) };
+        let mut warmups = Vec::new();
+        let mut first = None;
+        for _ in 0..=workload.num_warmups {
+            match lines.next()? {
+                Some(PlanLine::Warmup(request)) => warmups.push(request),
+                Some(PlanLine::Request(request)) => {
+                    first = Some(request);
+                    break;
+                }
+                _ => return Err(changed(&lines)),
+            }
+        }
+        let rest = outline.requests - u64::from(first.is_some());
+        let rest = (0..rest).map(move |_| match lines.next() {
+            Ok(Some(PlanLine::Request(request))) => Ok(request),
+            Ok(_) => Err(Failure::from(lines.wrong("the plan was changed while it was read"))),
+            Err(error) => Err(Failure::from(error)),
+        });
+        let requests = first.map(Ok).into_iter().chain(rest);
+        Ok(Plan { workload, warmups, requests: Box::new(requests) })
+    }
+}
+
+/// The lines of a plan, one after the other.
+struct Lines {
+    path: PathBuf,
+    file: BufReader<File>,
+    line: Vec<u8>,
+    number: u64,
+    /// Where the next line begins.
+    at: u64,
+}
+
+impl Lines {
+    fn open(path: &Path, at: u64) -> Result<Self, PlanError> {
+        let failed = |source| PlanError::File { path: path.to_owned(), action: "read", source };
+        let mut file = BufReader::with_capacity(1 << 16, File::open(path).map_err(failed)?);
+        file.seek(SeekFrom::Start(at)).map_err(failed)?;
+        Ok(Self { path: path.to_owned(), file, line: Vec::new(), number: 0, at })
+    }
+
+    fn next(&mut self) -> Result<Option<PlanLine>, PlanError> {
+        self.line.clear();
+        let read = self.file.read_until(b'\n', &mut self.line);
+        let read = read.map_err(|source| PlanError::File { path: self.path.clone(), action: "read", source })?;
+        if read == 0 {
+            return Ok(None);
+        }
+        self.number += 1;
+        self.at += read as u64;
+        let text = self.line.trim_ascii_end();
+        // The only line that the parser knows is line 1.
+        let wrong = |error: serde_json::Error| self.wrong(error.to_string().replace(" at line 1 column", ", column"));
+        serde_json::from_slice(text).map(Some).map_err(wrong)
+    }
+
+    fn wrong(&self, reason: impl Into<String>) -> PlanError {
+        PlanError::Line { path: self.path.clone(), line: self.number.max(1), reason: reason.into() }
+    }
+}
+
+fn check_header(header: &PlanHeader) -> Result<(), String> {
+    match header.schema_version {
+        SCHEMA_VERSION => Ok(()),
+        other => Err(format!("schema version {other}, but this program reads {SCHEMA_VERSION}")),
+    }
+}
+
+fn check_workload(workload: &Workload, before: &[Section]) -> Result<(), String> {
+    if workload.max_concurrency == Some(0) {
+        return Err("`max_concurrency` is 0, so no request could ever be sent".into());
+    }
+    // The name becomes that of a file.
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    if workload.name.is_empty() || workload.name.starts_with('.') || !workload.name.chars().all(plain) {
+        return Err(format!("`{}` is no name for a workload: letters, digits, `_`, `-` and `.`", workload.name));
+    }
+    match before.iter().any(|section| section.outline.workload.name == workload.name) {
+        true => Err(format!("the workload `{}` occurs twice", workload.name)),
+        false => Ok(()),
+    }
+}
+
+fn check_count(outliner: &Outliner) -> Result<(), String> {
+    let (workload, found) = (outliner.workload(), outliner.requests());
+    match u64::from(workload.num_prompts) == found {
+        true => Ok(()),
+        false => {
+            Err(format!("workload `{}` states {} requests, but {found} follow", workload.name, workload.num_prompts))
+        }
+    }
+}
+
+/// What the requests of a workload may not be: out of order, or two of one number.
+#[derive(Default)]
+struct Order {
+    warmups: Vec<u64>,
+    /// Number and conversation of the request before.
+    last: Option<(u64, Option<u64>)>,
+    /// The request that the latest conversation began with, or the latest single one.
+    first_turn: Option<(u64, u64)>,
+}
+
+impl Order {
+    fn warmup(&mut self, request: &Request) -> Result<(), String> {
+        if self.last.is_some() {
+            return Err("a warm-up stands after the measured requests".into());
+        }
+        if self.warmups.contains(&request.id) {
+            return Err(format!("the request id {} occurs twice", request.id));
+        }
+        self.warmups.push(request.id);
+        Ok(())
+    }
+
+    fn request(&mut self, request: &Request) -> Result<(), String> {
+        if self.warmups.contains(&request.id) {
+            return Err(format!("the request id {} occurs twice", request.id));
+        }
+        if request.max_tokens == 0 {
+            return Err(format!("request {} asks for no token", request.id));
+        }
+        if let Some((last, _)) = self.last
+            && request.id <= last
+        {
+            return Err(format!("request {} comes after request {last}", request.id));
+        }
+        let later_turn = request.session.is_some() && self.last.is_some_and(|(_, session)| session == request.session);
+        if !later_turn {
+            if let Some((id, offset)) = self.first_turn
+                && request.offset_ns < offset
+            {
+                return Err(format!("request {} is due before request {id}, which precedes it", request.id));
+            }
+            self.first_turn = Some((request.id, request.offset_ns));
+        }
+        self.last = Some((request.id, request.session));
+        Ok(())
+    }
+}

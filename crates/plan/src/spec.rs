@@ -1,0 +1,83 @@
+//! What a workload is, before it is known how many requests its source holds.
+
+use sagellm_core::{Arrival, Mode, Source};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::PlanError;
+
+/// A workload as a file or the command line describes it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Spec {
+    /// Name in results, such as `short_input`.
+    pub name: String,
+    /// Traffic or batch.
+    #[serde(default)]
+    pub mode: Mode,
+    /// Where the prompts come from.
+    pub source: Source,
+    /// Measured requests; `null` takes all that the source has, else what `duration_s` asks for, else 1000.
+    #[serde(default)]
+    pub num_prompts: Option<u32>,
+    /// Seconds after which nothing more is sent.
+    #[serde(default)]
+    pub duration_s: Option<f64>,
+    /// Requests in flight at most, or conversations at once.
+    #[serde(default)]
+    pub max_concurrency: Option<u32>,
+    /// The arrival process.
+    #[serde(default)]
+    pub arrival: Arrival,
+    /// Requests before the measured ones, with prompts of their own, kept out of every figure.
+    #[serde(default = "one")]
+    pub num_warmups: u32,
+    /// Seed of prompts, offsets and sampling.
+    #[serde(default)]
+    pub seed: u64,
+    /// How tokens are chosen.
+    #[serde(default)]
+    pub sampling: Decoding,
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// How tokens are chosen, for all requests of a plan.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Decoding {
+    /// 0 takes the most likely token.
+    pub temperature: f32,
+    /// Smallest set of tokens whose probability reaches this; 1 keeps all.
+    pub top_p: f32,
+    /// The so many most likely tokens; 0 keeps all.
+    pub top_k: u32,
+    /// Whether generation goes on past an end-of-sequence token, so that the length is the one asked for.
+    pub ignore_eos: bool,
+}
+
+impl Default for Decoding {
+    fn default() -> Self {
+        Self { temperature: 0.0, top_p: 1.0, top_k: 0, ignore_eos: true }
+    }
+}
+
+impl Decoding {
+    pub(crate) fn check(&self) -> Result<(), PlanError> {
+        let Self { temperature, top_p, .. } = *self;
+        if !temperature.is_finite() || temperature < 0.0 {
+            let range = "a number that is not below 0";
+            return Err(PlanError::Value { option: "--temperature", value: temperature.to_string(), range });
+        }
+        if !(top_p > 0.0 && top_p <= 1.0) {
+            return Err(PlanError::Value {
+                option: "--top-p",
+                value: top_p.to_string(),
+                range: "above 0 and at most 1",
+            });
+        }
+        Ok(())
+    }
+}
