@@ -1,16 +1,18 @@
 //! The loop that sends what is due, takes what happens, and never waits longer than it was told to.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use sagellm_core::{
-    Backend, Clock, Event, EventSink, Exit, Failure, Nanos, OutcomeKind, Prepared, Record, RecordBuilder, Stamp,
+    Backend, Clock, Event, EventKind, EventSink, Exit, Failure, Nanos, OutcomeKind, Prepared, Record, RecordBuilder,
+    Request, Stamp,
 };
 
+use crate::conversation::Conversations;
 use crate::flights::{Flights, Landing};
+use crate::supply::Supply;
 use crate::{Observer, RunError};
 
 /// The stop flag is looked at this often at least.
@@ -21,6 +23,10 @@ const POLL: Nanos = 50_000_000;
 const SPIN: Nanos = 200_000;
 /// What runs gets this long to finish when the run is stopped or the backend is gone.
 const DRAIN: Nanos = 1_000_000_000;
+/// The plan is looked at this often while it is read more slowly than it is sent.
+const BEHIND: Nanos = 1_000_000;
+/// Requests that are dropped before the records of the dropped ones are written.
+const DROPPED_AT_ONCE: usize = 256;
 /// A cancelled request keeps its slot this long at most while the backend does not confirm.
 const GRACE: Nanos = 2_000_000_000;
 
@@ -43,6 +49,8 @@ pub(crate) struct Phase {
     pub(crate) cap: Option<usize>,
     /// Whether a request is scheduled by its slot becoming free and not by its offset.
     pub(crate) closed_loop: bool,
+    /// When nothing more is sent, and how long what runs then may go on.
+    pub(crate) until: Option<(Nanos, Nanos)>,
 }
 
 /// How a phase ended.
@@ -50,6 +58,8 @@ pub(crate) struct Phase {
 pub(crate) struct Ending {
     pub(crate) interrupted: bool,
     pub(crate) gone: Option<Failure>,
+    /// Requests that the end of the duration kept from being sent. They have no record.
+    pub(crate) unsent: u64,
 }
 
 /// Receives each record as its request ends.
@@ -59,7 +69,7 @@ impl Dispatch<'_> {
     /// Sends the requests and returns when each of them has its record.
     pub(crate) fn run(
         &self,
-        requests: &[Prepared],
+        requests: Supply,
         phase: Phase,
         observer: &mut dyn Observer,
         keep: Keep<'_>,
@@ -75,7 +85,7 @@ impl Dispatch<'_> {
     /// Records the requests of a phase that cannot begin, because the backend is gone.
     pub(crate) fn give_up(
         &self,
-        requests: &[Prepared],
+        requests: Supply,
         phase: Phase,
         failure: Failure,
         observer: &mut dyn Observer,
@@ -92,20 +102,32 @@ impl Dispatch<'_> {
 struct Turn<'a> {
     dispatch: &'a Dispatch<'a>,
     phase: Phase,
-    requests: &'a [Prepared],
-    /// Index of the first request that was not handed over.
-    next: usize,
+    supply: Supply,
+    /// Conversations that were begun; a single request is one, too.
+    begun: usize,
+    conversations: Conversations,
     flights: Flights,
     /// Since when slots are free, oldest first (closed loop only).
     freed: VecDeque<Nanos>,
     /// Records of requests that ended since the last look.
     over: Vec<Record>,
+    /// What becomes of the requests that were not sent, once no more are sent.
+    stopped: Option<Unsent>,
     /// When the drain ends and what still runs is cut off.
     cut_at: Option<Nanos>,
     ending: Ending,
     /// Given up after the last request, so that a backend that lets go of everything closes the channel.
     sink: Option<EventSink>,
     events: Receiver<Event>,
+}
+
+/// Why requests are not sent.
+#[derive(Clone)]
+enum Unsent {
+    /// They have a record that says so.
+    Recorded(OutcomeKind, String),
+    /// The duration is over before their turn came: they are counted.
+    Counted,
 }
 
 enum Wake {
@@ -115,16 +137,18 @@ enum Wake {
 }
 
 impl<'a> Turn<'a> {
-    fn new(dispatch: &'a Dispatch<'a>, requests: &'a [Prepared], phase: Phase) -> Self {
+    fn new(dispatch: &'a Dispatch<'a>, supply: Supply, phase: Phase) -> Self {
         let (sink, events) = mpsc::channel();
         Self {
             dispatch,
             phase,
-            requests,
-            next: 0,
+            supply,
+            begun: 0,
+            conversations: Conversations::default(),
             flights: Flights::new(),
             freed: VecDeque::new(),
             over: Vec::new(),
+            stopped: None,
             cut_at: None,
             ending: Ending::default(),
             sink: Some(sink),
@@ -135,12 +159,14 @@ impl<'a> Turn<'a> {
     fn until_over(&mut self, observer: &mut dyn Observer, keep: Keep<'_>) -> Result<(), RunError> {
         loop {
             self.heed_stop();
+            self.heed_deadline();
             self.send_due();
+            self.drop_some();
             // After sending, so that neither the disk nor the terminal makes a due request late.
             for record in self.over.drain(..) {
                 keep(record, observer)?;
             }
-            if self.next == self.requests.len() {
+            if self.nothing_to_send() {
                 self.sink = None;
                 if self.flights.is_empty() {
                     return Ok(());
@@ -159,38 +185,100 @@ impl<'a> Turn<'a> {
         self.dispatch.clock.now()
     }
 
-    fn slot_free(&self) -> bool {
-        self.phase.cap.is_none_or(|cap| self.flights.len() < cap)
-    }
-
-    /// When the next request is due, if one is left and has a slot.
-    fn next_due(&self) -> Option<Nanos> {
-        let request = self.requests.get(self.next)?;
-        self.slot_free().then(|| self.phase.start.saturating_add(request.offset_ns))
-    }
-
-    fn send_due(&mut self) {
-        while self.next_due().is_some_and(|due| due <= self.now()) {
-            let Some(sink) = &self.sink else { return };
-            let request = &self.requests[self.next];
-            let in_first_round = self.phase.cap.is_none_or(|cap| self.next < cap);
-            let freed = if self.phase.closed_loop && !in_first_round { self.freed.pop_front() } else { None };
-            let scheduled = freed.unwrap_or(self.phase.start.saturating_add(request.offset_ns));
-            let record = RecordBuilder::new(request, scheduled, self.phase.warmup, self.dispatch.stamp);
-            self.flights.insert(request.id, record, self.now().saturating_add(self.timeout()));
-            if let Err(failure) = self.dispatch.backend.submit(Arc::clone(request), sink) {
-                self.flights.withdraw(request.id);
-                self.lose_backend(failure);
-                return;
+    /// Whether every request has been sent, or never will be.
+    fn nothing_to_send(&mut self) -> bool {
+        if !self.conversations.is_empty() {
+            return false;
+        }
+        match self.supply.over() {
+            None => false,
+            Some(Ok(())) => true,
+            Some(Err(failure)) => {
+                if self.ending.gone.is_none() {
+                    self.ending.gone = Some(failure);
+                }
+                true
             }
-            self.next += 1;
         }
     }
 
+    fn slot_free(&self) -> bool {
+        // Who thinks about the next turn keeps the slot.
+        self.phase.cap.is_none_or(|cap| self.flights.len() + self.conversations.waiting() < cap)
+    }
+
+    /// When the next request is due, if one is left and has a slot.
+    fn next_due(&mut self) -> Option<Nanos> {
+        if self.stopped.is_some() {
+            return None;
+        }
+        let begin = if self.slot_free() { self.begin_due() } else { None };
+        let go_on = self.conversations.next_due();
+        begin.into_iter().chain(go_on).min()
+    }
+
+    /// When the next conversation is due by its offset.
+    fn begin_due(&mut self) -> Option<Nanos> {
+        let start = self.phase.start;
+        self.supply.peek().map(|next| start.saturating_add(next.first.offset_ns))
+    }
+
+    fn send_due(&mut self) {
+        while self.stopped.is_none() {
+            let now = self.now();
+            let sent = if self.conversations.next_due().is_some_and(|due| due <= now) {
+                self.conversations.next().map(|(request, due)| self.send(request, due))
+            } else if self.slot_free() && self.begin_due().is_some_and(|due| due <= now) {
+                self.begin_next()
+            } else {
+                None
+            };
+            if sent != Some(true) {
+                return;
+            }
+        }
+    }
+
+    /// Sends the next request of the plan. `false` when the backend is gone.
+    fn begin_next(&mut self) -> Option<bool> {
+        let next = self.supply.next()?;
+        let in_first_round = self.phase.cap.is_none_or(|cap| self.begun < cap);
+        let freed = if self.phase.closed_loop && !in_first_round { self.freed.pop_front() } else { None };
+        let scheduled = freed.unwrap_or(self.phase.start.saturating_add(next.first.offset_ns));
+        self.begun += 1;
+        self.conversations.begin(&next.first, next.later);
+        Some(self.send(next.first, scheduled))
+    }
+
+    /// Hands a request over. `false` when the backend is gone.
+    fn send(&mut self, request: Prepared, scheduled: Nanos) -> bool {
+        let Some(sink) = &self.sink else { return false };
+        let record = RecordBuilder::new(&request, scheduled, self.phase.warmup, self.dispatch.stamp);
+        self.flights.insert(request.id, record, self.now().saturating_add(self.timeout()));
+        let id = request.id;
+        let Err(failure) = self.dispatch.backend.submit(request, sink) else { return true };
+        if let Some(mut record) = self.flights.withdraw(id) {
+            record.close(self.now(), OutcomeKind::Connection, unsent_because(&failure));
+            self.over.push(record.finish());
+        }
+        self.lose_backend(failure);
+        false
+    }
+
     /// Waits for an event, but no longer than until something is to be done.
-    fn wait(&self) -> Wake {
+    fn wait(&mut self) -> Wake {
         let now = self.now();
         let mut wake = self.flights.earliest_deadline().min(now + POLL).min(self.cut_at.unwrap_or(Nanos::MAX));
+        if self.supply.over().is_none() {
+            if self.supply.peek().is_none() {
+                wake = wake.min(now + BEHIND);
+            } else if self.stopped.is_some() {
+                wake = now;
+            }
+        }
+        if let Some((deadline, _)) = self.phase.until {
+            wake = wake.min(deadline.max(now));
+        }
         if let Some(due) = self.next_due()
             && due < wake + SPIN
         {
@@ -223,12 +311,34 @@ impl<'a> Turn<'a> {
             observer.on_event(event, self.phase.warmup);
         }
         match self.flights.apply(event, self.timeout()) {
-            Some(Landing::Ended { record, freed_at }) => {
-                self.over.push(*record);
-                self.free(freed_at);
-            }
+            Some(Landing::Ended { record, freed_at }) => self.landed(*record, event, freed_at),
             Some(Landing::Freed { freed_at }) => self.free(freed_at),
             None => {}
+        }
+    }
+
+    /// A request is over: its conversation goes on, or its slot is free.
+    fn landed(&mut self, record: Record, event: &Event, freed_at: Nanos) {
+        let answered = record.outcome == OutcomeKind::Success && self.stopped.is_none();
+        let goes_on = match &event.kind {
+            EventKind::End(end) if answered => {
+                let nothing = Default::default();
+                self.conversations.answered(record.id, freed_at, end.answer.as_ref().unwrap_or(&nothing))
+            }
+            _ => false,
+        };
+        if !goes_on {
+            self.end_conversation(record.id, record.outcome);
+            self.free(freed_at);
+        }
+        self.over.push(record);
+    }
+
+    /// The later turns of a conversation cannot follow one that failed, and fail with it.
+    fn end_conversation(&mut self, id: u64, outcome: OutcomeKind) {
+        for request in self.conversations.give_up(id) {
+            let reason = format!("not sent, because request {id} of the same conversation failed");
+            self.drop_request(&request, &Unsent::Recorded(outcome, reason));
         }
     }
 
@@ -266,13 +376,15 @@ impl<'a> Turn<'a> {
             self.dispatch.backend.cancel(id);
             let now = self.now();
             self.over.extend(self.flights.close(id, now, outcome, reason, now.saturating_add(GRACE)));
+            self.end_conversation(id, outcome);
         }
     }
 
     fn heed_stop(&mut self) {
         if !self.ending.interrupted && self.dispatch.stop.load(Ordering::Relaxed) {
             self.ending.interrupted = true;
-            self.drop_unsent(OutcomeKind::NotSent, "the run was interrupted before it could be sent");
+            let reason = "the run was interrupted before it could be sent";
+            self.stop_sending(Unsent::Recorded(OutcomeKind::NotSent, reason.into()));
             self.cut_at.get_or_insert(self.now().saturating_add(DRAIN));
         }
         if self.cut_at.is_some_and(|at| at <= self.now()) {
@@ -283,14 +395,37 @@ impl<'a> Turn<'a> {
                     let reason = format!("the backend is gone: {failure}");
                     self.cut(&running, OutcomeKind::ServerError, &reason);
                 }
-                None => self.cut(&running, OutcomeKind::Censored, "still running when the run was interrupted"),
+                None if self.ending.interrupted => {
+                    self.cut(&running, OutcomeKind::Censored, "still running when the run was interrupted");
+                }
+                None => {
+                    self.cut(&running, OutcomeKind::Censored, "still running when the drain after the duration ended")
+                }
             }
         }
     }
 
+    /// Stops sending when the duration is over.
+    fn heed_deadline(&mut self) {
+        let Some((deadline, drain)) = self.phase.until else { return };
+        if self.now() < deadline {
+            return;
+        }
+        self.phase.until = None;
+        // In a closed loop nothing was due but what a slot was free for; in an open one, the times of the plan have passed.
+        let why = match self.phase.closed_loop {
+            true => Unsent::Counted,
+            false => {
+                Unsent::Recorded(OutcomeKind::NotSent, "no slot was free for it until the duration was over".into())
+            }
+        };
+        self.stop_sending(why);
+        self.cut_at.get_or_insert(deadline.saturating_add(drain));
+    }
+
     /// Nothing more can be sent.
     fn lose_backend(&mut self, failure: Failure) {
-        self.drop_unsent(OutcomeKind::Connection, &format!("not sent, because the backend is gone: {failure}"));
+        self.stop_sending(Unsent::Recorded(OutcomeKind::Connection, unsent_because(&failure)));
         self.cut_at.get_or_insert(self.now().saturating_add(DRAIN));
         self.ending.gone = Some(failure);
     }
@@ -307,15 +442,38 @@ impl<'a> Turn<'a> {
         self.flights.forget_cancelled();
     }
 
-    /// Records what was never handed over.
-    fn drop_unsent(&mut self, outcome: OutcomeKind, reason: &str) {
-        let now = self.now();
-        for request in &self.requests[self.next..] {
-            let scheduled = self.phase.start.saturating_add(request.offset_ns);
-            let mut record = RecordBuilder::new(request, scheduled, self.phase.warmup, self.dispatch.stamp);
-            record.close(now, outcome, reason);
-            self.over.push(record.finish());
+    /// From now on nothing is sent: neither the turns that wait nor the rest of the plan.
+    fn stop_sending(&mut self, why: Unsent) {
+        for request in self.conversations.give_up_all() {
+            self.drop_request(&request, &why);
         }
-        self.next = self.requests.len();
+        self.stopped = Some(why);
     }
+
+    /// Drops a part of what was never handed over, so that the records of millions do not fill the memory.
+    fn drop_some(&mut self) {
+        let Some(why) = self.stopped.clone() else { return };
+        for _ in 0..DROPPED_AT_ONCE {
+            let Some(next) = self.supply.next() else { break };
+            self.drop_request(&next.first, &why);
+            next.later.iter().for_each(|request| self.drop_request(request, &why));
+        }
+    }
+
+    /// Takes note of a request that is not sent.
+    fn drop_request(&mut self, request: &Request, why: &Unsent) {
+        match why {
+            Unsent::Counted => self.ending.unsent += 1,
+            Unsent::Recorded(outcome, reason) => {
+                let scheduled = self.phase.start.saturating_add(request.offset_ns);
+                let mut record = RecordBuilder::new(request, scheduled, self.phase.warmup, self.dispatch.stamp);
+                record.close(self.now(), *outcome, reason.clone());
+                self.over.push(record.finish());
+            }
+        }
+    }
+}
+
+fn unsent_because(failure: &Failure) -> String {
+    format!("not sent, because the backend is gone: {failure}")
 }

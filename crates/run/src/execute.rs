@@ -1,17 +1,15 @@
 //! One workload from its warm-up to the closing line of its journal.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use sagellm_core::journal::{Calibration, Close, Header, Line};
-use sagellm_core::{
-    Arrival, Backend, Failure, Mode, Nanos, OutcomeKind, Plan, Prepared, Record, Request, SCHEMA_VERSION,
-};
+use sagellm_core::{Backend, Failure, Nanos, OutcomeKind, Plan, Record, SCHEMA_VERSION};
 
 use crate::dispatch::{Dispatch, Phase};
+use crate::supply::Supply;
 use crate::{Journal, Observer, RunError, Watch};
 
 /// Time between the opening of the window and the first due request: enough to write the header of the journal, so that
@@ -25,6 +23,8 @@ pub struct RunOptions<'a> {
     pub journal: &'a Path,
     /// Longest time from sending a request to its end. After it the request is cancelled and recorded as `timeout`.
     pub timeout: Duration,
+    /// Longest time that what runs at the end of the workload's duration may go on; after it, it is recorded as `censored`.
+    pub drain: Duration,
     /// Largest share of failed requests that is still accepted; noted in the journal for whoever judges the run.
     pub max_error_rate: f64,
     /// The client's own error at this load, where it was calibrated; noted in the journal.
@@ -57,28 +57,31 @@ pub struct WorkloadRun {
 /// [`RunError`] when the plan contradicts itself or the journal cannot be written. A failing request or backend is not
 /// an error here: it is recorded, and the journal is complete.
 pub fn execute(
-    plan: &Plan,
+    plan: Plan,
     backend: &dyn Backend,
     options: &RunOptions<'_>,
     watch: &mut dyn Watch,
     observer: &mut dyn Observer,
 ) -> Result<WorkloadRun, RunError> {
-    check(plan)?;
-    let workload = &plan.workload;
+    let Plan { workload, warmups, requests } = plan;
+    if workload.max_concurrency == Some(0) {
+        let reason = "`max_concurrency` is 0, so no request could ever be sent".into();
+        return Err(RunError::Plan { workload: workload.name, reason });
+    }
     let cap = workload.max_concurrency.map(|cap| cap as usize);
-    let warmups = prepare(&plan.warmups);
-    let requests = prepare(&plan.requests);
+    // Read ahead now, so that the first requests are not late.
+    let requests = Supply::read(requests);
     let clock = backend.clock();
     let stamp = backend.info().stamp;
     let dispatch = Dispatch { backend, clock, stamp, timeout: options.timeout, stop: options.stop };
 
     let mut journal = Journal::create(options.journal)?;
-    observer.on_begin(workload);
+    observer.on_begin(&workload);
 
     // The header names the start of the window and comes first, so the warm-up's lines wait for it.
     let mut warmed: Vec<Record> = Vec::with_capacity(warmups.len());
-    let phase = Phase { warmup: true, start: clock.now(), cap: Some(1), closed_loop: true };
-    let warmup = dispatch.run(&warmups, phase, observer, &mut |record, observer| {
+    let phase = Phase { warmup: true, start: clock.now(), cap: Some(1), closed_loop: true, until: None };
+    let warmup = dispatch.run(Supply::of(warmups), phase, observer, &mut |record, observer| {
         observer.on_request_end(&record);
         warmed.push(record);
         Ok(())
@@ -100,8 +103,9 @@ pub fn execute(
     }
     observer.on_start();
 
-    let closed_loop = workload.mode == Mode::Traffic && workload.arrival == Arrival::Immediate && cap.is_some();
-    let phase = Phase { warmup: false, start, cap, closed_loop };
+    let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(Nanos::MAX);
+    let until = workload.duration_s.map(|seconds| (start + (seconds * 1e9) as Nanos, nanos(options.drain)));
+    let phase = Phase { warmup: false, start, cap, closed_loop: workload.is_closed_loop(), until };
     let mut outcomes = BTreeMap::new();
     let mut keep = |record: Record, observer: &mut dyn Observer| {
         *outcomes.entry(record.outcome).or_insert(0) += 1;
@@ -113,14 +117,15 @@ pub fn execute(
         Ok(())
     };
     let ending = match warmup.gone {
-        None => dispatch.run(&requests, phase, observer, &mut keep)?,
-        Some(failure) => dispatch.give_up(&requests, phase, failure, observer, &mut keep)?,
+        None => dispatch.run(requests, phase, observer, &mut keep)?,
+        Some(failure) => dispatch.give_up(requests, phase, failure, observer, &mut keep)?,
     };
 
     let seen = watch.end();
     let close = Close {
         end_ns: clock.now(),
         interrupted: ending.interrupted,
+        unsent: ending.unsent,
         backend: backend.window(),
         memory: seen.memory,
         client_cpu_percent: seen.client_cpu_percent,
@@ -133,27 +138,4 @@ pub fn execute(
         observer.on_end(close);
     }
     Ok(WorkloadRun { journal, outcomes, interrupted: ending.interrupted, gone: ending.gone })
-}
-
-/// Nothing is left to be done for a request when it is due but to hand it over.
-fn prepare(requests: &[Request]) -> Vec<Prepared> {
-    requests.iter().cloned().map(Arc::new).collect()
-}
-
-/// A plan may come from a file: what would make the run hang or lose a request is refused first.
-fn check(plan: &Plan) -> Result<(), RunError> {
-    let refuse = |reason: String| Err(RunError::Plan { workload: plan.workload.name.clone(), reason });
-    if plan.workload.max_concurrency == Some(0) {
-        return refuse("`max_concurrency` is 0, so no request could ever be sent".into());
-    }
-    let mut ids = HashSet::new();
-    for request in plan.warmups.iter().chain(&plan.requests) {
-        if !ids.insert(request.id) {
-            return refuse(format!("the request id {} occurs twice", request.id));
-        }
-    }
-    if let Some(pair) = plan.requests.windows(2).find(|pair| pair[0].offset_ns > pair[1].offset_ns) {
-        return refuse(format!("request {} is due before request {}, which precedes it", pair[1].id, pair[0].id));
-    }
-    Ok(())
 }

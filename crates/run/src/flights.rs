@@ -12,6 +12,18 @@ pub(crate) struct Flights {
     earliest: Nanos,
 }
 
+/// An answer that was complete only after the limit, but before anybody looked.
+fn timed_out(record: Record) -> Record {
+    match record.outcome {
+        OutcomeKind::Success => Record {
+            outcome: OutcomeKind::Timeout,
+            reason: Some("the answer was complete only after the limit".into()),
+            ..record
+        },
+        _ => record,
+    }
+}
+
 #[derive(Debug)]
 enum Flight {
     /// Its end is awaited until `deadline`.
@@ -86,8 +98,12 @@ impl Flights {
                 if !ends {
                     return None;
                 }
-                let record = self.withdraw(event.request)?;
-                Some(Landing::Ended { record: Box::new(record.finish()), freed_at: event.at })
+                let late = event.at > *deadline;
+                let record = self.withdraw(event.request)?.finish();
+                Some(Landing::Ended {
+                    record: Box::new(if late { timed_out(record) } else { record }),
+                    freed_at: event.at,
+                })
             }
             Flight::Cancelled { .. } if ends => {
                 self.flights.remove(&event.request);
@@ -139,5 +155,37 @@ impl Flights {
         let mut ids: Vec<u64> = running.filter(|(_, flight)| wanted(flight)).map(|(id, _)| *id).collect();
         ids.sort_unstable();
         ids
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sagellm_core::{End, Prompt, Request, Sampling, Stamp, TokenSource};
+
+    #[test]
+    fn an_answer_that_is_complete_only_after_the_limit_is_no_success() {
+        let request = Request {
+            id: 1,
+            offset_ns: 0,
+            session: None,
+            prompt: Prompt::text("?"),
+            max_tokens: 1,
+            sampling: Sampling::default(),
+            ignore_eos: true,
+            keep_answer: false,
+        };
+        let outcome = |at| {
+            let mut flights = Flights::new();
+            flights.insert(1, RecordBuilder::new(&request, 0, false, Stamp::User), 100);
+            flights.apply(&Event { request: 1, at: 10, kind: EventKind::Sent }, 100);
+            let end = End::new(OutcomeKind::Success, 1, TokenSource::Chunks);
+            match flights.apply(&Event { request: 1, at, kind: EventKind::End(Box::new(end)) }, 100) {
+                Some(Landing::Ended { record, .. }) => record.outcome,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(outcome(110), OutcomeKind::Success);
+        assert_eq!(outcome(111), OutcomeKind::Timeout);
     }
 }

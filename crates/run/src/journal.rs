@@ -70,7 +70,7 @@ impl Journal {
 mod tests {
     use super::*;
     use sagellm_core::journal::Header;
-    use sagellm_core::{Arrival, Exit, Mode, UserError, WallTime, Workload};
+    use sagellm_core::{Arrival, Exit, Mode, Source, UserError, WallTime, Workload};
 
     fn header() -> Line {
         Line::Header(Header {
@@ -79,9 +79,8 @@ mod tests {
                 name: "short_input".into(),
                 mode: Mode::Traffic,
                 num_prompts: 1,
-                input_tokens: 1,
-                output_tokens: 1,
-                shared_prefix_tokens: 0,
+                source: Source::Text { input_tokens: 1, output_tokens: 1, shared_prefix_tokens: 0 },
+                duration_s: None,
                 max_concurrency: Some(1),
                 arrival: Arrival::Immediate,
                 num_warmups: 0,

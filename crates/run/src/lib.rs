@@ -3,12 +3,14 @@
 //! [`execute`] sends the warm-ups one after the other, opens the window, and offers the measured requests when they are
 //! due. Every request ends as one line of the [`Journal`], whatever happened to it; nothing here computes a figure.
 
+mod conversation;
 mod dispatch;
 mod error;
 mod execute;
 mod flights;
 mod journal;
 mod observer;
+mod supply;
 
 pub use error::RunError;
 pub use execute::{RunOptions, WorkloadRun, execute};

@@ -225,10 +225,130 @@ fn a_plan_that_contradicts_itself_is_refused_before_a_file_is_made() {
         refuse(plan(&[0; 2], 0, Some(0))),
         "the plan of workload `test` cannot be run: `max_concurrency` is 0, so no request could ever be sent"
     );
-    assert!(refuse(plan(&[5, 4], 0, None)).ends_with("request 1 is due before request 0, which precedes it"));
-    let mut twice = plan(&[0; 2], 1, None);
-    twice.warmups[0].id = 1;
-    assert!(refuse(twice).ends_with("the request id 1 occurs twice"));
+}
+
+#[test]
+fn a_plan_that_goes_bad_ends_the_run_with_what_was_sent() {
+    let mut twice = plan(&[0; 3], 0, None);
+    twice.requests[2].id = 1;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.records.jsonl");
+    let backend = Scripted::new(|_| Script::Answer(millis(1)));
+    let stop = AtomicBool::new(false);
+    let run = support::execute_into(&twice, &backend, &path, LONG, &stop, &mut Silent).unwrap();
+    assert_eq!(run.outcomes[&OutcomeKind::Success], 2);
+    let gone = run.gone.unwrap();
+    assert_eq!(
+        (gone.exit, gone.message.as_str()),
+        (Exit::Input, "the plan is out of order: request 1 follows a later one")
+    );
+    assert!(std::fs::read_to_string(&path).unwrap().contains(r#""line":"close""#));
+}
+
+#[test]
+fn a_duration_ends_a_closed_loop_and_counts_what_was_left() {
+    let mut plan = plan(&[0; 1000], 0, Some(2));
+    plan.workload.duration_s = Some(0.2);
+    let backend = Scripted::new(|_| Script::Answer(millis(5)));
+    let outcome = run(&plan, &backend, LONG, None);
+    let sent = outcome.records.len();
+    assert!((2..200).contains(&sent), "{sent} of 15 ms each by two at a time in 200 ms");
+    assert_eq!(outcome.close.unsent, 1000 - sent as u64);
+    assert_eq!(outcome.outcomes(), vec![OutcomeKind::Success; sent], "what ran could finish");
+    let end = outcome.header.start_ns + 200 * MS;
+    assert!(outcome.measured().iter().all(|record| record.sent_ns.unwrap() < end + 100 * MS));
+    assert!(!outcome.run.interrupted);
+}
+
+#[test]
+fn what_does_not_end_within_the_drain_is_censored() {
+    let mut plan = plan(&[0; 3], 0, Some(1));
+    plan.workload.duration_s = Some(0.1);
+    let outcome = run(&plan, &Scripted::new(|_| Script::Hang), LONG, None);
+    assert_eq!(outcome.outcomes(), [OutcomeKind::Censored]);
+    assert_eq!(outcome.close.unsent, 2);
+    let record = outcome.measured()[0];
+    assert_eq!(record.reason.as_deref(), Some("still running when the drain after the duration ended"));
+    let took = record.end_ns - outcome.header.start_ns;
+    assert!(took >= 400 * MS && took < 3000 * MS, "{} ms", took / MS);
+}
+
+#[test]
+fn a_request_that_was_due_but_found_no_slot_is_not_forgotten() {
+    let mut plan = plan(&[0, 1, 2], 0, Some(1));
+    plan.workload.duration_s = Some(0.1);
+    let outcome = run(&plan, &Scripted::new(|_| Script::Hang), LONG, None);
+    assert_eq!(outcome.outcomes(), [OutcomeKind::Censored, OutcomeKind::NotSent, OutcomeKind::NotSent]);
+    assert_eq!(outcome.close.unsent, 0);
+}
+
+/// Two conversations of three turns, 20 ms of thought before each later one.
+fn talks(cap: Option<u32>) -> support::TestPlan {
+    let mut plan = plan(&[0; 6], 0, cap);
+    for request in &mut plan.requests {
+        request.session = Some(request.id / 3);
+        request.keep_answer = request.id % 3 < 2;
+        request.offset_ns = if request.id.is_multiple_of(3) { 0 } else { 20 * MS };
+    }
+    plan
+}
+
+#[test]
+fn a_turn_follows_the_answer_to_the_one_before_and_carries_it() {
+    let backend = Scripted::new(|_| Script::Answer(millis(2)));
+    let outcome = run(&talks(Some(1)), &backend, LONG, None);
+    assert_eq!(outcome.outcomes(), [OutcomeKind::Success; 6]);
+    assert_eq!(backend.order(), [0, 1, 2, 3, 4, 5], "a conversation keeps its slot while somebody thinks");
+    assert_eq!(backend.asked.lock().unwrap()[2], "request 0 0!request 1 1!request 2");
+    assert_eq!(backend.asked.lock().unwrap()[3], "request 3");
+    let measured = outcome.measured();
+    for (before, after) in [(0, 1), (1, 2), (3, 4), (4, 5)] {
+        assert_eq!(measured[after].scheduled_ns, measured[before].end_ns + 20 * MS);
+        assert!(measured[after].sent_ns.unwrap() >= measured[after].scheduled_ns);
+    }
+    assert_eq!(measured[3].scheduled_ns, measured[2].end_ns, "the slot became free with the last turn");
+    assert_eq!(measured[4].session, Some(1));
+}
+
+#[test]
+fn conversations_run_side_by_side() {
+    let backend = Scripted::new(|_| Script::Answer(millis(30)));
+    run(&talks(Some(2)), &backend, LONG, None);
+    assert_eq!(backend.most_running.load(Ordering::SeqCst), 2);
+}
+
+#[test]
+fn the_turns_after_a_failed_one_fail_with_it() {
+    use OutcomeKind::{ServerError, Success, Timeout};
+    let backend = Scripted::new(|request| match request.id {
+        1 => Script::Fail(ServerError),
+        3 => Script::Hang,
+        _ => Script::Answer(millis(1)),
+    });
+    let outcome = run(&talks(None), &backend, millis(100), None);
+    assert_eq!(outcome.outcomes(), [Success, ServerError, ServerError, Timeout, Timeout, Timeout]);
+    let unsent = outcome.measured()[2];
+    assert_eq!(unsent.reason.as_deref(), Some("not sent, because request 1 of the same conversation failed"));
+    assert_eq!(unsent.sent_ns, None);
+}
+
+#[test]
+fn an_interruption_drops_the_turns_that_wait() {
+    let backend = Scripted::new(|_| Script::Answer(millis(1)));
+    let mut plan = talks(None);
+    plan.requests[1].offset_ns = 60_000 * MS;
+    plan.requests[4].offset_ns = 60_000 * MS;
+    let outcome = run(&plan, &backend, LONG, Some(millis(80)));
+    use OutcomeKind::{NotSent, Success};
+    assert_eq!(outcome.outcomes(), [Success, NotSent, NotSent, Success, NotSent, NotSent]);
+    assert!(outcome.took < Duration::from_secs(5));
+}
+
+#[test]
+fn a_plan_of_many_requests_is_read_while_it_runs() {
+    let backend = Scripted::new(|_| Script::Fail(OutcomeKind::Refused));
+    let outcome = run(&plan(&[0; 20_000], 0, Some(8)), &backend, LONG, None);
+    assert_eq!(outcome.run.outcomes[&OutcomeKind::Refused], 20_000);
 }
 
 #[cfg(target_os = "linux")]
