@@ -188,8 +188,8 @@ pub(crate) struct RunArgs {
     pub(crate) server: ServerArgs,
 }
 
-/// More requests than this would not fit into memory: a plan holds all of them.
-const MOST_REQUESTS: u64 = 1_000_000;
+/// Requests of a workload at most.
+const MOST_REQUESTS: u64 = 100_000_000;
 
 /// A whole number in a range that the rest of the program can serve.
 fn whole<T>(range: RangeInclusive<u64>) -> RangedU64ValueParser<T>
@@ -221,6 +221,12 @@ pub(crate) struct LoadArgs {
     /// Seed of prompts, arrivals and sampling
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
+    /// Seconds after which nothing more is sent
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) duration: Option<f64>,
+    /// How long what runs at the end of --duration may go on; what takes longer counts as censored
+    #[arg(long, default_value_t = 30.0, value_name = "SECONDS")]
+    pub(crate) drain: f64,
     /// Longest time for one request, from sending to its end
     #[arg(long, default_value_t = 600.0, value_name = "SECONDS")]
     pub(crate) timeout: f64,

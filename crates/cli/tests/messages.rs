@@ -79,11 +79,11 @@ fn numbers_that_are_impossible() {
     let place = Place::new();
     let mut said = String::new();
     for (option, values) in [
-        ("num-prompts", &["0", "-1", "many", "1000001"][..]),
+        ("num-prompts", &["0", "-1", "many", "100000001"][..]),
         ("max-concurrency", &["0", "-1", "1.5", "4294967296"]),
         ("request-rate", &["0", "-1", "nan", "fast"]),
         ("request-rate=1 --burstiness", &["0", "-1", "nan", "inf"]),
-        ("num-warmups", &["-1", "1000001"]),
+        ("num-warmups", &["-1", "100000001"]),
         ("seed", &["-1", "18446744073709551616"]),
         ("timeout", &["0", "-1", "nan", "1e10"]),
         ("max-error-rate", &["-0.1", "1.1", "nan"]),
@@ -310,16 +310,16 @@ fn a_journal_that_was_changed() {
 
 #[test]
 fn a_disk_that_is_full() {
-    // A limit on the size of files, in blocks of 512 bytes, stands for a disk that fills up: it is met by the manifest, by
+    // A limit on the size of files, in blocks of 512 bytes, stands for a disk that fills up: it is met by the plan, by
     // the journal of five requests, or, when there is only one, by the figures. Without the trap it is a deadly signal.
     for (blocks, prompts, file) in
-        [(0, 5, "manifest.json"), (20, 5, "short_input.records.jsonl"), (20, 1, "short_input_metrics.json")]
+        [(0, 5, "./plan.jsonl"), (20, 5, "full/short_input.records.jsonl"), (20, 1, "full/short_input_metrics.json")]
     {
         let place = Place::new();
         let run = format!("{RUN} --num-prompts {prompts} --quiet --output full");
         let line = format!("trap '' XFSZ; ulimit -f {blocks}; exec sagellm-benchmark {run}");
         let ran = Ran::from(place.shell(&line).output().unwrap());
-        assert!(ran.err.starts_with(&format!("error: cannot write `full/{file}`")), "{blocks}: {}", ran.err);
+        assert!(ran.err.starts_with(&format!("error: cannot write `{file}`")), "{blocks}: {}", ran.err);
         assert!(ran.err.contains("\nhint: "), "{}", ran.err);
         assert_eq!((ran.code, ran.out.as_str()), (3, ""), "{}", ran.err);
         // What is there is whole, but for the journal, whose last line may be cut.

@@ -121,7 +121,7 @@ fn a_rate_is_kept() {
     assert!((150.0..650.0).contains(&last), "the last request is due after {last} ms");
     let header = &place.lines("out/short_input.records.jsonl")[0];
     let start = header["start_ns"].as_u64().unwrap();
-    assert_eq!(header["workload"]["arrival"]["process"], "gamma");
+    assert_eq!(header["workload"]["arrival"]["poisson"]["rate"], 100.0);
     for (record, offset) in place.records("out", "short_input").iter().zip(offsets) {
         assert_eq!(record["scheduled_ns"].as_u64().unwrap(), start + offset);
         assert!(record["sent_ns"].as_u64().unwrap() >= start + offset, "nothing is sent before it is due");

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 
 use sagellm_core::{
-    Clock, End, Event, EventKind, EventSink, FinishReason, Nanos, OutcomeKind, Piece, Prepared, TokenSource,
+    Answer, Clock, End, Event, EventKind, EventSink, FinishReason, Nanos, OutcomeKind, Piece, Prepared, TokenSource,
 };
 use sagellm_model::Tokenizer;
 use sha2::{Digest, Sha256};
@@ -203,6 +203,7 @@ fn end(
         cached_tokens: sequence.cached.map(count),
         queue_ns: sequence.admitted.map(|admitted| admitted - sequence.arrived),
         output_digest: (!output.is_empty()).then(|| digest(output)),
+        answer: sequence.request.keep_answer.then(|| Answer { text: None, token_ids: Some(output.to_vec()) }),
         ..End::new(outcome, count(output.len()), TokenSource::Engine)
     };
     let kind = EventKind::End(Box::new(end));

@@ -62,10 +62,11 @@ fn request(id: u64, tokens: &[u32], max_tokens: u32) -> Request {
         id,
         offset_ns: 0,
         session: None,
-        prompt: Prompt { text: String::new(), token_ids: Some(tokens.to_vec()) },
+        prompt: Prompt::tokenized(String::new(), tokens.to_vec()),
         max_tokens,
         sampling: Sampling::default(),
         ignore_eos: true,
+        keep_answer: false,
     }
 }
 

@@ -65,10 +65,11 @@ fn continuations(cases: &[Case], kv_cache_tokens: usize, max_num_batched_tokens:
             id,
             offset_ns: 0,
             session: None,
-            prompt: Prompt { text: case.prompt.clone(), token_ids: Some(case.prompt_ids.clone()) },
+            prompt: Prompt::tokenized(case.prompt.clone(), case.prompt_ids.clone()),
             max_tokens: u32::try_from(STEPS).unwrap(),
             sampling: Sampling::default(),
             ignore_eos: true,
+            keep_answer: false,
         };
         engine.submit(Arc::new(request), &sink).unwrap();
     }

@@ -68,10 +68,11 @@ fn main() {
         id,
         offset_ns: 0,
         session: None,
-        prompt: Prompt { text: "word ".repeat(64), token_ids: None },
+        prompt: Prompt::text("word ".repeat(64)),
         max_tokens: tokens as u32,
         sampling: Sampling::default(),
         ignore_eos: true,
+        keep_answer: false,
     };
 
     let (sink, events) = channel();

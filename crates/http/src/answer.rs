@@ -88,13 +88,13 @@ impl Answer {
         }
     }
 
-    /// Makes ready for the answer to another request.
-    pub(crate) fn reset(&mut self) {
+    /// Makes ready for the answer to another request, whose text is kept where `keep_answer` says so.
+    pub(crate) fn reset(&mut self, keep_answer: bool) {
         self.response.reset();
         self.body = Body::Events;
         self.events.reset();
         self.opening.clear();
-        self.tally.reset();
+        self.tally.reset(keep_answer);
     }
 
     /// Whether any byte of it has come.

@@ -136,10 +136,11 @@ fn describe(options: &HttpOptions, threads: usize, stamping: bool) -> Result<Bac
         id: 0,
         offset_ns: 0,
         session: None,
-        prompt: Prompt { text: String::new(), token_ids: Some(Vec::new()) },
+        prompt: Prompt::tokenized(String::new(), Vec::new()),
         max_tokens: 1,
         sampling: Sampling::default(),
         ignore_eos: true,
+        keep_answer: false,
     };
     let mut set = |name: &str, value: String| info.settings.insert(name.into(), value);
     set("url", options.target.url(&options.path));

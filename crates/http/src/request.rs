@@ -94,9 +94,10 @@ impl BodyWriter {
         body.extend_from_slice(&self.first);
         let mut put = Put { out: &mut body, extra: &fields.extra_body };
         match (self.endpoint, &request.prompt.token_ids) {
-            (EndpointType::Chat, _) => {
-                put.field("messages", &[Message { role: "user", content: &request.prompt.text }]);
-            }
+            (EndpointType::Chat, _) => match request.prompt.messages.as_slice() {
+                [] => put.field("messages", &[Said { role: "user", content: &request.prompt.text }]),
+                messages => put.field("messages", messages),
+            },
             (EndpointType::Completions, Some(ids)) if fields.token_ids => put.field("prompt", ids),
             (EndpointType::Completions, _) => put.field("prompt", &request.prompt.text),
         }
@@ -128,8 +129,9 @@ impl BodyWriter {
     }
 }
 
+/// A [`Message`](sagellm_core::Message) that is borrowed.
 #[derive(Serialize)]
-struct Message<'a> {
+struct Said<'a> {
     role: &'a str,
     content: &'a str,
 }
@@ -235,10 +237,11 @@ mod tests {
             id: 7,
             offset_ns: 0,
             session: None,
-            prompt: Prompt { text: "say \"hi\"\n".into(), token_ids: Some(vec![1, 2]) },
+            prompt: Prompt::tokenized("say \"hi\"\n".into(), vec![1, 2]),
             max_tokens: 16,
             sampling: Sampling::default(),
             ignore_eos: true,
+            keep_answer: false,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use sagellm_core::{End, FinishReason, HttpFacts, Nanos, OutcomeKind, Piece, TokenSource};
+use sagellm_core::{Answer, End, FinishReason, HttpFacts, Nanos, OutcomeKind, Piece, TokenSource};
 use sha2::{Digest, Sha256};
 
 use crate::answer::{Arrival, Reading};
@@ -35,6 +35,8 @@ pub(crate) struct Tally {
     counts_on: bool,
     /// Bytes of text kept.
     kept: usize,
+    /// The visible text of the first choice, where it is to be handed over with the end.
+    answer: Option<String>,
     facts: HttpFacts,
     /// When something that matters was last read.
     last: Nanos,
@@ -53,12 +55,12 @@ struct ChoiceState {
 }
 
 impl Tally {
-    /// Makes ready for another answer.
-    pub(crate) fn reset(&mut self) {
+    /// Makes ready for another answer, whose text is kept where `keep_answer` says so.
+    pub(crate) fn reset(&mut self, keep_answer: bool) {
         let mut choices = std::mem::take(&mut self.choices);
         choices.clear();
         let scratch = std::mem::take(&mut self.scratch);
-        *self = Self { choices, scratch, ..Self::default() };
+        *self = Self { choices, scratch, answer: keep_answer.then(String::new), ..Self::default() };
     }
 
     /// Whether an event was seen.
@@ -233,6 +235,7 @@ impl Tally {
 
     fn keep_content(&mut self, place: usize, content: Content<'_>, reading: &Reading, piece: Option<&mut String>) {
         self.scratch.clear();
+        let visible = matches!(content, Content::Visible(_));
         let text = match content {
             Content::Visible(value) | Content::Reasoning(value) => plain(value).unwrap_or_else(|| {
                 chunk::push_text(value, &mut self.scratch);
@@ -245,6 +248,13 @@ impl Tally {
         };
         let choice = &mut self.choices[place];
         choice.hash.update(text.as_bytes());
+        if let Some(answer) = &mut self.answer
+            && place == 0
+            && visible
+            && answer.len() + text.len() <= MAX_TEXT
+        {
+            answer.push_str(text);
+        }
         if let Some(piece) = piece {
             piece.push_str(text);
         }
@@ -306,6 +316,7 @@ impl Tally {
             input_tokens: self.usage.prompt.or(self.timings.prompt),
             cached_tokens: self.usage.cached.or(self.timings.cached),
             output_digest: self.digest(),
+            answer: self.answer.take().map(|text| Answer { text: Some(text), token_ids: None }),
             http: Some(facts),
             ..End::new(outcome, tokens, source)
         };

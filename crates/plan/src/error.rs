@@ -73,7 +73,7 @@ pub enum PlanError {
         available: u64,
     },
     /// A plan could not be written or read.
-    #[error("cannot {action} the plan `{}`", path.display())]
+    #[error("cannot {action} `{}`", path.display())]
     File {
         /// The plan.
         path: PathBuf,
@@ -125,6 +125,9 @@ impl UserError for PlanError {
                 Some("check the file and the rules by which prompts are chosen".into())
             }
             Self::TooFew { available, .. } => Some(format!("ask for fewer: `--num-prompts {available}`")),
+            Self::File { action: "write", .. } => {
+                Some("free some space there, or choose another folder with `--output`".into())
+            }
             Self::File { .. } => None,
             Self::Line { .. } => Some("write the plan again with `sagellm-benchmark plan write`".into()),
             Self::Tokenizer(error) => error.hint(),

@@ -100,7 +100,7 @@ fn lateness_counts_against_an_open_loop_only() {
     records.iter_mut().for_each(|record| record.scheduled_ns -= 2 * MS);
     let mut header = header("w", 5);
     assert_eq!(reasons(&summarize(header.clone(), &records, Some(&close()))), [], "a closed loop has no schedule");
-    header.workload.arrival = Arrival::Gamma { rate: 25.0, burstiness: 1.0 };
+    header.workload.arrival = Arrival::Poisson { rate: 25.0 };
     let capped = summarize(header.clone(), &records, Some(&close()));
     assert_eq!(reasons(&capped), []);
     assert!(capped.details.validity.has(Code::ClientQueueing), "the cap held requests back");

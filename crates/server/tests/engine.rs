@@ -79,10 +79,11 @@ fn tokens_by_the_engine(prompt: &[u32], count: u32, sampling: Sampling) -> Vec<u
         id: 0,
         offset_ns: 0,
         session: None,
-        prompt: Prompt { text: String::new(), token_ids: Some(prompt.to_vec()) },
+        prompt: Prompt::tokenized(String::new(), prompt.to_vec()),
         max_tokens: count,
         sampling,
         ignore_eos: true,
+        keep_answer: false,
     };
     engine.submit(Arc::new(request), &sink).unwrap();
     drop(sink);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use sagellm_core::journal::{Calibration, Close, ErrorSpread, Line};
 use sagellm_core::{
     Arrival, BackendInfo, Clock, Exit, Failure, Measured, Mode, ModelInfo, OutcomeKind, Plan, Prompt, Record, Request,
-    Sampling, Stamp, Workload, seconds,
+    Sampling, Source, Stamp, Workload, seconds,
 };
 use sagellm_http::{HttpBackend, HttpOptions, RequestFields, StampChoice};
 use sagellm_run::{Observed, RunOptions, Silent, Watch, execute};
@@ -131,12 +131,13 @@ pub(crate) fn measure(load: &Load) -> Result<Measurement, Failure> {
     let run = RunOptions {
         journal: &journal,
         timeout: Duration::from_secs(120),
+        drain: Duration::ZERO,
         max_error_rate: 0.0,
         calibration: None,
         stop: &stop,
     };
     let mut watch = Cost { monitor: Monitor::new(clock), before: None, cpu_seconds: Measured::unknown("not read") };
-    let done = execute(&plan(load), &backend, &run, &mut watch, &mut Silent)?;
+    let done = execute(plan(load), &backend, &run, &mut watch, &mut Silent)?;
     if let Some(gone) = done.gone {
         return Err(gone);
     }
@@ -205,35 +206,32 @@ fn compare<'t>(
 
 fn plan(load: &Load) -> Plan {
     let arrival = match load.rate {
-        Some(rate) => Arrival::Gamma { rate, burstiness: 1.0 },
+        Some(rate) => Arrival::Poisson { rate },
         None => Arrival::Immediate,
     };
-    let offsets = sagellm_plan::offsets(&arrival, load.requests as usize, 0);
-    let requests = offsets.iter().zip(0..).map(|(&offset_ns, id)| Request {
+    let offsets = sagellm_plan::Offsets::new(&arrival, u64::from(load.requests), 0);
+    let requests = (0..u64::from(load.requests)).zip(offsets).map(|(id, offset_ns)| Request {
         id,
         offset_ns,
         session: None,
-        prompt: Prompt { text: "How far from the truth?".into(), token_ids: None },
+        prompt: Prompt::text("How far from the truth?"),
         max_tokens: load.tokens,
         sampling: Sampling::default(),
         ignore_eos: true,
+        keep_answer: false,
     });
-    Plan {
-        workload: Workload {
-            name: "calibration".into(),
-            mode: Mode::Traffic,
-            num_prompts: load.requests,
-            input_tokens: 0,
-            output_tokens: load.tokens,
-            shared_prefix_tokens: 0,
-            max_concurrency: load.rate.is_none().then_some(load.streams),
-            arrival,
-            num_warmups: 0,
-            seed: 0,
-        },
-        warmups: Vec::new(),
-        requests: requests.collect(),
-    }
+    let workload = Workload {
+        name: "calibration".into(),
+        mode: Mode::Traffic,
+        source: Source::Text { input_tokens: 0, output_tokens: load.tokens, shared_prefix_tokens: 0 },
+        num_prompts: load.requests,
+        duration_s: None,
+        max_concurrency: load.rate.is_none().then_some(load.streams),
+        arrival,
+        num_warmups: 0,
+        seed: 0,
+    };
+    Plan::of(workload, requests.collect())
 }
 
 fn simulated() -> BackendInfo {

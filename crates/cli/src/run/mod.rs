@@ -23,6 +23,7 @@ use subject::{Ready, Subject};
 pub(crate) fn run(args: RunArgs, printer: &Printer) -> Result<Exit, Failure> {
     let clock = Clock::start();
     let timeout = setup::timeout(&args)?;
+    let drain = setup::drain(&args)?;
     let workloads = setup::workloads(&args)?;
     let output = Output::check(&args)?;
     let interrupt = Interrupt::listen(printer)?;
@@ -30,21 +31,23 @@ pub(crate) fn run(args: RunArgs, printer: &Printer) -> Result<Exit, Failure> {
     let progress = Progress::new(printer, args.quiet);
 
     let subject = Subject::open(&args, &interrupt, &progress)?;
-    let plans = setup::plans(&args, &workloads, &subject)?;
-    let hashes = subject.hashes(&plans)?;
-    let calibration = subject.calibrate(&args, &plans, &progress)?;
-    let Ready { backend, mut watch } = subject.start(&args, &plans, clock, monitor)?;
-    let mut output = output.open(&args, &plans, hashes, backend.info(), clock)?;
+    let mut plan = setup::plan(&args, workloads, &subject, output.scratch())?;
+    let hashes = subject.hashes(&plan);
+    let calibration = subject.calibrate(&args, &plan, &progress)?;
+    let Ready { backend, mut watch } = subject.start(&args, &plan, clock, monitor)?;
+    let mut output = output.open(&args, &mut plan, hashes, backend.info(), clock)?;
 
     let mut reporter = Reporter::new(&progress, clock, args.verbose);
     reporter.introduce(&backend.info(), args.quiet);
     let stop = interrupt.measuring();
     let mut ending = Exit::Ok;
-    for plan in &plans {
-        let journal = output.journal(&plan.workload.name);
+    for (nth, outline) in plan.outlines().enumerate() {
+        let journal = output.journal(&outline.workload.name);
         let max_error_rate = args.load.max_error_rate;
-        let options = RunOptions { journal: &journal, timeout, max_error_rate, calibration: calibration.clone(), stop };
-        let run = execute(plan, &*backend, &options, &mut *watch, &mut reporter)?;
+        reporter.expect(outline.output_tokens);
+        let calibration = calibration.clone();
+        let options = RunOptions { journal: &journal, timeout, drain, max_error_rate, calibration, stop };
+        let run = execute(plan.plan(nth)?, &*backend, &options, &mut *watch, &mut reporter)?;
         output.save()?;
         if run.interrupted {
             ending = Exit::Interrupted;

@@ -13,6 +13,7 @@ pub(super) struct Reporter<'a> {
     verbose: bool,
     workload: String,
     requests: u32,
+    expected_tokens: u64,
     done: u32,
     failed: u32,
     sent: u32,
@@ -28,12 +29,18 @@ impl<'a> Reporter<'a> {
             verbose,
             workload: String::new(),
             requests: 0,
+            expected_tokens: 0,
             done: 0,
             failed: 0,
             sent: 0,
             tokens: 0,
             started: 0,
         }
+    }
+
+    /// Output tokens that the next workload asks for: the length of the bar.
+    pub(super) fn expect(&mut self, tokens: u64) {
+        self.expected_tokens = tokens;
     }
 
     /// Says what is about to be measured.
@@ -81,8 +88,7 @@ impl Observer for Reporter<'_> {
         self.workload.clone_from(&workload.name);
         self.requests = workload.num_prompts;
         (self.done, self.failed, self.sent, self.tokens) = (0, 0, 0, 0);
-        let total = u64::from(workload.num_prompts) * u64::from(workload.output_tokens);
-        self.progress.start(&workload.name, Some(total), Unit::Tokens);
+        self.progress.start(&workload.name, Some(self.expected_tokens), Unit::Tokens);
         self.progress.message(|| "warm-up".into());
     }
 

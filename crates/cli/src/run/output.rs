@@ -4,11 +4,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use sagellm_core::{BackendInfo, Clock, Exit, Failure, Plan};
-use sagellm_model::Tokenizer;
-use sagellm_report::{
-    Hashes, Host, MANIFEST_FILE, Manifest, Summary, summarize_folder, write_atomic, write_json, write_results,
-};
+use sagellm_core::{BackendInfo, Clock, Exit, Failure};
+use sagellm_plan::PlanFile;
+use sagellm_report::{Hashes, Host, MANIFEST_FILE, Manifest, Summary, summarize_folder, write_json, write_results};
 use sagellm_run::Journal;
 use sagellm_telemetry::host;
 
@@ -29,20 +27,6 @@ pub(super) struct OpenOutput {
     manifest: Manifest,
 }
 
-/// What identifies the input of the run.
-pub(super) fn hashes(tokenizer: &Tokenizer, model: Option<String>, plans: &[Plan]) -> Result<Hashes, Failure> {
-    let hash = |plan: &Plan| Ok((plan.workload.name.clone(), sagellm_plan::hash(plan).map_err(unserializable)?));
-    Ok(Hashes {
-        plans: plans.iter().map(hash).collect::<Result<_, Failure>>()?,
-        tokenizer: Some(tokenizer.fingerprint()),
-        model,
-    })
-}
-
-fn unserializable(error: serde_json::Error) -> Failure {
-    Failure::new(Exit::Bug, format!("the plan cannot be written as JSON: {error}"))
-}
-
 impl Output {
     /// Checks that results can be written, before time is spent on making them.
     pub(super) fn check(args: &RunArgs) -> Result<Self, Failure> {
@@ -59,11 +43,16 @@ impl Output {
         Ok(Self { folder: args.output.clone(), json: args.output_json.clone() })
     }
 
+    /// A folder that exists, on the same disk as the results where that can be: the place for what may not be kept.
+    pub(super) fn scratch(&self) -> &Path {
+        nearest(&self.folder)
+    }
+
     /// Makes the folder, and notes in it what is about to be run.
     pub(super) fn open(
         self,
         args: &RunArgs,
-        plans: &[Plan],
+        plan: &mut PlanFile,
         hashes: Hashes,
         backend: BackendInfo,
         clock: Clock,
@@ -81,8 +70,7 @@ impl Output {
         manifest.hashes = hashes;
         let open = OpenOutput { output: self, manifest };
         open.write_manifest()?;
-        let plan = sagellm_plan::to_jsonl(plans).map_err(unserializable)?;
-        write_atomic(&open.output.folder.join(PLAN_FILE), &plan)?;
+        plan.keep(&open.output.folder.join(PLAN_FILE))?;
         Ok(open)
     }
 }
@@ -120,11 +108,19 @@ impl OpenOutput {
     }
 }
 
+/// The folder, or when it does not exist yet, the nearest one above it that does.
+fn nearest(folder: &Path) -> &Path {
+    let exists = |path: &&Path| path.exists() || path.as_os_str().is_empty();
+    match folder.ancestors().find(exists).unwrap_or(folder) {
+        path if path.as_os_str().is_empty() => Path::new("."),
+        path => path,
+    }
+}
+
 /// Whether files can be made in `folder`, or, when it does not exist yet, in the nearest folder above it. Leaves nothing.
 fn check_folder(folder: &Path) -> Result<(), Failure> {
     let here = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    let nearest = here.ancestors().find(|path| path.exists() || path.as_os_str().is_empty()).unwrap_or(here);
-    let nearest = if nearest.as_os_str().is_empty() { Path::new(".") } else { nearest };
+    let nearest = nearest(here);
     let failure = |why: String| {
         Failure::new(Exit::Input, format!("cannot write to `{}`: {why}", here.display()))
             .with_hint("choose another place with `--output` or `--output-json`")
@@ -149,6 +145,8 @@ fn config(args: &RunArgs) -> BTreeMap<String, String> {
         ("request_rate".into(), or_own(load.request_rate.map(|v| text(&v)))),
         ("burstiness".into(), or_own(load.burstiness.map(|v| text(&v)))),
         ("num_warmups".into(), or_own(load.num_warmups.map(|v| text(&v)))),
+        ("duration_s".into(), or_own(load.duration.map(|v| text(&v)))),
+        ("drain_s".into(), text(&load.drain)),
         ("seed".into(), text(&load.seed)),
         ("timeout_s".into(), text(&load.timeout)),
         ("max_error_rate".into(), text(&load.max_error_rate)),

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sagellm_core::journal::Calibration;
-use sagellm_core::{BackendStats, Clock, Exit, Failure, Plan};
+use sagellm_core::{BackendStats, Clock, Exit, Failure};
 use sagellm_http::{
     Access, BlockingClient, EndpointType, HttpBackend, HttpOptions, Launched, Probe, ProbeOptions, Profile, Secret,
     StatsSource, Target, TlsOptions, prepare,
 };
 use sagellm_model::Tokenizer;
+use sagellm_plan::{Outline, PlanFile};
 use sagellm_telemetry::{SCRAPE_INTERVAL, Scraper};
 use serde_json::{Map, Value};
 
@@ -25,7 +26,7 @@ use crate::terminal::{Progress, Unit};
 /// Connections that are opened ahead at most.
 const MOST_CONNECTIONS: usize = 1024;
 /// Connections that are opened ahead for an arrival process without a cap.
-const OPEN_LOOP_CONNECTIONS: usize = 64;
+const OPEN_LOOP_CONNECTIONS: u64 = 64;
 /// Longest wait for a server that runs already, unless told otherwise.
 const READY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest wait for a server that is launched, unless told otherwise.
@@ -91,14 +92,14 @@ impl Server {
         self.probe.understood.fields.ignore_eos
     }
 
-    /// Measures a simulated server under as many streams as the plans have, to learn this client's own error.
+    /// Measures a simulated server under as many streams as the plan has, to learn this client's own error.
     pub(super) fn calibrate(
         &self,
         args: &RunArgs,
-        plans: &[Plan],
+        plan: &PlanFile,
         progress: &Progress,
     ) -> Result<Calibration, Failure> {
-        let streams = plans.iter().map(connections).max().unwrap_or(1);
+        let streams = plan.outlines().map(connections).max().unwrap_or(1);
         let streams = u32::try_from(streams).unwrap_or(u32::MAX);
         let load = Load {
             streams,
@@ -122,7 +123,7 @@ impl Server {
     }
 
     /// Connects to it.
-    pub(super) fn start(self, args: &RunArgs, plans: &[Plan], clock: Clock) -> Result<Ready, Failure> {
+    pub(super) fn start(self, args: &RunArgs, plan: &PlanFile, clock: Clock) -> Result<Ready, Failure> {
         let options = &args.server;
         let path = self.profile.path(self.endpoint);
         let counter = self.tokenizer.clone();
@@ -142,7 +143,7 @@ impl Server {
             proxy: self.access.proxy.clone(),
             stamp: StampName::choice(options.stamp),
             client_threads: options.client_threads.unwrap_or(0),
-            connections: plans.iter().map(connections).max().unwrap_or(1),
+            connections: plan.outlines().map(connections).max().unwrap_or(1),
             timeout_first_token: seconds("--timeout-first-token", options.timeout_first_token)?,
             timeout_between: seconds("--timeout-between", options.timeout_between)?,
             tokenizer: Some(Arc::new(count)),
@@ -296,13 +297,11 @@ fn seconds(option: &str, value: Option<f64>) -> Result<Option<Duration>, Failure
     }
 }
 
-/// Connections to have ready for a plan.
-fn connections(plan: &Plan) -> usize {
-    let everything_at_once = plan.requests.iter().all(|request| request.offset_ns == 0);
-    let wanted = match plan.workload.max_concurrency {
-        Some(cap) => cap as usize,
-        None if everything_at_once => plan.requests.len(),
-        None => OPEN_LOOP_CONNECTIONS,
+/// Connections to have ready for a workload.
+fn connections(outline: &Outline) -> usize {
+    let wanted = match outline.workload.max_concurrency {
+        Some(cap) => u64::from(cap),
+        None => outline.at_once.max(OPEN_LOOP_CONNECTIONS),
     };
-    wanted.clamp(1, plan.requests.len().max(1)).min(MOST_CONNECTIONS)
+    usize::try_from(wanted.clamp(1, outline.requests.max(1))).unwrap_or(usize::MAX).min(MOST_CONNECTIONS)
 }

@@ -1,17 +1,18 @@
 //! From the command line to plans and a backend.
 
+use std::path::Path;
 use std::time::Duration;
 
-use sagellm_core::{Clock, Exit, Failure, Plan, Request, Workload};
+use sagellm_core::{Clock, Exit, Failure};
 use sagellm_engine::CpuEngine;
 use sagellm_model::Model;
-use sagellm_plan::{Decoding, Overrides, build, builtin};
+use sagellm_plan::{Decoding, Outline, Overrides, PlanFile, Planner, Spec, builtin};
 
 use super::subject::Subject;
 use crate::args::RunArgs;
 
 /// KV cache that is given without being asked for, in tokens, when a workload would need more to keep everything.
-const MODEST_KV_TOKENS: usize = 1 << 16;
+const MODEST_KV_TOKENS: u64 = 1 << 16;
 
 /// The longest time for one request.
 pub(super) fn timeout(args: &RunArgs) -> Result<Duration, Failure> {
@@ -29,8 +30,20 @@ pub(super) fn timeout(args: &RunArgs) -> Result<Duration, Failure> {
     Ok(Duration::from_secs_f64(seconds))
 }
 
+/// How long what runs at the end of a duration may go on.
+pub(super) fn drain(args: &RunArgs) -> Result<Duration, Failure> {
+    let seconds = args.load.drain;
+    match (0.0..=1e9).contains(&seconds) {
+        true => Ok(Duration::from_secs_f64(seconds)),
+        false => Err(Failure::new(
+            Exit::Usage,
+            format!("`--drain {seconds}` is not possible: it must be a number of seconds from 0 to 1e9"),
+        )),
+    }
+}
+
 /// The workloads that were named, changed as asked.
-pub(super) fn workloads(args: &RunArgs) -> Result<Vec<Workload>, Failure> {
+pub(super) fn workloads(args: &RunArgs) -> Result<Vec<Spec>, Failure> {
     let overrides = Overrides {
         mode: Some(args.mode.into()),
         num_prompts: args.load.num_prompts,
@@ -38,54 +51,51 @@ pub(super) fn workloads(args: &RunArgs) -> Result<Vec<Workload>, Failure> {
         request_rate: args.load.request_rate,
         burstiness: args.load.burstiness,
         num_warmups: args.load.num_warmups,
+        duration_s: args.load.duration,
         seed: Some(args.load.seed),
     };
     builtin(&args.workload)?.into_iter().map(|workload| Ok(overrides.apply(workload)?)).collect()
 }
 
-/// The exact requests of every workload.
-pub(super) fn plans(args: &RunArgs, workloads: &[Workload], subject: &Subject) -> Result<Vec<Plan>, Failure> {
-    let decoding = Decoding {
+/// The exact requests of every workload: made, in a scratch file in `folder`, or read from the file that was given.
+pub(super) fn plan(
+    args: &RunArgs,
+    workloads: Vec<Spec>,
+    subject: &Subject,
+    folder: &Path,
+) -> Result<PlanFile, Failure> {
+    let sampling = Decoding {
         temperature: args.sampling.temperature,
         top_p: args.sampling.top_p,
         top_k: args.sampling.top_k,
         ignore_eos: args.sampling.ignore_eos && subject.can_ignore_eos(),
     };
     let (tokenizer, context) = (subject.tokenizer(), subject.context_length());
-    workloads.iter().map(|workload| Ok(build(workload, tokenizer, context, &decoding)?)).collect()
+    let specs = workloads.into_iter().map(|spec| Spec { sampling: sampling.clone(), ..spec });
+    let planners = specs.map(|spec| Planner::new(&spec, tokenizer, context)).collect::<Result<Vec<_>, _>>()?;
+    Ok(sagellm_plan::write(folder, &planners, tokenizer)?)
 }
 
 /// The CPU engine with the model loaded.
-pub(super) fn engine(args: &RunArgs, model: Model, plans: &[Plan], clock: Clock) -> Result<CpuEngine, Failure> {
-    let longest = requests(plans).map(tokens).max().unwrap_or(0);
+pub(super) fn engine(args: &RunArgs, model: Model, plan: &PlanFile, clock: Clock) -> Result<CpuEngine, Failure> {
+    let longest = plan.outlines().map(|outline| outline.largest_tokens).max().unwrap_or(0);
     if let Some(given) = args.engine.kv_cache_tokens
-        && given < longest
+        && (given as u64) < longest
     {
         let message = format!("`--kv-cache-tokens {given}` is too small: one request needs {longest} tokens");
         return Err(Failure::new(Exit::Usage, message).with_hint(format!("give at least {longest}")));
     }
-    let options = args.engine.options(default_kv_tokens(plans), args.verbose);
+    let options = args.engine.options(default_kv_tokens(plan), args.verbose);
     Ok(CpuEngine::start(model, &options, clock)?)
 }
 
 /// Enough to keep everything that a workload writes, so that nothing is evicted unless a budget asks for it; for long
 /// workloads enough for what runs together, but not less than a modest amount.
-fn default_kv_tokens(plans: &[Plan]) -> usize {
-    let of_plan = |plan: &Plan| {
-        let all: usize = plan.warmups.iter().chain(&plan.requests).map(tokens).sum();
-        let largest = plan.requests.iter().map(tokens).max().unwrap_or(0);
-        let together = plan.workload.max_concurrency.map_or(plan.requests.len(), |cap| cap as usize);
-        all.min((together * largest).max(MODEST_KV_TOKENS))
+fn default_kv_tokens(plan: &PlanFile) -> usize {
+    let of_workload = |outline: &Outline| {
+        let together = outline.workload.max_concurrency.map_or(outline.requests, u64::from);
+        outline.all_tokens.min((together * outline.largest_tokens).max(MODEST_KV_TOKENS))
     };
-    plans.iter().map(of_plan).max().unwrap_or(0).max(1)
-}
-
-fn requests(plans: &[Plan]) -> impl Iterator<Item = &Request> {
-    plans.iter().flat_map(|plan| plan.warmups.iter().chain(&plan.requests))
-}
-
-/// Tokens that a request takes in the cache, in whole blocks of any usual size.
-fn tokens(request: &Request) -> usize {
-    let prompt = request.prompt.token_ids.as_ref().map_or(0, Vec::len);
-    (prompt + request.max_tokens as usize).next_multiple_of(16)
+    let tokens = plan.outlines().map(of_workload).max().unwrap_or(0).max(1);
+    usize::try_from(tokens).unwrap_or(usize::MAX)
 }

@@ -1,15 +1,16 @@
 //! What is measured: the engine in this process, or a server.
 
 use sagellm_core::journal::Calibration;
-use sagellm_core::{Backend, Clock, Failure, Plan};
+use sagellm_core::{Backend, Clock, Failure};
 use sagellm_model::{HubOptions, Model, OpenOptions, Tokenizer};
+use sagellm_plan::{Outline, PlanFile};
 use sagellm_report::Hashes;
 use sagellm_run::Watch;
 use sagellm_telemetry::Monitor;
 
 use super::server::Server;
+use super::setup;
 use super::watch::ProcessWatch;
-use super::{output, setup};
 use crate::args::{BackendName, RunArgs};
 use crate::signals::Interrupt;
 use crate::terminal::Progress;
@@ -69,42 +70,44 @@ impl Subject {
     }
 
     /// What identifies the input of the run.
-    pub(super) fn hashes(&self, plans: &[Plan]) -> Result<Hashes, Failure> {
+    pub(super) fn hashes(&self, plan: &PlanFile) -> Hashes {
         let model = match self {
             Self::Engine(model) => model.info.fingerprint.clone(),
             Self::Server(_) => None,
         };
-        output::hashes(self.tokenizer(), model, plans)
+        let hash = |outline: &Outline| (outline.workload.name.clone(), outline.hash.clone());
+        let plans = plan.outlines().map(hash).collect();
+        Hashes { plans, tokenizer: Some(self.tokenizer().fingerprint()), model }
     }
 
-    /// This client's own error under the load of `plans`; `None` for the engine, which stamps its tokens itself, and
+    /// This client's own error under the load of `plan`; `None` for the engine, which stamps its tokens itself, and
     /// where calibration is not wanted.
     pub(super) fn calibrate(
         &self,
         args: &RunArgs,
-        plans: &[Plan],
+        plan: &PlanFile,
         progress: &Progress,
     ) -> Result<Option<Calibration>, Failure> {
         match self {
-            Self::Server(server) if !args.server.no_calibrate => server.calibrate(args, plans, progress).map(Some),
+            Self::Server(server) if !args.server.no_calibrate => server.calibrate(args, plan, progress).map(Some),
             _ => Ok(None),
         }
     }
 
-    /// Makes it ready for the requests of `plans`. `monitor` has seen this process before a model was loaded.
+    /// Makes it ready for the requests of `plan`. `monitor` has seen this process before a model was loaded.
     pub(super) fn start(
         self,
         args: &RunArgs,
-        plans: &[Plan],
+        plan: &PlanFile,
         clock: Clock,
         monitor: Monitor,
     ) -> Result<Ready, Failure> {
         match self {
             Self::Engine(model) => Ok(Ready {
-                backend: Box::new(setup::engine(args, *model, plans, clock)?),
+                backend: Box::new(setup::engine(args, *model, plan, clock)?),
                 watch: Box::new(ProcessWatch(monitor)),
             }),
-            Self::Server(server) => server.start(args, plans, clock),
+            Self::Server(server) => server.start(args, plan, clock),
         }
     }
 }

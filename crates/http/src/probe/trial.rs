@@ -159,7 +159,7 @@ impl Trial<'_> {
     /// The body that a measured request with these fields would have.
     fn body(&self, fields: &RequestFields, tokens: u32, ids: Option<&[u32]>) -> Result<Vec<u8>, ProbeError> {
         // Its own words, so that it warms no measured prompt.
-        let prompt = Prompt { text: "Count up: one, two, three,".into(), token_ids: ids.map(<[u32]>::to_vec) };
+        let prompt = Prompt { token_ids: ids.map(<[u32]>::to_vec), ..Prompt::text("Count up: one, two, three,") };
         let request = Request {
             id: 0,
             offset_ns: 0,
@@ -168,6 +168,7 @@ impl Trial<'_> {
             max_tokens: tokens,
             sampling: Sampling::default(),
             ignore_eos: true,
+            keep_answer: false,
         };
         let bodies =
             BodyWriter::new(self.endpoint, self.model, fields).map_err(|error| ProbeError::Stopped(error.into()))?;

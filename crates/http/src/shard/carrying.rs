@@ -25,7 +25,7 @@ impl Shard {
         self.flights.insert(flight.request.id, place);
         let Some(connection) = &mut self.connections[place] else { return };
         let writer = &mut self.writer;
-        connection.answer.reset();
+        connection.answer.reset(flight.request.keep_answer);
         let begun = connection.transport.begin_request(|out| writer.write(&flight.request, out));
         connection.flight = Some(flight);
         connection.used_for = Use::Busy;

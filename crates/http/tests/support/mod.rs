@@ -42,10 +42,11 @@ pub(crate) fn request(id: u64) -> Request {
         id,
         offset_ns: 0,
         session: None,
-        prompt: Prompt { text: "Hello".into(), token_ids: None },
+        prompt: Prompt::text("Hello"),
         max_tokens: 16,
         sampling: Sampling::default(),
         ignore_eos: false,
+        keep_answer: false,
     }
 }
 

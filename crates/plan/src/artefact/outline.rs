@@ -19,6 +19,8 @@ pub struct Outline {
     pub requests: u64,
     /// Of these, due at time zero.
     pub at_once: u64,
+    /// Output tokens that they ask for together.
+    pub output_tokens: u64,
     /// When the last one is due.
     pub last_offset_ns: Nanos,
     /// KV tokens of the largest request, prompt and output, in blocks of 16.
@@ -43,6 +45,7 @@ impl Outliner {
             hash: String::new(),
             requests: 0,
             at_once: 0,
+            output_tokens: 0,
             last_offset_ns: 0,
             largest_tokens: 0,
             all_tokens: 0,
@@ -69,6 +72,7 @@ impl Outliner {
         self.session = request.session.map(|session| (session, held));
         let outline = &mut self.outline;
         outline.requests += 1;
+        outline.output_tokens += u64::from(request.max_tokens);
         if before.is_none() {
             outline.at_once += u64::from(request.offset_ns == 0);
             outline.last_offset_ns = outline.last_offset_ns.max(request.offset_ns);

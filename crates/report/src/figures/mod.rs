@@ -5,7 +5,7 @@ mod http;
 use std::collections::BTreeMap;
 
 use sagellm_core::journal::{Close, Memory};
-use sagellm_core::{Arrival, BackendStats, Measured, Mode, OutcomeKind, Workload, seconds};
+use sagellm_core::{BackendStats, Measured, OutcomeKind, Workload, seconds};
 use sagellm_stats::Distribution;
 
 use crate::latency::Latency;
@@ -157,9 +157,9 @@ fn inflated(figures: &mut Figures, quantity: &str, latency: &Latency, failed: u6
 
 /// Why a workload has no schedule to measure from, if it has none.
 fn no_schedule(workload: &Workload) -> Option<&'static str> {
-    let closed_loop =
-        workload.mode == Mode::Traffic && workload.arrival == Arrival::Immediate && workload.max_concurrency.is_some();
-    closed_loop.then_some("the workload is a closed loop: a request is due when another ends, not by a schedule")
+    workload
+        .is_closed_loop()
+        .then_some("the workload is a closed loop: a request is due when another ends, not by a schedule")
 }
 
 fn delays(figures: &mut Figures, sample: &Sample) {

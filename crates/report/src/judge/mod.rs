@@ -45,7 +45,9 @@ impl Judge<'_> {
     }
 
     fn completeness(&mut self) {
-        let planned = u64::from(self.sample.header.workload.num_prompts);
+        let workload = &self.sample.header.workload;
+        // What the end of the duration left over was never due.
+        let planned = u64::from(workload.num_prompts) - self.close.map_or(0, |close| close.unsent);
         let sent = self.sample.sent;
         match self.close {
             None => {
@@ -104,7 +106,7 @@ impl Judge<'_> {
     fn lateness(&mut self) {
         let workload = &self.sample.header.workload;
         let Some(ttft) = self.summary.get("p50_ttft_ms") else { return };
-        let paced = matches!(workload.arrival, Arrival::Gamma { .. });
+        let paced = workload.arrival != Arrival::Immediate;
         if let Some(lag) = self.summary.get("avg_schedule_lag_ms").filter(|lag| paced && *lag > MOST_DISTURBANCE * ttft)
         {
             let message = format!(

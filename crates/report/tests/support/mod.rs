@@ -7,7 +7,7 @@ use std::path::Path;
 use sagellm_core::journal::{Calibration, Close, ErrorSpread, Header, Line, Memory};
 use sagellm_core::{
     Arrival, BackendInfo, BackendStats, Chunk, FinishReason, HttpFacts, Measured, Mode, ModelInfo, OutcomeKind, Record,
-    SCHEMA_VERSION, ServerWindow, Stamp, TokenSource, WallTime, Workload,
+    SCHEMA_VERSION, ServerWindow, Source, Stamp, TokenSource, WallTime, Workload,
 };
 use sagellm_report::{Host, Manifest, Sample, WorkloadSummary, journal_file, write_json};
 
@@ -21,9 +21,8 @@ pub(crate) fn header(name: &str, num_prompts: u32) -> Header {
             name: name.into(),
             mode: Mode::Traffic,
             num_prompts,
-            input_tokens: 128,
-            output_tokens: 4,
-            shared_prefix_tokens: 0,
+            source: Source::Text { input_tokens: 128, output_tokens: 4, shared_prefix_tokens: 0 },
+            duration_s: None,
             max_concurrency: Some(1),
             arrival: Arrival::Immediate,
             num_warmups: 1,
@@ -46,6 +45,7 @@ pub(crate) fn success(id: u64, sent_ms: u64, ttft_ms: u64, gap_ms: u64) -> Recor
     Record {
         id,
         worker: 0,
+        session: None,
         warmup: false,
         scheduled_ns: sent,
         sent_ns: Some(sent),
@@ -120,6 +120,7 @@ pub(crate) fn warmup() -> Record {
 
 pub(crate) fn close() -> Close {
     Close {
+        unsent: 0,
         end_ns: 9_000 * MS,
         interrupted: false,
         backend: BackendStats {

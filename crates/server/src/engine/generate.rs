@@ -61,10 +61,11 @@ impl Service {
             id: number,
             offset_ns: 0,
             session: None,
-            prompt: Prompt { text: String::new(), token_ids: Some(ask.prompt.clone()) },
+            prompt: Prompt::tokenized(String::new(), ask.prompt.clone()),
             max_tokens: ask.max_tokens,
             sampling: ask.sampling.clone(),
             ignore_eos: ask.ignore_eos,
+            keep_answer: false,
         };
         let (sink, events) = channel();
         if let Err(failure) = self.engine.submit(Arc::new(request), &sink) {
