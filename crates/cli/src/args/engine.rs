@@ -1,0 +1,93 @@
+//! Options of the CPU engine.
+
+use clap::{Args, ValueEnum};
+use sagellm_core::Failure;
+use sagellm_engine::{ComputeDtype, EngineOptions, Isa};
+
+use super::{BackendName, refuse, whole};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DtypeName {
+    /// The checkpoint's own type; f32 where there are no kernels for it
+    Auto,
+    /// Single precision
+    F32,
+    /// bfloat16 weights, sums in single precision
+    Bf16,
+}
+
+impl DtypeName {
+    pub(crate) fn dtype(self) -> Option<ComputeDtype> {
+        match self {
+            Self::Auto => None,
+            Self::F32 => Some(ComputeDtype::F32),
+            Self::Bf16 => Some(ComputeDtype::Bf16),
+        }
+    }
+}
+
+/// Settings of the CPU engine.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "CPU engine")]
+pub(crate) struct EngineArgs {
+    /// Threads that compute [default: one per processor]
+    #[arg(long, value_name = "N", value_parser = whole::<usize>(1..=1024))]
+    pub(crate) threads: Option<usize>,
+    /// Type of the weights [default: auto]
+    #[arg(long, value_enum)]
+    pub(crate) dtype: Option<DtypeName>,
+    /// Tokens that the KV cache holds [default: enough for the workload]
+    #[arg(long, value_name = "N", value_parser = whole::<usize>(1..=1 << 32))]
+    pub(crate) kv_cache_tokens: Option<usize>,
+    /// Tokens computed in one step at most [default: 512]
+    #[arg(long, value_name = "N", value_parser = whole::<usize>(1..=1 << 20))]
+    pub(crate) max_num_batched_tokens: Option<usize>,
+    /// Requests that the engine runs together at most [default: 256]
+    #[arg(long, value_name = "N", value_parser = whole::<usize>(1..=1 << 20))]
+    pub(crate) max_num_seqs: Option<usize>,
+    /// Compute every prompt in full, even when its beginning is in the cache
+    #[arg(long)]
+    pub(crate) no_enable_prefix_caching: bool,
+    /// Instruction set to use: avx512, avx2, neon, scalar [default: the best there is]
+    #[arg(long, value_name = "ISA")]
+    pub(crate) isa: Option<Isa>,
+}
+
+impl EngineArgs {
+    /// The engine's settings; `kv_cache_tokens` holds unless told otherwise.
+    pub(crate) fn options(&self, kv_cache_tokens: usize, stream_text: bool) -> EngineOptions {
+        EngineOptions {
+            threads: self.threads.unwrap_or(0),
+            isa: self.isa,
+            dtype: self.dtype.and_then(DtypeName::dtype),
+            kv_cache_tokens: self.kv_cache_tokens.unwrap_or(kv_cache_tokens),
+            max_num_batched_tokens: self.max_num_batched_tokens.unwrap_or(512),
+            max_num_seqs: self.max_num_seqs.unwrap_or(256),
+            prefix_caching: !self.no_enable_prefix_caching,
+            stream_text,
+        }
+    }
+
+    /// A server has settings of its own.
+    pub(crate) fn refuse_for_servers(&self, backend: BackendName) -> Result<(), Failure> {
+        let with = format!("`--backend {}`", backend.name());
+        refuse(&self.given(), &with, "it is a setting of the CPU engine; configure the server where it is started")
+    }
+
+    /// A simulation computes nothing.
+    pub(crate) fn refuse_for_simulation(&self) -> Result<(), Failure> {
+        refuse(&self.given(), "`--simulate`", "it is a setting of the CPU engine")
+    }
+
+    fn given(&self) -> [(&'static str, bool); 7] {
+        [
+            ("--threads", self.threads.is_some()),
+            ("--dtype", self.dtype.is_some()),
+            ("--kv-cache-tokens", self.kv_cache_tokens.is_some()),
+            ("--max-num-batched-tokens", self.max_num_batched_tokens.is_some()),
+            ("--max-num-seqs", self.max_num_seqs.is_some()),
+            ("--no-enable-prefix-caching", self.no_enable_prefix_caching),
+            ("--isa", self.isa.is_some()),
+        ]
+    }
+}

@@ -1,0 +1,83 @@
+//! Options of `run`.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use sagellm_report::render::Format;
+
+use super::{EngineArgs, LoadArgs, ModeName, SamplingArgs, ServerArgs};
+
+/// What can be measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BackendName {
+    /// The CPU engine in this program
+    Cpu,
+    /// A vLLM server
+    Vllm,
+    /// A SGLang server
+    Sglang,
+    /// An LMDeploy server
+    Lmdeploy,
+    /// llama.cpp's server
+    Llamacpp,
+    /// A sageLLM server
+    Sagellm,
+    /// Any other OpenAI-compatible server
+    Openai,
+}
+
+impl BackendName {
+    /// As on the command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Vllm => "vllm",
+            Self::Sglang => "sglang",
+            Self::Lmdeploy => "lmdeploy",
+            Self::Llamacpp => "llamacpp",
+            Self::Sagellm => "sagellm",
+            Self::Openai => "openai",
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// Workload: m1 or year1 (short, long and stress), short, long, stress
+    #[arg(long, default_value = "m1", value_name = "NAME")]
+    pub(crate) workload: String,
+    /// Backend to measure
+    #[arg(long, value_enum, default_value = "cpu", hide_possible_values = false)]
+    pub(crate) backend: BackendName,
+    /// Model: a Hugging Face folder, a .gguf file, a hub name such as `gpt2`, or synthetic:PRESET [default:
+    /// synthetic:gpt2]; of a server: the name it goes by there [default: its first]
+    #[arg(long)]
+    pub(crate) model: Option<String>,
+    /// How requests are offered
+    #[arg(long, value_enum, default_value = "traffic")]
+    pub(crate) mode: ModeName,
+    /// Folder for the results
+    #[arg(long, short, default_value = "./benchmark_results", value_name = "FOLDER")]
+    pub(crate) output: PathBuf,
+    /// Also write the metrics of all workloads, keyed by workload, to this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output_json: Option<PathBuf>,
+    /// Form of the closing report on standard output: table, json, markdown
+    #[arg(long, default_value = "table", value_name = "FORMAT")]
+    pub(crate) format: Format,
+    /// Print every token as it comes, and what is set up, to standard error
+    #[arg(long, short, conflicts_with = "quiet")]
+    pub(crate) verbose: bool,
+    /// Print nothing but the result and errors
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+
+    #[command(flatten)]
+    pub(crate) load: LoadArgs,
+    #[command(flatten)]
+    pub(crate) sampling: SamplingArgs,
+    #[command(flatten)]
+    pub(crate) engine: EngineArgs,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
