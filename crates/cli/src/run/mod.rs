@@ -34,7 +34,7 @@ pub(crate) fn run(args: RunArgs, printer: &Printer) -> Result<Exit, Failure> {
     let mut plan = setup::plan(&args, workloads, &subject, output.scratch())?;
     let hashes = subject.hashes(&plan);
     let calibration = subject.calibrate(&args, &plan, &progress)?;
-    let Ready { backend, mut watch } = subject.start(&args, &plan, clock, monitor)?;
+    let Ready { backend, mut watch, launched } = subject.start(&args, &plan, clock, monitor)?;
     let mut output = output.open(&args, &mut plan, hashes, backend.info(), clock)?;
 
     let mut reporter = Reporter::new(&progress, clock, args.verbose);
@@ -51,7 +51,7 @@ pub(crate) fn run(args: RunArgs, printer: &Printer) -> Result<Exit, Failure> {
         output.save()?;
         if run.interrupted {
             ending = Exit::Interrupted;
-        } else if let Some(gone) = run.gone {
+        } else if let Some(gone) = server::died(launched.as_deref(), &run).or(run.gone) {
             printer.failure(&gone);
             ending = Exit::Backend;
         }

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sagellm_core::journal::Calibration;
-use sagellm_core::{BackendStats, Clock, Exit, Failure};
+use sagellm_core::{BackendStats, Clock, Exit, Failure, OutcomeKind};
 use sagellm_http::{
     Access, BlockingClient, EndpointType, HttpBackend, HttpOptions, Launched, Probe, ProbeOptions, Profile, Secret,
     StatsSource, Target, TlsOptions, prepare,
 };
 use sagellm_model::Tokenizer;
 use sagellm_plan::{Outline, PlanFile};
+use sagellm_run::WorkloadRun;
 use sagellm_telemetry::{SCRAPE_INTERVAL, Scraper};
 use serde_json::{Map, Value};
 
@@ -33,6 +34,8 @@ const READY_TIMEOUT: Duration = Duration::from_secs(10);
 const LAUNCH_TIMEOUT: Duration = Duration::from_secs(600);
 /// Requests of a calibration at least, however few streams there are.
 const FEWEST_TO_CALIBRATE: u32 = 16;
+/// A server that dies breaks its connections this much before its end can be seen, at most.
+const DYING: Duration = Duration::from_millis(100);
 /// Output of a server that was launched, in the folder of the run.
 const SERVER_LOG: &str = "server.log";
 
@@ -154,8 +157,9 @@ impl Server {
         let stats = scraper.clone().map(|scraper| Box::new(Stats(scraper)) as Box<dyn StatsSource>);
         let pid = self.launched.as_ref().map(|launched| launched.pid()).or(options.server_pid);
         let backend = Box::new(HttpBackend::start(http, stats, clock)?);
+        let launched = self.launched.clone();
         let watch = Box::new(ServerWatch::new(pid, scraper, Launch(self.launched), clock));
-        Ok(Ready { backend, watch })
+        Ok(Ready { backend, watch, launched })
     }
 
     /// What reads the server's own metrics, where it has any.
@@ -180,6 +184,15 @@ impl StatsSource for Stats {
     }
 }
 
+/// Why the server that was launched is gone, when a workload that has just been run found out.
+pub(super) fn died(launched: Option<&Launched>, run: &WorkloadRun) -> Option<Failure> {
+    let launched = launched?;
+    if run.outcomes.contains_key(&OutcomeKind::Connection) {
+        std::thread::sleep(DYING);
+    }
+    launched.check().err().map(Failure::from)
+}
+
 /// The kind of server, with another path where one is given.
 fn profile(args: &RunArgs) -> Result<&'static Profile, Failure> {
     let profile = Profile::named(args.backend.name())?;
@@ -198,6 +211,8 @@ fn access(args: &RunArgs, profile: &Profile) -> Result<Access, Failure> {
     let options = &args.server;
     let url = match &options.base_url {
         Some(url) => url.clone(),
+        // Of one that is launched the address is known once it is.
+        None if options.launch.is_some() => "http://127.0.0.1".into(),
         None => profile.default_url().ok_or_else(|| {
             let message = format!("`--backend {}` needs the address of the server", args.backend.name());
             Failure::new(Exit::Usage, message).with_hint("give it with `--base-url http://HOST:PORT`")

@@ -1,7 +1,10 @@
 //! What is measured: the engine in this process, or a server.
 
+use std::sync::Arc;
+
 use sagellm_core::journal::Calibration;
 use sagellm_core::{Backend, Clock, Failure};
+use sagellm_http::Launched;
 use sagellm_model::{HubOptions, Model, OpenOptions, Tokenizer};
 use sagellm_plan::{Outline, PlanFile};
 use sagellm_report::Hashes;
@@ -30,6 +33,8 @@ pub(super) enum Subject {
 pub(super) struct Ready {
     pub(super) backend: Box<dyn Backend>,
     pub(super) watch: Box<dyn Watch>,
+    /// The server, where it was started for this run.
+    pub(super) launched: Option<Arc<Launched>>,
 }
 
 impl Subject {
@@ -106,6 +111,7 @@ impl Subject {
             Self::Engine(model) => Ok(Ready {
                 backend: Box::new(setup::engine(args, *model, plan, clock)?),
                 watch: Box::new(ProcessWatch(monitor)),
+                launched: None,
             }),
             Self::Server(server) => server.start(args, plan, clock),
         }

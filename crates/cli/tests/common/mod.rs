@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 pub(crate) mod schema;
+pub(crate) mod server;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -65,7 +66,9 @@ impl Place {
     }
 
     fn prepare(&self, command: &mut Command) {
-        for name in ["HF_HUB_CACHE", "HF_ENDPOINT", "HF_TOKEN", "HF_TOKEN_PATH", "HUGGING_FACE_HUB_TOKEN"] {
+        for name in
+            ["HF_HUB_CACHE", "HF_ENDPOINT", "HF_TOKEN", "HF_TOKEN_PATH", "HUGGING_FACE_HUB_TOKEN", "OPENAI_API_KEY"]
+        {
             command.env_remove(name);
         }
         command.env("HF_HOME", self.hub()).env("HF_HUB_OFFLINE", "1");
@@ -211,8 +214,7 @@ impl Running {
     }
 
     pub(crate) fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args([name, &self.id().to_string()]).status().unwrap();
-        assert!(sent.success());
+        signal(self.id(), name);
     }
 
     /// The exit code, once it has ended.
@@ -220,6 +222,11 @@ impl Running {
         while self.said.read_line(&mut self.err).unwrap() > 0 {}
         (self.child.wait().unwrap().code(), self.err)
     }
+}
+
+/// Sends a signal such as `-INT`.
+pub(crate) fn signal(process: u32, name: &str) {
+    assert!(Command::new("kill").args([name, &process.to_string()]).status().unwrap().success());
 }
 
 pub(crate) fn repository() -> PathBuf {
