@@ -1,0 +1,183 @@
+//! Servers that fail: before a run one error says why; in a run every request ends in time, by kind, with words.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::net::TcpListener;
+
+use common::server::{FIRST, GOOD, Serving, scripted};
+use common::{Place, Running, number, testdata};
+use sagellm_core::Clock;
+use serde_json::Value;
+
+/// A run that measures whatever is at an address, without finding out this client's own error first.
+fn run(url: &str) -> String {
+    format!("run --backend openai --base-url {url} --workload short --num-warmups 0 --no-calibrate --output out")
+}
+
+/// Runs against a server that cannot be measured; the answer, without its address.
+#[track_caller]
+fn refused(place: &Place, address: &str, options: &str) -> String {
+    let line = format!("run -q --backend openai --workload short --base-url {address} {options}");
+    let said = place.refused(line.trim_end()).replace("-q --backend openai --workload short ", "");
+    match address.rsplit_once(':') {
+        Some((host, port)) if host.ends_with("127.0.0.1") => said.replace(port, "PORT"),
+        _ => said,
+    }
+}
+
+#[test]
+fn servers_that_refuse_before_a_run() {
+    let place = Place::new();
+    let mut said = String::new();
+    for (script, options) in [
+        ("answer /v1/models\nstatus 401\nbytes 'no key'", ""),
+        ("", "--model other"),
+        ("status 404\nbytes 'Not Found'", ""),
+        ("status 404\nbytes '{\"error\": {\"message\": \"no such model\"}}'", ""),
+        ("status 429\nheader Retry-After: 7\nbytes '{\"error\": {\"message\": \"slow down\"}}'", ""),
+        ("status 500\nbytes 'boom'", ""),
+        ("answer /v1/models\nstatus 503\nbytes 'loading'", "--ready-timeout 0.3"),
+        ("answer /v1/models\nstatus 500\nbytes 'boom'", "--ready-timeout 0.3"),
+        ("answer /v1/models\nhang", "--ready-timeout 0.3"),
+        ("answer /v1/models\nreset", "--ready-timeout 0.3"),
+        ("answer /v1/models\nraw 'SSH-2.0-OpenSSH\\r\\n'", ""),
+        ("answer /v1/models\nbytes '<html>'", ""),
+        ("bytes '<html>'", ""),
+        ("reset", ""),
+    ] {
+        let server = scripted(script);
+        said += &format!("# {}\n", script.replace('\n', "; "));
+        said += &refused(&place, &format!("http://{}", server.address()), options);
+    }
+    insta::with_settings!({filters => vec![(r"no answer came within 0\.\d+ s", "no answer came within SECONDS s")]}, {
+        insta::assert_snapshot!(said);
+    });
+}
+
+#[test]
+fn servers_that_cannot_be_reached() {
+    let place = Place::new();
+    // It was free a moment ago, and nobody else takes it: the system gives such ports out in turn.
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let plain = scripted("");
+    let mut said = refused(&place, &format!("http://{free}"), "--ready-timeout 0.2");
+    said += &refused(&place, "http://no-such-host.invalid:80", "");
+    said += &refused(&place, &format!("https://{}", plain.address()), "");
+    // The words of the system for a name that is unknown are its own.
+    insta::with_settings!({filters => vec![("(cannot find the host `[^`]*`: )[^\n]*", "$1…")]}, {
+        insta::assert_snapshot!(said);
+    });
+}
+
+#[test]
+fn a_server_that_is_loading_is_waited_for() {
+    let place = Place::new();
+    let server = scripted(&format!("{GOOD}\nanswer #1\nstatus 503\nanswer #2\nstatus 503"));
+    let ran = place.succeed(&run(&format!("http://{}", server.address())));
+    assert!(ran.out.starts_with("VALID"), "{}", ran.out);
+    assert_eq!(number(&place.json("out/short_input_metrics.json"), "successful_requests"), 5.0);
+}
+
+/// What goes wrong with a request, and what its record says.
+const FAULTS: [(&str, &str, &str); 13] = [
+    ("status 401\nbytes 'no key'", "refused", "HTTP 401 Unauthorized: no key"),
+    ("status 404\nbytes 'no such model'", "refused", "HTTP 404 Not Found: no such model"),
+    ("status 429\nheader Retry-After: 7", "refused", "HTTP 429 Too Many Requests, retry after 7: no explanation"),
+    ("status 500\nbytes 'boom'", "server_error", "HTTP 500 Internal Server Error: boom"),
+    ("status 503\nbytes 'loading'", "server_error", "HTTP 503 Service Unavailable: loading"),
+    ("event {\"error\":\"out of memory\"}", "server_error", "in the stream: {\"error\":\"out of memory\"}"),
+    ("hang", "timeout", "no complete answer within 1 s"),
+    ("event {\"choices\":[{\"text\":\"a\"}]}\nhang", "timeout", "no complete answer within 1 s"),
+    ("event {\"choices\":[{\"text\":\"a\"}]}\nreset", "connection", "the connection broke in the middle of the answer"),
+    ("event {\"choices\":[{\"text\":\"a\"}]}", "truncated", "the stream ended without a finish reason"),
+    ("event [DONE]", "empty", "no chunk of the answer holds a token"),
+    ("raw 'SSH-2.0-OpenSSH\\r\\n\\r\\n'", "protocol", "the head of the answer is no HTTP/1"),
+    ("bytes '<h1>502</h1>'", "protocol", "the answer is no event stream: <h1>502</h1>"),
+];
+
+#[test]
+fn every_fault_of_a_request_is_told_by_kind() {
+    let place = Place::new();
+    let mut script = GOOD.to_owned();
+    for ((fault, ..), number) in FAULTS.iter().zip(FIRST..) {
+        script += &format!("\nanswer #{number}\n{fault}\n");
+    }
+    let server = scripted(&script);
+    let requests = FAULTS.len() + 2;
+    let clock = Clock::start();
+    let ran =
+        place.run(&format!("{} --timeout 1 --num-prompts {requests}", run(&format!("http://{}", server.address()))));
+    assert!(clock.now() < 20_000_000_000, "two requests end by a timeout of a second each");
+    assert_eq!(ran.code, 5, "{}", ran.err);
+    let measured = server.truth().into_iter().position(|exchange| exchange.request_id.is_some()).unwrap();
+    assert_eq!(measured as u64 + 1, FIRST, "that many requests come before the measured ones");
+
+    let records = place.records("out", "short_input");
+    assert_eq!(records.len(), requests);
+    for (record, (fault, outcome, reason)) in records.iter().zip(FAULTS) {
+        let told = record["reason"].as_str().unwrap();
+        assert!(record["outcome"] == outcome && told.starts_with(reason), "{fault}: {record:#}");
+        // The token before the fault is kept, and never counted as success.
+        let tokens = u64::from(fault.contains("\"a\""));
+        assert_eq!(record["output_tokens"], tokens, "{fault}");
+    }
+    for record in &records[FAULTS.len()..] {
+        assert_eq!(record["outcome"], "success", "the next request is served: {record:#}");
+    }
+    let figures = place.json("out/short_input_metrics.json");
+    assert_eq!((number(&figures, "successful_requests"), number(&figures, "failed_requests")), (2.0, 13.0));
+    for outcome in ["refused", "server_error", "timeout", "connection", "truncated", "empty", "protocol"] {
+        let count = FAULTS.iter().filter(|(_, kind, _)| *kind == outcome).count();
+        assert_eq!(figures["outcomes"][outcome], count, "{outcome}");
+    }
+    assert_closed(&place);
+    let summary = place.json("out/benchmark_summary.json");
+    assert_eq!(summary["validity"]["verdict"], "INVALID");
+    assert_eq!(summary["validity"]["reasons"][0]["code"], "error_rate");
+    assert!(ran.out.contains("13 of 15 requests failed: "), "{}", ran.out);
+}
+
+/// The journal has its closing line.
+#[track_caller]
+fn assert_closed(place: &Place) {
+    let lines = place.lines("out/short_input.records.jsonl");
+    assert_eq!(lines.last().unwrap()["line"], "close");
+    assert_eq!(place.json("out/manifest.json")["finished"], true);
+}
+
+#[test]
+fn a_server_that_is_killed_and_started_again_costs_what_it_costs() {
+    let place = Place::new();
+    let speed = "--simulate --ttft 20ms --itl 1ms";
+    let server = Serving::start(&place, &format!("{speed} --port 0"));
+    let port = server.port().to_owned();
+    let tokenizer = testdata("models/llama");
+    let options = format!(
+        "--tokenizer {} --num-prompts 100 --request-rate 100 --burstiness 1e9 --max-error-rate 0.001 -v",
+        tokenizer.display()
+    );
+    let mut ran = Running::start(place.program(format!("{} {options}", run(&server.url)).split_whitespace()));
+    ran.wait_for(&["#0 ", "success"]);
+    assert_eq!(server.end("-KILL"), None);
+    // Those in flight break, those that come now are refused, and those after the restart are served.
+    ran.wait_for(&["connection after 0 tokens", "refused"]);
+    let _server = Serving::start(&place, &format!("{speed} --port {port}"));
+    let (code, said) = ran.end();
+    assert_eq!(code, Some(5), "{said}");
+
+    let records = place.records("out", "short_input");
+    assert_eq!(records.len(), 100);
+    let of = |outcome: &str| records.iter().filter(|record| record["outcome"] == outcome).collect::<Vec<_>>();
+    let (served, broken) = (of("success"), of("connection"));
+    assert_eq!(served.len() + broken.len(), 100, "nothing else happened");
+    let last = |records: &[&Value]| records.last().unwrap()["id"].as_u64();
+    assert!(last(&served) > last(&broken), "requests after the restart succeed");
+    assert!(broken.iter().all(|record| record["reason"].is_string()));
+    assert!(served.iter().all(|record| record["output_tokens"] == 128));
+    assert_closed(&place);
+    let summary = place.json("out/benchmark_summary.json");
+    let reasons = summary["validity"]["reasons"].as_array().unwrap();
+    let message = reasons.iter().find(|reason| reason["code"] == "error_rate").unwrap()["message"].as_str().unwrap();
+    assert!(message.contains(&format!("{} connection", broken.len())), "{message}");
+}
