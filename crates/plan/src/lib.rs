@@ -8,18 +8,22 @@
 mod arrival;
 mod artefact;
 mod error;
+mod export;
 mod overrides;
 mod planner;
 mod portable;
 mod random;
 mod sources;
 mod spec;
+mod survey;
 mod workloads;
 
 pub use arrival::Offsets;
 pub use artefact::{Outline, PlanFile, write};
 pub use error::PlanError;
+pub use export::{Exported, Format, export};
 pub use overrides::Overrides;
 pub use planner::Planner;
 pub use spec::{Decoding, Spec};
+pub use survey::{ArrivalStats, Lengths, Prefixes, Survey, TimeBin, survey};
 pub use workloads::{NAMES, builtin};

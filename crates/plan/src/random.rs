@@ -19,9 +19,21 @@ pub(crate) fn hash(ids: &[u32]) -> u64 {
     fnv(ids.iter().flat_map(|id| id.to_le_bytes()))
 }
 
+/// A hash of token ids and of what stands before them, whose hash is `before` (0 for nothing).
+pub(crate) fn follow(before: u64, ids: &[u32]) -> u64 {
+    // Each id goes in whole, and the last step carries the upper bits, which a product alone never moves down, to the lower.
+    let hash = ids.iter().fold(before ^ BASIS, |hash, id| {
+        let mixed = (hash ^ u64::from(*id)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        mixed ^ (mixed >> 32)
+    });
+    hash ^ (hash >> 29)
+}
+
+const BASIS: u64 = 0xcbf2_9ce4_8422_2325;
+
 /// FNV-1a.
 fn fnv(bytes: impl Iterator<Item = u8>) -> u64 {
-    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
+    bytes.fold(BASIS, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }
 
 /// A stream of random numbers.

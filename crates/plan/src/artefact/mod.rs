@@ -13,6 +13,7 @@ use tempfile::TempPath;
 
 use crate::PlanError;
 pub use outline::Outline;
+pub(crate) use read::Read;
 pub use write::write;
 
 /// A plan on disk, known to be good.

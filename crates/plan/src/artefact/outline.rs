@@ -17,7 +17,9 @@ pub struct Outline {
     pub hash: String,
     /// Measured requests.
     pub requests: u64,
-    /// Of these, due at time zero.
+    /// Requests, or conversations, that are due at an offset of their own: all but later turns.
+    pub arrivals: u64,
+    /// Requests due at time zero.
     pub at_once: u64,
     /// Output tokens that they ask for together.
     pub output_tokens: u64,
@@ -44,6 +46,7 @@ impl Outliner {
             workload,
             hash: String::new(),
             requests: 0,
+            arrivals: 0,
             at_once: 0,
             output_tokens: 0,
             last_offset_ns: 0,
@@ -74,6 +77,7 @@ impl Outliner {
         outline.requests += 1;
         outline.output_tokens += u64::from(request.max_tokens);
         if before.is_none() {
+            outline.arrivals += 1;
             outline.at_once += u64::from(request.offset_ns == 0);
             outline.last_offset_ns = outline.last_offset_ns.max(request.offset_ns);
         }

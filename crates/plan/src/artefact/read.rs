@@ -10,6 +10,16 @@ use super::outline::Outliner;
 use super::{Place, PlanFile, Section};
 use crate::PlanError;
 
+/// A request, or why it cannot be read.
+pub(crate) type ReadRequest = Result<Request, PlanError>;
+
+/// A workload whose requests are being read.
+pub(crate) struct Read<R> {
+    pub(crate) workload: Workload,
+    pub(crate) warmups: Vec<Request>,
+    pub(crate) requests: R,
+}
+
 impl PlanFile {
     /// Reads a plan to its end and checks that it can be run. Its requests are not kept in memory.
     ///
@@ -73,6 +83,16 @@ impl PlanFile {
     /// # Errors
     /// [`PlanError::File`] and [`PlanError::Line`] when the file was changed meanwhile.
     pub fn plan(&self, nth: usize) -> Result<Plan, PlanError> {
+        let Read { workload, warmups, requests } = self.section(nth)?;
+        let requests = requests.map(|request| request.map_err(Failure::from));
+        Ok(Plan { workload, warmups, requests: Box::new(requests) })
+    }
+
+    /// The `nth` workload, its warm-ups, and its measured requests as they are read.
+    pub(crate) fn section(
+        &self,
+        nth: usize,
+    ) -> Result<Read<impl Iterator<Item = ReadRequest> + Send + use<>>, PlanError> {
         let Section { at, outline } = &self.sections[nth];
         let mut lines = Lines::open(self.path(), *at)?;
         let changed = |lines: &Lines| lines.wrong("the plan was changed while it was read");
@@ -90,13 +110,11 @@ impl PlanFile {
             }
         }
         let rest = outline.requests - u64::from(first.is_some());
-        let rest = (0..rest).map(move |_| match lines.next() {
-            Ok(Some(PlanLine::Request(request))) => Ok(request),
-            Ok(_) => Err(Failure::from(lines.wrong("the plan was changed while it was read"))),
-            Err(error) => Err(Failure::from(error)),
+        let rest = (0..rest).map(move |_| match lines.next()? {
+            Some(PlanLine::Request(request)) => Ok(request),
+            _ => Err(lines.wrong("the plan was changed while it was read")),
         });
-        let requests = first.map(Ok).into_iter().chain(rest);
-        Ok(Plan { workload, warmups, requests: Box::new(requests) })
+        Ok(Read { workload, warmups, requests: first.map(Ok).into_iter().chain(rest) })
     }
 }
 
