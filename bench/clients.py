@@ -1,12 +1,17 @@
 #!/usr/bin/env python3
 """Runs this client beside vLLM's Rust client against one simulated server, and compares what they cost and how they err.
 
-    bench/clients.py [--program PATH] [--rival PATH] [--runs 5] [--streams 1,64,256,1024] [--stamp user] [--json FILE]
+    bench/clients.py [--program PATH] [--rival PATH] [--runs 5] [--streams 1,64,256,1024] [--rate 500] [--stamp user]
+                     [--busy] [--json FILE]
 
 PROGRAM is `sagellm-benchmark` (default: target/release/sagellm-benchmark). RIVAL is `vllm-rs`; without it, the wheel
 `vllm` is fetched from PyPI once and the binary in it is used. The server is `PROGRAM serve --simulate`, which notes for each
 request when the kernel had its first byte and when it wrote each token: the truth. The error of a client is how far the
 time to first token and the time per output token that it *reports* for a request lie from that truth.
+
+The loads: closed loops of so many streams (TTFT 50 ms, ITL 10 ms, 128 tokens), 64 streams of a server without any delay, and
+an open loop (Poisson arrivals at --rate, 16 tokens), of which the gaps between arrivals at the server and, of ours, the lag
+behind the schedule are shown too. With --busy, a program on each processor computes all the while.
 
 Runs of the two clients alternate; medians over the runs are shown. Processor time is that of the client's whole process,
 its start and its report included.
@@ -14,6 +19,7 @@ its start and its report included.
 
 import argparse
 import json
+import multiprocessing
 import os
 import resource
 import statistics
@@ -23,10 +29,25 @@ import tempfile
 import urllib.request
 import zipfile
 from pathlib import Path
+from typing import NamedTuple
 
 HOME = Path(__file__).resolve().parent.parent
 WHEEL = "vllm==0.33.0"
 TOKENS = 128
+
+
+class Load(NamedTuple):
+    """What a client is to do: with `rate`, an open loop; otherwise `streams` at once."""
+
+    ttft: str
+    itl: str
+    streams: int
+    requests: int
+    tokens: int = TOKENS
+    rate: float | None = None
+
+    def __str__(self):
+        return f"Poisson {self.rate:g}/s" if self.rate else f"{self.streams} streams, ITL {self.itl}"
 
 
 def fetch_rival() -> Path:
@@ -70,26 +91,30 @@ def cost_of(command: list, folder: str) -> tuple[float, float]:
     return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
-def ours(args, url: str, streams: int, requests: int, folder: str):
+def ours(args, url: str, load: Load, folder: str):
     # The simulated text is not of any tokenizer, so the verdict is INVALID (exit code 5); the figures are what counts.
     command = [args.program, "run", "--backend", "openai", "--base-url", url, "--tokenizer", "synthetic:tiny"]
-    command += ["--workload", "short", "--num-prompts", str(requests), "--max-concurrency", str(streams)]
+    command += ["--dataset-name", "random", "--random-input-len", "32", "--random-output-len", str(load.tokens)]
+    command += ["--num-prompts", str(load.requests)]
+    command += ["--request-rate", str(load.rate)] if load.rate else ["--max-concurrency", str(load.streams)]
     command += ["--num-warmups", "0", "--no-calibrate", "--quiet", "--output", folder, "--stamp", args.stamp]
     cost = cost_of(command, folder)
-    reported = {}
-    with open(os.path.join(folder, "short_input.records.jsonl")) as journal:
+    reported, lags = {}, []
+    with open(os.path.join(folder, "random.records.jsonl")) as journal:
         for line in map(json.loads, journal):
             if line["line"] == "request" and line["outcome"] == "success":
+                lags.append((line["sent_ns"] - line["scheduled_ns"]) / 1e6)
                 ttft = line["first_token_ns"] - line["sent_ns"]
                 tpot = (line["last_token_ns"] - line["first_token_ns"]) / (line["output_tokens"] - 1)
                 reported[f"sagellm-{line['id']}"] = (ttft / 1e6, tpot / 1e6)
-    return cost, reported
+    return cost, reported, {"lag_p99_ms": p99(lags)} if load.rate else {}
 
 
-def theirs(args, url: str, streams: int, requests: int, folder: str):
+def theirs(args, url: str, load: Load, folder: str):
     command = [args.rival, "bench", "serve", "--backend", "openai", "--base-url", url, "--model", "simulated"]
     command += ["--tokenizer", str(HOME / "testdata/models/llama"), "--dataset-name", "random", "--random-input-len", "32"]
-    command += ["--random-output-len", str(TOKENS), "--num-prompts", str(requests), "--max-concurrency", str(streams)]
+    command += ["--random-output-len", str(load.tokens), "--num-prompts", str(load.requests)]
+    command += ["--request-rate", str(load.rate)] if load.rate else ["--max-concurrency", str(load.streams)]
     command += ["--ignore-eos", "--disable-tqdm", "--request-id-prefix", "rival-", "--no-steady-state"]
     command += ["--save-result", "--save-detailed", "--result-filename", "result.json"]
     cost = cost_of(command, folder)
@@ -98,7 +123,16 @@ def theirs(args, url: str, streams: int, requests: int, folder: str):
     reported = {}
     for index, (ttft, gaps) in enumerate(zip(result["ttfts"], result["itls"])):
         reported[f"rival-{index}"] = (1e3 * ttft, 1e3 * sum(gaps) / max(1, len(gaps)))
-    return cost, reported
+    return cost, reported, {}
+
+
+def p99(values: list) -> float:
+    return statistics.quantiles(values, n=100, method="inclusive")[98] if len(values) > 1 else values[0]
+
+
+def burn():
+    while True:
+        pass
 
 
 def errors(reported: dict, truth: dict) -> dict:
@@ -111,7 +145,6 @@ def errors(reported: dict, truth: dict) -> dict:
             tpot.append(abs(client_tpot - (note["last_write_ns"] - note["first_write_ns"]) / gaps / 1e6))
     if not ttft:
         sys.exit("no request could be matched with the truth: does the client send x-request-id?")
-    p99 = lambda values: statistics.quantiles(values, n=100, method="inclusive")[98] if len(values) > 1 else values[0]
     return {
         "matched": len(ttft),
         "ttft_error_mean_ms": statistics.mean(ttft),
@@ -120,18 +153,23 @@ def errors(reported: dict, truth: dict) -> dict:
     }
 
 
-def measure(args, client, ttft: str, itl: str, streams: int, requests: int) -> dict:
-    with tempfile.TemporaryDirectory() as folder, Simulator(args.program, ttft, itl) as simulator:
-        (cpu, memory), reported = client(args, simulator.url, streams, requests, folder)
+def measure(args, client, load: Load) -> dict:
+    with tempfile.TemporaryDirectory() as folder, Simulator(args.program, load.ttft, load.itl) as simulator:
+        (cpu, memory), reported, more = client(args, simulator.url, load, folder)
         truth = simulator.truth()
         notes = [truth[name] for name in reported if name in truth]
     tokens = sum(note["tokens"] for note in notes)
-    span = (max(n["last_write_ns"] for n in notes) - min(n["arrival_ns"] for n in notes)) / 1e9
+    arrivals = sorted(note["arrival_ns"] for note in notes)
+    span = (max(note["last_write_ns"] for note in notes) - arrivals[0]) / 1e9
+    if load.rate:
+        gaps = [after - before for before, after in zip(arrivals, arrivals[1:])]
+        more["gap_cv"] = statistics.stdev(gaps) / statistics.mean(gaps)
     return {
         **errors(reported, truth),
         "cpu_s_per_million_tokens": cpu / tokens * 1e6,
         "peak_mib": memory,
         "tokens_per_s": tokens / span,
+        **more,
     }
 
 
@@ -141,6 +179,8 @@ def main() -> int:
     parser.add_argument("--rival", type=Path)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--streams", default="1,64,256,1024")
+    parser.add_argument("--rate", type=float, default=500.0, help="of the open loop; 0 leaves it out")
+    parser.add_argument("--busy", action="store_true", help="burn every processor meanwhile")
     parser.add_argument("--stamp", choices=["kernel", "user"], default="kernel")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
@@ -148,33 +188,46 @@ def main() -> int:
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit[1], limit[1]))
 
-    loads = [("50ms", "10ms", int(n), max(16, 2 * int(n))) for n in args.streams.split(",")]
-    loads.append(("0ms", "0ms", 64, 4096))
+    loads = [Load("50ms", "10ms", int(n), max(16, 2 * int(n))) for n in args.streams.split(",")]
+    if not args.busy:
+        loads.append(Load("0ms", "0ms", 64, 4096))
+    if args.rate:
+        loads.append(Load("50ms", "10ms", 0, int(10 * args.rate), 16, args.rate))
+    burners = [multiprocessing.Process(target=burn, daemon=True) for _ in range(os.cpu_count() if args.busy else 0)]
+    for burner in burners:
+        burner.start()
     results = []
-    for ttft, itl, streams, requests in loads:
+    for load in loads:
         runs = {"ours": [], "vllm-rs": []}
         for _ in range(args.runs):
-            runs["ours"].append(measure(args, ours, ttft, itl, streams, requests))
-            runs["vllm-rs"].append(measure(args, theirs, ttft, itl, streams, requests))
+            runs["ours"].append(measure(args, ours, load))
+            runs["vllm-rs"].append(measure(args, theirs, load))
         for name, measured in runs.items():
             middle = {key: statistics.median(run[key] for run in measured) for key in measured[0]}
-            results.append({"client": name, "streams": streams, "itl": itl, "requests": requests, **middle})
+            results.append({"client": name, "load": str(load), "requests": load.requests, **middle})
+    for burner in burners:
+        burner.terminate()
 
-    head = ["streams", "ITL", "client", "TTFT err mean", "p99 (ms)", "TPOT err (ms)", "CPU s/M tok", "MiB", "tokens/s"]
+    head = ["load", "client", "TTFT err mean", "p99 (ms)", "TPOT err (ms)", "CPU s/M tok", "MiB", "tokens/s"]
     print("| " + " | ".join(head) + " |\n|" + "---|" * len(head))
     for row in results:
         print(
-            f"| {row['streams']} | {row['itl']} | {row['client']} | {row['ttft_error_mean_ms']:.3f} "
+            f"| {row['load']} | {row['client']} | {row['ttft_error_mean_ms']:.3f} "
             f"| {row['ttft_error_p99_ms']:.3f} | {row['tpot_error_mean_ms']:.4f} "
             f"| {row['cpu_s_per_million_tokens']:.1f} | {row['peak_mib']:.0f} | {row['tokens_per_s']:.0f} |"
         )
     for mine, rival in zip(results[::2], results[1::2]):
         ratio = lambda key: mine[key] / rival[key]
         print(
-            f"\n{mine['streams']} streams, ITL {mine['itl']}: ours / vllm-rs: CPU per token {ratio('cpu_s_per_million_tokens'):.2f}, "
+            f"\n{mine['load']}: ours / vllm-rs: CPU per token {ratio('cpu_s_per_million_tokens'):.2f}, "
             f"TTFT error mean {ratio('ttft_error_mean_ms'):.3f}, p99 {ratio('ttft_error_p99_ms'):.3f}, "
             f"tokens/s {ratio('tokens_per_s'):.2f}"
         )
+        if "gap_cv" in mine:
+            print(
+                f"  gap CV ours {mine['gap_cv']:.3f}, vllm-rs {rival['gap_cv']:.3f}; "
+                f"ours lags behind its schedule by {mine['lag_p99_ms']:.3f} ms at p99"
+            )
     if args.json:
         args.json.write_text(json.dumps(results, indent=2) + "\n")
     return 0

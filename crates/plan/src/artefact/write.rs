@@ -26,7 +26,11 @@ pub fn write(folder: &Path, planners: &[Planner<'_>], tokenizer: &Tokenizer) -> 
         tokenizer: tokenizer.fingerprint(),
         data: planners.iter().filter_map(Planner::data).collect(),
     };
-    let scratch = tempfile::Builder::new().prefix("plan-").suffix(".jsonl").tempfile_in(folder).map_err(failed)?;
+    let mut builder = tempfile::Builder::new();
+    // It becomes a result like the others, for whoever may read those.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let scratch = builder.prefix("plan-").suffix(".jsonl").tempfile_in(folder).map_err(failed)?;
     let mut lines = Lines { out: BufWriter::new(scratch), line: Vec::new(), at: 0 };
     lines.write(&PlanLine::Header(header.clone())).map_err(failed)?;
     let mut sections = Vec::with_capacity(planners.len());
