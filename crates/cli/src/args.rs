@@ -76,7 +76,7 @@ pub(crate) struct ReportArgs {
     /// Summary file, or folder of a run
     #[arg(long, short, default_value = "./benchmark_results/benchmark_summary.json", value_name = "PATH")]
     pub(crate) input: PathBuf,
-    /// Form of the report: table, json, markdown
+    /// Form of the report: table, json, markdown, csv, vllm, sglang, junit, openmetrics
     #[arg(long, default_value = "table", value_name = "FORMAT")]
     pub(crate) format: Format,
 }

@@ -7,6 +7,7 @@
 mod catalog;
 mod damage;
 mod error;
+mod export;
 mod figures;
 mod glossary;
 mod journal;

@@ -62,7 +62,7 @@ pub(crate) struct RunArgs {
     /// Also write the metrics of all workloads, keyed by workload, to this file
     #[arg(long, value_name = "FILE")]
     pub(crate) output_json: Option<PathBuf>,
-    /// Form of the closing report on standard output: table, json, markdown
+    /// Form of the closing report on standard output, as of `report`
     #[arg(long, default_value = "table", value_name = "FORMAT")]
     pub(crate) format: Format,
     /// Print every token as it comes, and what is set up, to standard error

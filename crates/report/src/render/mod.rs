@@ -12,7 +12,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::validity::{Code, Finding};
-use crate::{Error, Summary};
+use crate::{Error, Summary, export};
 
 /// The forms in which a summary can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,11 +23,22 @@ pub enum Format {
     Json,
     /// For people elsewhere: reads well as a comment on GitHub.
     Markdown,
+    /// For spreadsheets: a line per workload, a column per figure.
+    Csv,
+    /// What vLLM's `bench serve` writes: an object per workload and line.
+    Vllm,
+    /// What SGLang's `bench_serving` writes: an object per workload and line.
+    Sglang,
+    /// For test reports: a test per workload, which fails when the verdict is INVALID.
+    Junit,
+    /// For Prometheus: a gauge per figure.
+    Openmetrics,
 }
 
 impl Format {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Table, Self::Json, Self::Markdown];
+    pub const ALL: [Self; 8] =
+        [Self::Table, Self::Json, Self::Markdown, Self::Csv, Self::Vllm, Self::Sglang, Self::Junit, Self::Openmetrics];
 
     /// As on the command line.
     pub fn name(self) -> &'static str {
@@ -35,6 +46,11 @@ impl Format {
             Self::Table => "table",
             Self::Json => "json",
             Self::Markdown => "markdown",
+            Self::Csv => "csv",
+            Self::Vllm => "vllm",
+            Self::Sglang => "sglang",
+            Self::Junit => "junit",
+            Self::Openmetrics => "openmetrics",
         }
     }
 }
@@ -70,6 +86,11 @@ pub fn render(summary: &Summary, format: Format, colour: bool) -> Result<String,
         Format::Table => table::table(summary, colour),
         Format::Json => serde_json::to_string_pretty(summary)?,
         Format::Markdown => markdown::markdown(summary),
+        Format::Csv => export::csv::csv(summary),
+        Format::Vllm => export::rivals::vllm(summary),
+        Format::Sglang => export::rivals::sglang(summary),
+        Format::Junit => export::junit::junit(summary),
+        Format::Openmetrics => export::openmetrics::openmetrics(summary),
     };
     text.truncate(text.trim_end().len());
     text.push('\n');

@@ -1,0 +1,143 @@
+//! The results of vLLM's `bench serve` and of SGLang's `bench_serving`, one JSON object per workload and line, with their
+//! names for the same quantities. What they have and this program does not measure is `null`.
+
+use serde_json::{Map, Value, json};
+
+use crate::registry::Stat;
+use crate::{Summary, WorkloadSummary};
+use sagellm_core::Arrival;
+
+/// The latencies that both have: our name, vLLM's, SGLang's.
+const LATENCIES: [(&str, &str, &str); 4] =
+    [("ttft", "ttft", "ttft"), ("tbt", "tpot", "tpot"), ("itl", "itl", "itl"), ("e2e", "e2el", "e2e_latency")];
+
+/// Figures that are one number: ours, vLLM's, SGLang's.
+const FIGURES: [(&str, Option<&str>, Option<&str>); 9] = [
+    ("total_time_s", Some("duration"), Some("duration")),
+    ("successful_requests", Some("completed"), Some("completed")),
+    ("failed_requests", Some("failed"), None),
+    ("total_input_tokens", Some("total_input_tokens"), Some("total_input_tokens")),
+    ("total_output_tokens", Some("total_output_tokens"), Some("total_output_tokens")),
+    ("request_throughput_rps", Some("request_throughput"), Some("request_throughput")),
+    ("input_throughput_tps", None, Some("input_throughput")),
+    ("output_throughput_tps", Some("output_throughput"), Some("output_throughput")),
+    ("total_throughput_tps", Some("total_token_throughput"), Some("total_throughput")),
+];
+
+/// As vLLM's `bench serve --save-result` writes it.
+pub(crate) fn vllm(summary: &Summary) -> String {
+    lines(summary, |workload| {
+        let mut object = Map::new();
+        let about = about(summary, workload);
+        object.insert("date".into(), date(&workload.details.started_at).into());
+        object.insert("endpoint_type".into(), about.backend.clone().into());
+        object.insert("backend".into(), about.backend.into());
+        object.insert("label".into(), Value::Null);
+        object.insert("model_id".into(), about.model.clone().into());
+        object.insert("tokenizer_id".into(), about.model.into());
+        object.insert("num_prompts".into(), workload.details.workload.num_prompts.into());
+        object.insert("request_rate".into(), about.rate.map_or(json!("inf"), |rate| json!(rate)));
+        object.insert("burstiness".into(), json!(about.burstiness));
+        object.insert("max_concurrency".into(), json!(workload.details.workload.max_concurrency));
+        for (ours, theirs, _) in FIGURES {
+            if let Some(theirs) = theirs {
+                object.insert(theirs.into(), number(workload.get(ours)));
+            }
+        }
+        object.insert("request_goodput".into(), number(workload.get("goodput_rps")));
+        object.insert("max_concurrent_requests".into(), number(workload.get("peak_concurrency")));
+        for (ours, theirs, _) in LATENCIES {
+            latency(&mut object, workload, ours, theirs, &[Stat::P90, Stat::P95, Stat::P99]);
+        }
+        object
+    })
+}
+
+/// As SGLang's `bench_serving --output-file` writes it.
+pub(crate) fn sglang(summary: &Summary) -> String {
+    lines(summary, |workload| {
+        let mut object = Map::new();
+        let about = about(summary, workload);
+        object.insert("backend".into(), about.backend.into());
+        object.insert("dataset_name".into(), workload.name().into());
+        object.insert("request_rate".into(), about.rate.map_or(json!("inf"), |rate| json!(rate)));
+        object.insert("max_concurrency".into(), json!(workload.details.workload.max_concurrency));
+        for (ours, _, theirs) in FIGURES {
+            if let Some(theirs) = theirs {
+                object.insert(theirs.into(), number(workload.get(ours)));
+            }
+        }
+        object.insert("concurrency".into(), number(workload.get("avg_concurrency")));
+        for (ours, _, theirs) in LATENCIES {
+            latency(&mut object, workload, ours, theirs, &[Stat::P90, Stat::P95, Stat::P99]);
+        }
+        object
+    })
+}
+
+fn lines(summary: &Summary, object: impl Fn(&WorkloadSummary) -> Map<String, Value>) -> String {
+    summary.workloads.iter().map(|workload| Value::Object(object(workload)).to_string() + "\n").collect()
+}
+
+/// The statistics of one latency. Their standard deviation is the population's.
+fn latency(object: &mut Map<String, Value>, workload: &WorkloadSummary, ours: &str, theirs: &str, tails: &[Stat]) {
+    let get = |stat: Stat| workload.get(&stat.key(ours));
+    object.insert(format!("mean_{theirs}_ms"), number(get(Stat::Avg)));
+    object.insert(format!("median_{theirs}_ms"), number(get(Stat::P50)));
+    let count = match ours {
+        // The gaps: one fewer than the chunks of each answer.
+        "itl" => gaps(workload),
+        _ => workload.get("successful_requests"),
+    };
+    let population = get(Stat::Std).zip(count).map(|(sample, n)| sample * ((n - 1.0) / n).sqrt());
+    object.insert(format!("std_{theirs}_ms"), number(population));
+    for tail in tails {
+        object.insert(format!("{}_{theirs}_ms", tail.prefix()), number(get(*tail)));
+    }
+}
+
+fn gaps(workload: &WorkloadSummary) -> Option<f64> {
+    let chunks = workload.get("total_output_tokens")? / workload.get("avg_chunk_tokens")?;
+    Some(chunks.round() - workload.get("successful_requests")?).filter(|gaps| *gaps > 0.0)
+}
+
+struct About {
+    model: String,
+    backend: String,
+    rate: Option<f64>,
+    /// None where the gaps are no gamma variates.
+    burstiness: Option<f64>,
+}
+
+fn about(summary: &Summary, workload: &WorkloadSummary) -> About {
+    let backend = summary.environment.as_ref().map(|manifest| &manifest.backend);
+    let (rate, burstiness) = match workload.details.workload.arrival {
+        Arrival::Constant { rate } => (Some(rate), None),
+        Arrival::Poisson { rate } => (Some(rate), Some(1.0)),
+        Arrival::Gamma { rate, burstiness } => (Some(rate), Some(burstiness)),
+        _ => (None, None),
+    };
+    About {
+        model: backend.map_or_else(String::new, |backend| backend.model.name.clone()),
+        backend: backend.map_or_else(String::new, |backend| backend.name.clone()),
+        rate,
+        burstiness,
+    }
+}
+
+/// `2026-01-31T09:30:00.125Z` as `20260131-093000`.
+fn date(rfc3339: &str) -> String {
+    let digits: String = rfc3339.chars().filter(char::is_ascii_digit).take(14).collect();
+    match digits.len() {
+        14 => format!("{}-{}", &digits[..8], &digits[8..]),
+        _ => rfc3339.to_owned(),
+    }
+}
+
+fn number(value: Option<f64>) -> Value {
+    match value {
+        Some(value) if value.fract() == 0.0 && value.abs() < 9e15 => json!(value as i64),
+        Some(value) => json!(value),
+        None => Value::Null,
+    }
+}
