@@ -228,6 +228,7 @@ def copies() -> None:
             "post_processor": None, "decoder": None}))
     for path in sorted((CRATES / "server/scripts").glob("*.script")):
         put("script", path.stem, path.read_bytes())
+    put("script", "fills", "fill 60000000 'x'\nfill 60000000 'y'\n")
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@ use libfuzzer_sys::fuzz_target;
 use sagellm_fuzz::memory;
 use sagellm_server::{Script, ServerError};
 
-/// What `fill` lines may make, and as much again for each of the two places where it lies for a moment.
-const MEMORY: usize = 200 << 20;
+/// What `fill` lines may make, and some more for what else there is.
+const MEMORY: usize = 65 << 20;
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(text) = std::str::from_utf8(bytes) else { return };

@@ -6,7 +6,7 @@ use super::{Answer, Framing, Script, Step};
 use crate::ServerError;
 use crate::wire;
 
-/// Most bytes that one `fill` line makes.
+/// Most bytes that the `fill` lines of a script make together.
 const FILL_LIMIT: usize = 64 << 20;
 
 impl Script {
@@ -19,6 +19,7 @@ impl Script {
             script: Self { ask: Default::default(), expect: Default::default(), answers: Vec::new() },
             current: Answer::default(),
             chosen: false,
+            filled: 0,
         };
         for (line, content) in (1..).zip(text.lines()) {
             let wrong = |what| ServerError::Script { name: name.into(), line, what };
@@ -38,6 +39,8 @@ struct Reader {
     current: Answer,
     /// Whether an `answer` line has begun the current one; what stands before the first is for all other requests.
     chosen: bool,
+    /// Bytes that `fill` lines made so far.
+    filled: usize,
 }
 
 impl Reader {
@@ -71,7 +74,10 @@ impl Reader {
                 };
             }
             _ => {
-                let step = step(word, rest)?;
+                let step = match word {
+                    "fill" => self.fill(rest)?,
+                    _ => step(word, rest)?,
+                };
                 if matches!(self.current.steps.last(), Some(Step::Hang | Step::Reset | Step::Close)) {
                     return Err("nothing can follow `hang`, `reset` or `close`".into());
                 }
@@ -79,6 +85,16 @@ impl Reader {
             }
         }
         Ok(())
+    }
+
+    fn fill(&mut self, rest: &str) -> Result<Step, String> {
+        let (count, text) = rest.split_once(' ').ok_or("`fill` needs a number and a quoted text")?;
+        let (count, text) = (number::<usize>(count)?, quoted(text.trim())?);
+        match count.checked_mul(text.len()).and_then(|bytes| self.filled.checked_add(bytes)) {
+            Some(total) if total <= FILL_LIMIT => self.filled = total,
+            _ => return Err(format!("`fill` makes at most {FILL_LIMIT} bytes in all")),
+        }
+        Ok(Step::Body(text.repeat(count)))
     }
 
     fn begin(&mut self, rest: &str) -> Result<(), String> {
@@ -115,14 +131,6 @@ fn step(word: &str, rest: &str) -> Result<Step, String> {
         "event" => Ok(Step::Body(format!("data: {rest}\n\n").into_bytes())),
         "bytes" => Ok(Step::Body(quoted(rest)?)),
         "raw" => Ok(Step::Raw(quoted(rest)?)),
-        "fill" => {
-            let (count, text) = rest.split_once(' ').ok_or("`fill` needs a number and a quoted text")?;
-            let (count, text) = (number::<usize>(count)?, quoted(text.trim())?);
-            match count.checked_mul(text.len()) {
-                Some(total) if total <= FILL_LIMIT => Ok(Step::Body(text.repeat(count))),
-                _ => Err(format!("`fill` makes at most {FILL_LIMIT} bytes")),
-            }
-        }
         "split" => Ok(Step::Split(number(rest)?)),
         "hold" => alone(Step::Hold),
         "send" => alone(Step::Send),
@@ -284,7 +292,8 @@ mod tests {
             ("bytes \"a\"b\"", "s, line 1: a \" within the text is written \\\""),
             ("bytes \"\\q\"", "s, line 1: there is no escape `\\q`"),
             ("bytes \"\\x+1\"", "s, line 1: `\\x+1` needs two hexadecimal digits"),
-            ("fill 99999999999 'x'", "s, line 1: `fill` makes at most 67108864 bytes"),
+            ("fill 99999999999 'x'", "s, line 1: `fill` makes at most 67108864 bytes in all"),
+            ("fill 67108864 'x'\nfill 1 'x'", "s, line 2: `fill` makes at most 67108864 bytes in all"),
             ("body gzip", "s, line 1: `gzip` is none of `chunked`, `length`, `length N`, `close`"),
             ("hang\nwait 1s", "s, line 2: nothing can follow `hang`, `reset` or `close`"),
             ("hang now", "s, line 1: `hang` takes nothing, but `now` follows"),
