@@ -82,6 +82,16 @@ pub enum PlanError {
         /// What the system said.
         source: io::Error,
     },
+    /// A workload file is wrong.
+    #[error("{}{place}: {reason}", path.display())]
+    WorkloadFile {
+        /// The file.
+        path: PathBuf,
+        /// `:LINE:COLUMN`, where known.
+        place: String,
+        /// What is wrong, beginning with the field.
+        reason: String,
+    },
     /// A plan is damaged or contradicts itself.
     #[error("`{}`, line {line}: {reason}", path.display())]
     Line {
@@ -105,6 +115,7 @@ impl UserError for PlanError {
             | Self::Prompt { .. }
             | Self::TooFew { .. }
             | Self::File { .. }
+            | Self::WorkloadFile { .. }
             | Self::Line { .. } => Exit::Input,
             Self::Tokenizer(error) => error.exit(),
         }
@@ -129,6 +140,11 @@ impl UserError for PlanError {
                 Some("free some space there, or choose another folder with `--output`".into())
             }
             Self::File { .. } => None,
+            Self::WorkloadFile { .. } => Some(
+                "`sagellm-benchmark plan show short` prints one to begin with; docs/workloads.md and \
+                 `sagellm-benchmark schema workload.schema.json` list all fields"
+                    .into(),
+            ),
             Self::Line { .. } => Some("write the plan again with `sagellm-benchmark plan write`".into()),
             Self::Tokenizer(error) => error.hint(),
         }

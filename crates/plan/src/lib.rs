@@ -16,6 +16,7 @@ mod random;
 mod sources;
 mod spec;
 mod survey;
+mod workload_file;
 mod workloads;
 
 pub use arrival::Offsets;
@@ -26,4 +27,5 @@ pub use overrides::Overrides;
 pub use planner::Planner;
 pub use spec::{Decoding, Spec};
 pub use survey::{ArrivalStats, Lengths, Prefixes, Survey, TimeBin, survey};
-pub use workloads::{NAMES, builtin};
+pub use workload_file::{names_file, read_workloads, workload_schema};
+pub use workloads::{NAMES, builtin, builtin_text};

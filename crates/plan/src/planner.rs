@@ -8,7 +8,7 @@ use sagellm_core::{Arrival, DataFile, Mode, Nanos, Prompt, Request, Sampling, So
 use sagellm_model::Tokenizer;
 
 use crate::sources::{self, Draft, Drafts, Text};
-use crate::{Offsets, PlanError, Spec, arrival, random};
+use crate::{Offsets, PlanError, Spec, random};
 
 /// Output tokens of a warm-up at most: enough to touch every weight and buffer, without the time of a measured request.
 const WARMUP_OUTPUT: u32 = 16;
@@ -42,9 +42,7 @@ impl<'a> Planner<'a> {
     /// [`PlanError::Value`] for parameters out of range, what is wrong with a data set, and [`PlanError::TooFew`] when the
     /// source does not hold as many prompts as asked.
     pub fn new(spec: &Spec, tokenizer: &'a Tokenizer, context_length: usize) -> Result<Self, PlanError> {
-        spec.sampling.check()?;
-        arrival::check(&spec.arrival)?;
-        check(spec)?;
+        spec.check()?;
         let drafts = sources::open(spec, tokenizer, context_length)?;
         let count = count(spec, &*drafts)?;
         let requests = count * drafts.turns();
@@ -191,7 +189,7 @@ impl<'a> Planner<'a> {
 }
 
 /// Refuses what contradicts itself.
-fn check(spec: &Spec) -> Result<(), PlanError> {
+pub(crate) fn check(spec: &Spec) -> Result<(), PlanError> {
     for (option, value) in [("num_prompts", spec.num_prompts), ("max_concurrency", spec.max_concurrency)] {
         if value == Some(0) {
             return Err(PlanError::Value { option, value: "0".into(), range: "at least 1" });

@@ -4,7 +4,7 @@ use sagellm_core::{Arrival, Mode, Source};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::PlanError;
+use crate::{PlanError, arrival, planner};
 
 /// A workload as a file or the command line describes it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -42,6 +42,24 @@ pub struct Spec {
 
 fn one() -> u32 {
     1
+}
+
+impl Spec {
+    /// Refuses what is out of range or contradicts itself, as far as it can be known without the data.
+    ///
+    /// # Errors
+    /// [`PlanError::Value`] and [`PlanError::Contradiction`], which name the field.
+    pub fn check(&self) -> Result<(), PlanError> {
+        // The name becomes that of a file.
+        let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        if self.name.is_empty() || self.name.starts_with('.') || !self.name.chars().all(plain) {
+            let range = "made of letters, digits, `_`, `-` and `.`, which does not come first";
+            return Err(PlanError::Value { option: "name", value: self.name.clone(), range });
+        }
+        self.sampling.check()?;
+        arrival::check(&self.arrival)?;
+        planner::check(self)
+    }
 }
 
 /// How tokens are chosen, for all requests of a plan.

@@ -1,75 +1,84 @@
-//! The built-in workloads.
+//! The built-in workloads: files as anyone can write them, inside the program.
 
-use sagellm_core::{Arrival, Mode, Source};
+use std::fmt::Write;
 
-use crate::{Decoding, PlanError, Spec};
+use crate::workload_file::{self, Syntax};
+use crate::{PlanError, Spec};
 
 /// The names that [`builtin`] knows, in the order in which they are listed to a person. The names in results
 /// (`short_input`, `long_input`, `stress_test`) are understood too.
-pub const NAMES: [&str; 5] = ["m1", "year1", "short", "long", "stress"];
+pub const NAMES: [&str; 14] =
+    ["m1", "year1", "short", "long", "stress", "Q1", "Q2", "Q3", "Q4", "Q5", "Q6", "Q7", "Q8", "all"];
 
-/// The workloads behind a name: `m1` and `year1` stand for all three, in this order.
+const SHORT: &str = include_str!("../workloads/short.yaml");
+const LONG: &str = include_str!("../workloads/long.yaml");
+const STRESS: &str = include_str!("../workloads/stress.yaml");
+/// sageLLM's catalogue.
+const QUERIES: [&str; 8] = [
+    include_str!("../workloads/Q1.yaml"),
+    include_str!("../workloads/Q2.yaml"),
+    include_str!("../workloads/Q3.yaml"),
+    include_str!("../workloads/Q4.yaml"),
+    include_str!("../workloads/Q5.yaml"),
+    include_str!("../workloads/Q6.yaml"),
+    include_str!("../workloads/Q7.yaml"),
+    include_str!("../workloads/Q8.yaml"),
+];
+
+/// The workloads behind a name: `m1` and `year1` stand for short, long and stress, `all` for Q1 to Q8, in this order.
 ///
 /// # Errors
 /// [`PlanError::UnknownWorkload`], whose hint lists the names.
 pub fn builtin(name: &str) -> Result<Vec<Spec>, PlanError> {
+    let text = builtin_text(name)?;
+    workload_file::parse(&text, Syntax::Yaml).map_err(|wrong| wrong.within(format!("{name}.yaml").into()))
+}
+
+/// The file behind a name, in YAML.
+///
+/// # Errors
+/// [`PlanError::UnknownWorkload`], whose hint lists the names.
+pub fn builtin_text(name: &str) -> Result<String, PlanError> {
     Ok(match name {
-        "short" | "short_input" => vec![short()],
-        "long" | "long_input" => vec![long()],
-        "stress" | "stress_test" => vec![stress()],
-        "m1" | "year1" => vec![short(), long(), stress()],
-        _ => return Err(PlanError::UnknownWorkload { name: name.into() }),
+        "short" | "short_input" => SHORT.into(),
+        "long" | "long_input" => LONG.into(),
+        "stress" | "stress_test" => STRESS.into(),
+        "m1" | "year1" => together(&[SHORT, LONG, STRESS]),
+        "all" => together(&QUERIES),
+        _ => match NAMES[5..13].iter().zip(QUERIES).find(|(known, _)| known.eq_ignore_ascii_case(name)) {
+            Some((_, text)) => text.into(),
+            None => return Err(PlanError::UnknownWorkload { name: name.into() }),
+        },
     })
 }
 
-/// The names for a sentence: `` `m1`, `year1`, ... and `stress` ``.
+/// One file of several.
+fn together(files: &[&str]) -> String {
+    let mut text = String::from("workloads:\n");
+    for file in files {
+        let (comments, body): (Vec<&str>, Vec<&str>) = file.lines().partition(|line| line.starts_with('#'));
+        // Writing to a string cannot fail.
+        for comment in comments {
+            let _ = writeln!(text, "  {comment}");
+        }
+        for (nth, line) in body.into_iter().enumerate() {
+            let _ = writeln!(text, "  {} {line}", if nth == 0 { '-' } else { ' ' });
+        }
+    }
+    text
+}
+
+/// The names for a sentence: `` `m1`, `year1`, ... and `all` ``.
 pub(crate) fn listed() -> String {
     let quoted: Vec<String> = NAMES.iter().map(|name| format!("`{name}`")).collect();
     let (last, others) = quoted.split_last().map_or(("", &[][..]), |(last, others)| (last.as_str(), others));
     format!("{} and {last}", others.join(", "))
 }
 
-/// Plain latency: short prompts, one at a time.
-fn short() -> Spec {
-    Spec {
-        name: "short_input".into(),
-        mode: Mode::Traffic,
-        source: Source::Text { input_tokens: 128, output_tokens: 128, shared_prefix_tokens: 0 },
-        num_prompts: Some(5),
-        duration_s: None,
-        max_concurrency: Some(1),
-        arrival: Arrival::Immediate,
-        num_warmups: 1,
-        seed: 0,
-        sampling: Decoding::default(),
-    }
-}
-
-/// A longer context, one request at a time.
-fn long() -> Spec {
-    Spec {
-        name: "long_input".into(),
-        source: Source::Text { input_tokens: 200, output_tokens: 200, shared_prefix_tokens: 0 },
-        num_prompts: Some(3),
-        ..short()
-    }
-}
-
-/// Ten at once, with a common beginning for a prefix cache to find: pressure on batching and on the KV cache.
-fn stress() -> Spec {
-    Spec {
-        name: "stress_test".into(),
-        source: Source::Text { input_tokens: 256, output_tokens: 256, shared_prefix_tokens: 64 },
-        num_prompts: Some(10),
-        max_concurrency: Some(10),
-        ..short()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sagellm_core::{Exit, UserError};
+    use sagellm_core::{Exit, Source, UserError};
 
     fn names(selection: &str) -> Vec<String> {
         builtin(selection).unwrap().into_iter().map(|spec| spec.name).collect()
@@ -84,6 +93,14 @@ mod tests {
         }
         assert_eq!(names("m1"), ["short_input", "long_input", "stress_test"]);
         assert_eq!(names("year1"), names("m1"));
+        assert_eq!(names("all"), ["Q1", "Q2", "Q3", "Q4", "Q5", "Q6", "Q7", "Q8"]);
+        assert_eq!(names("q3"), ["Q3"]);
+    }
+
+    #[test]
+    fn a_selection_holds_the_same_as_its_files() {
+        let single: Vec<Spec> = ["short", "long", "stress"].map(|name| builtin(name).unwrap().remove(0)).to_vec();
+        assert_eq!(builtin("m1").unwrap(), single);
     }
 
     #[test]
@@ -98,13 +115,18 @@ mod tests {
         assert_eq!(shape("short"), (128, 128, 0, Some(5), Some(1)));
         assert_eq!(shape("long"), (200, 200, 0, Some(3), Some(1)));
         assert_eq!(shape("stress"), (256, 256, 64, Some(10), Some(10)));
+        assert_eq!(shape("Q1"), (32, 64, 0, Some(5), Some(1)));
+        assert_eq!(shape("Q6"), (512, 128, 0, Some(10), Some(10)));
+        assert_eq!(shape("Q7"), (256, 512, 0, Some(3), Some(1)));
     }
 
     #[test]
     fn an_unknown_name_is_a_usage_error_that_lists_the_names() {
         let error = builtin("shrot").unwrap_err();
         assert_eq!(error.to_string(), "unknown workload `shrot`");
-        assert_eq!(error.hint().unwrap(), "the workloads are `m1`, `year1`, `short`, `long` and `stress`");
+        let hint = error.hint().unwrap();
+        assert!(hint.starts_with("the workloads are `m1`, `year1`, `short`, `long`, `stress`, `Q1`"), "{hint}");
+        assert!(hint.contains("and `all`"), "{hint}");
         assert_eq!(error.exit(), Exit::Usage);
     }
 }
