@@ -1,7 +1,7 @@
 //! How long requests took, gathered one request after the other.
 
 use sagellm_core::{Chunk, Nanos, Record, ms};
-use sagellm_stats::{Distribution, Interval, Series};
+use sagellm_stats::{Distribution, Series};
 
 use crate::workload::{self, Method};
 
@@ -39,17 +39,31 @@ impl Latency {
     pub(crate) fn mean_interval(&self, seed: u64) -> workload::Interval {
         let n = self.values.count();
         let reason = too_few(n).unwrap_or_else(|| "the values do not vary about a positive mean".into());
-        self.interval(self.course.interval(1, seed), Method::BlockBootstrap, reason)
+        workload::Interval::new(
+            self.course.interval(1, seed),
+            n,
+            self.course.effective_n(),
+            Method::BlockBootstrap,
+            reason,
+        )
     }
 
     pub(crate) fn quantile_interval(&self, q: f64) -> workload::Interval {
+        let n = self.values.count();
+        // A sketch forgets the order: what the mean is worth, a quantile is worth about as much.
+        let worth = self.values.quantile_effective_n(q).or_else(|| self.course.effective_n());
+        let found = worth.and_then(|worth| self.values.ascending().quantile_interval(q, worth));
         let fewest = sagellm_stats::values_for_quantile_interval(q).unwrap_or(u64::MAX);
-        let reason = format!("only {}: an interval of this percentile needs {fewest}", requests(self.values.count()));
-        self.interval(self.values.ascending().quantile_interval(q), Method::OrderStatistics, reason)
-    }
-
-    fn interval(&self, found: Option<Interval>, method: Method, reason: String) -> workload::Interval {
-        workload::Interval::new(found, &self.course, method, reason)
+        let reason = match worth {
+            Some(worth) if n >= fewest => format!(
+                "{}, alike among neighbours, are worth {} independent ones: an interval of this percentile \
+                 needs {fewest}",
+                requests(n),
+                worth.floor()
+            ),
+            _ => format!("only {}: an interval of this percentile needs {fewest}", requests(n)),
+        };
+        workload::Interval::new(found, n, worth, Method::OrderStatistics, reason)
     }
 }
 

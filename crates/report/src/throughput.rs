@@ -1,7 +1,7 @@
 //! What was done per time, gathered one request after the other.
 
 use sagellm_core::{Nanos, Record, seconds};
-use sagellm_stats::{FEWEST_BLOCKS, Series, block_length};
+use sagellm_stats::{FEWEST_BLOCKS, Series};
 
 use crate::latency::{requests, too_few};
 use crate::workload::{Interval, Method};
@@ -46,14 +46,14 @@ impl Throughput {
         KEYS.into_iter().zip(&self.series).map(move |(key, series)| {
             let n = series.count();
             let reason = too_few(n).unwrap_or_else(|| {
-                if n / peak.max(block_length(n as usize) as u64) < FEWEST_BLOCKS as u64 {
+                if n / peak.max(1) < FEWEST_BLOCKS as u64 {
                     format!("up to {peak} of {} ran at once: too few rounds to see how they vary", requests(n))
                 } else {
                     "too many requests without tokens or without time between them".into()
                 }
             });
             let found = series.interval(peak, seed);
-            (key.to_owned(), Interval::new(found, series, Method::BlockBootstrap, reason))
+            (key.to_owned(), Interval::new(found, n, series.effective_n(), Method::BlockBootstrap, reason))
         })
     }
 }

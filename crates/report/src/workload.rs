@@ -98,7 +98,8 @@ pub struct Interval {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Method {
-    /// Order statistics with binomial ranks: no distribution is assumed, but independence is.
+    /// Order statistics with the binomial ranks of as many independent values as these are worth: no distribution is
+    /// assumed, and correlation of neighbours is allowed for.
     OrderStatistics,
     /// Moving-block bootstrap: correlation of neighbours is allowed for.
     BlockBootstrap,
@@ -116,12 +117,18 @@ pub struct TailSamples {
 }
 
 impl Interval {
-    pub(crate) fn new(found: Option<stats::Interval>, series: &stats::Series, method: Method, reason: String) -> Self {
+    pub(crate) fn new(
+        found: Option<stats::Interval>,
+        n: u64,
+        effective_n: Option<f64>,
+        method: Method,
+        reason: String,
+    ) -> Self {
         Self {
             low: found.map(|interval| interval.low),
             high: found.map(|interval| interval.high),
-            n: series.count(),
-            effective_n: series.effective_n().filter(|n| n.is_finite()),
+            n,
+            effective_n: effective_n.filter(|n| n.is_finite()),
             method,
             reason: found.is_none().then_some(reason),
         }

@@ -3,16 +3,39 @@
 /// Correlation over more neighbours than this is drift, and looking for it would take quadratic time.
 const MOST_LAGS: usize = 1000;
 
+/// The distances of values from their mean.
+pub(crate) fn centred(values: &[f64]) -> Vec<f64> {
+    let mean = crate::mean(values).unwrap_or(0.0);
+    values.iter().map(|value| value - mean).collect()
+}
+
+/// The covariance of centred values with those that come `lag` later, divided by their number (not by that of the pairs,
+/// so that the whole sequence is positive definite). 0 of nothing.
+pub(crate) fn autocovariance(centred: &[f64], lag: usize) -> f64 {
+    let later = centred.get(lag..).unwrap_or_default();
+    let sum: f64 = centred.iter().zip(later).map(|(a, b)| a * b).sum();
+    if centred.is_empty() { 0.0 } else { sum / centred.len() as f64 }
+}
+
+/// The correlation of values with those that come `lag` later; about 0 ± 2/√n when there is none. `None` when there is no
+/// pair or no variation.
+pub fn autocorrelation(values: &[f64], lag: usize) -> Option<f64> {
+    let centred = centred(values);
+    let variance = autocovariance(&centred, 0);
+    (lag < values.len() && variance > 0.0).then(|| autocovariance(&centred, lag) / variance)
+}
+
 /// The number of independent observations that would know the mean as well as these, in the order in which they were
 /// made: `n / (1 + 2 Σ ρ)`. The autocorrelations ρ are added in neighbouring pairs until a pair is no longer positive
 /// (Geyer, "Practical Markov chain Monte Carlo", 1992), over at most 1000 lags. Never more than `n`; `None` of
 /// nothing.
 pub fn effective_n(values: &[f64]) -> Option<f64> {
     let n = values.len();
-    let mean = crate::mean(values)?;
-    let covariance = |lag: usize| -> f64 {
-        values.iter().zip(&values[lag..]).map(|(a, b)| (a - mean) * (b - mean)).sum::<f64>() / n as f64
-    };
+    if n == 0 {
+        return None;
+    }
+    let centred = centred(values);
+    let covariance = |lag| autocovariance(&centred, lag);
     let variance = covariance(0);
     if variance <= 0.0 {
         return Some(n as f64);
@@ -58,6 +81,15 @@ mod tests {
             .collect();
         let got = effective_n(&values).unwrap();
         assert!((20_000.0 / 9.0 * 0.75..20_000.0 / 9.0 * 1.25).contains(&got), "{got}");
+    }
+
+    #[test]
+    fn closed_forms_of_the_autocorrelation() {
+        // Mean 2.5, distances −1.5 −0.5 0.5 1.5: (0.75 − 0.25 + 0.75) / 5.
+        assert_eq!(autocorrelation(&[1.0, 2.0, 3.0, 4.0], 1), Some(0.25));
+        assert_eq!(autocorrelation(&[1.0, -1.0, 1.0, -1.0], 1), Some(-0.75));
+        assert_eq!(autocorrelation(&[1.0, 2.0], 2), None, "no pair");
+        assert_eq!(autocorrelation(&[2.0, 2.0], 1), None, "no variation");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Many values: exact while they are few, and within 0.1 % however many they become.
 
-use crate::quantile::{interpolate, interval_ranks};
+use crate::quantile::{at, interpolate, interval_places};
 use crate::{Interval, Sketch};
 
 /// Up to so many values are kept as they are; they take a megabyte.
@@ -99,6 +99,16 @@ impl Distribution {
         }
     }
 
+    /// The number of independent values that would know the `q` quantile as well as these; see
+    /// [`quantile_effective_n`](crate::quantile_effective_n). `None` of nothing, and when only a sketch is kept, which
+    /// forgets the order.
+    pub fn quantile_effective_n(&self, q: f64) -> Option<f64> {
+        match &self.store {
+            Store::Exact(values) => crate::quantile_effective_n(values, q),
+            Store::Sketch(_) => None,
+        }
+    }
+
     /// The values in ascending order, for as many quantiles as are wanted.
     pub fn ascending(&self) -> Ascending<'_> {
         let order = match &self.store {
@@ -155,10 +165,11 @@ impl Ascending<'_> {
         })
     }
 
-    /// The 95 % interval of the `q` quantile; see [`quantile_interval`](crate::quantile_interval).
-    pub fn quantile_interval(&self, q: f64) -> Option<Interval> {
-        let (low, high) = interval_ranks(self.of.count, q)?;
-        Some(Interval { low: self.at(low), high: self.at(high) })
+    /// The 95 % interval of the `q` quantile of values that are worth `effective_n` independent ones; see
+    /// [`correlated_quantile_interval`](crate::correlated_quantile_interval).
+    pub fn quantile_interval(&self, q: f64, effective_n: f64) -> Option<Interval> {
+        let (low, high) = interval_places(self.of.count, q, effective_n)?;
+        Some(Interval { low: at(low, |rank| self.at(rank)), high: at(high, |rank| self.at(rank)) })
     }
 }
 
@@ -195,7 +206,10 @@ mod tests {
         assert_eq!(distribution.relative_error(), None);
         for q in [0.0, 0.1, 0.5, 0.99, 0.999, 1.0] {
             assert_eq!(distribution.ascending().quantile(q), crate::quantile(&sorted, q));
-            assert_eq!(distribution.ascending().quantile_interval(q), crate::quantile_interval(&sorted, q));
+            assert_eq!(
+                distribution.ascending().quantile_interval(q, f64::INFINITY),
+                crate::quantile_interval(&sorted, q)
+            );
         }
     }
 
@@ -211,7 +225,7 @@ mod tests {
             let (got, exact) = (ascending.quantile(q).unwrap(), crate::quantile(&sorted, q).unwrap());
             assert!((got - exact).abs() <= exact * 0.001, "q {q}: {got} is not {exact}");
         }
-        let (got, exact) = (ascending.quantile_interval(0.9), crate::quantile_interval(&sorted, 0.9));
+        let (got, exact) = (ascending.quantile_interval(0.9, f64::INFINITY), crate::quantile_interval(&sorted, 0.9));
         assert!((got.unwrap().high - exact.unwrap().high).abs() <= exact.unwrap().high * 0.001);
         assert_eq!((ascending.quantile(0.0), ascending.quantile(1.0)), (distribution.min(), distribution.max()));
         let (mean, std) = (crate::mean(&values).unwrap(), crate::sample_std(&values).unwrap());
@@ -235,7 +249,7 @@ mod tests {
     fn nothing_has_no_figures() {
         let nothing = of(&[]);
         assert_eq!((nothing.mean(), nothing.min(), nothing.max(), nothing.sample_std()), (None, None, None, None));
-        assert_eq!((nothing.ascending().quantile(0.5), nothing.ascending().quantile_interval(0.5)), (None, None));
+        assert_eq!((nothing.ascending().quantile(0.5), nothing.ascending().quantile_interval(0.5, 1.0)), (None, None));
         assert_eq!(of(&[3.0]).sample_std(), None);
     }
 

@@ -1,30 +1,66 @@
 //! Quantiles, intervals and tests. Pure: no input or output, no clock.
 //!
 //! Every function takes plain numbers. Values that are not finite are the caller's to keep out; what cannot be had from
-//! the values given (a spread of one value, an interval of three) is `None`, never a zero.
+//! the values given (a spread of one value, an interval of three) is `None`, never a zero. All randomness is a pure
+//! function of a seed.
+//!
+//! - Figures and their intervals: [`quantile()`], [`Distribution`], [`Series`], [`Estimate`].
+//! - Two systems: [`Estimate::change_from`] of one run each; [`hodges_lehmann`], [`mann_whitney`], [`permutation_test`]
+//!   of repeated runs; [`holm`] over many figures; [`verdict()`].
+//! - Enough data: [`queries_needed`], [`SequentialShare`], [`SequentialMean`].
+//! - The course of a run, and of many: [`steady`], [`autocorrelation`], [`effective_n`], [`change_points`].
+//! - Arrivals: [`dispersion_index`], [`exponential_test`].
 
+mod binomial;
+mod block;
 mod bootstrap;
+mod change_points;
 mod concurrency;
 mod correlation;
 mod descriptive;
+mod dispersion;
 mod distribution;
+mod estimate;
+mod holm;
+mod kolmogorov;
+mod permutation;
 mod quantile;
 mod random;
+mod rank;
+mod sequential;
 mod series;
+mod shift;
 mod sketch;
+mod special;
+mod steady;
 mod student;
 mod tail;
+mod verdict;
 
-pub use bootstrap::{FEWEST, FEWEST_BLOCKS, block_length, mean_interval, ratio_interval};
+pub use block::block_length;
+pub use bootstrap::{FEWEST, FEWEST_BLOCKS, mean_interval, ratio_interval};
+pub use change_points::{ChangePoint, change_points};
 pub use concurrency::{Concurrency, Spans};
-pub use correlation::effective_n;
+pub use correlation::{autocorrelation, effective_n};
 pub use descriptive::{max, mean, min, sample_std};
+pub use dispersion::dispersion_index;
 pub use distribution::{Ascending, Distribution};
-pub use quantile::{quantile, quantile_interval, values_for_quantile_interval};
+pub use estimate::{Change, Estimate};
+pub use holm::holm;
+pub use kolmogorov::{KolmogorovTest, exponential_test, kolmogorov_test};
+pub use permutation::{PermutationTest, permutation_test};
+pub use quantile::{
+    correlated_quantile_interval, quantile, quantile_effective_n, quantile_interval, values_for_quantile_interval,
+};
 pub use random::SplitMix64;
+pub use rank::{RankTest, mann_whitney};
+pub use sequential::{SequentialMean, SequentialShare, Standing};
 pub use series::Series;
+pub use shift::{Shift, hodges_lehmann};
 pub use sketch::Sketch;
-pub use tail::successes_needed;
+pub use steady::steady;
+pub use tail::{over_allowed, queries_needed, successes_needed};
+pub use verdict::{SIGNIFICANCE, Verdict, runs_needed, verdict};
 
 /// A two-sided 95 % interval.
 #[derive(Clone, Copy, Debug, PartialEq)]

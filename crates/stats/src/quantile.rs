@@ -1,6 +1,9 @@
 //! Quantiles, and intervals for them that assume no distribution.
 
 use crate::Interval;
+use crate::binomial::Binomial;
+use crate::block::{correlated_block_length, variance_of_mean};
+use crate::student::{Z_975, t_975};
 
 /// Share of cases that each end of an interval may miss.
 const TAIL: f64 = 0.025;
@@ -22,86 +25,86 @@ pub(crate) fn interpolate(n: u64, q: f64) -> Option<(u64, u64, f64)> {
     Some((below, (below + 1).min(last), place - below as f64))
 }
 
-/// The 95 % interval of the `q` quantile from ascending values: the pair of order statistics outside of which the true
-/// quantile lies with at most 2.5 % on either side, whatever the distribution (David & Nagaraja, "Order statistics",
-/// §7.1). `None` when there are too few values for both ends: the median needs 6, p95 72, p99 368.
+/// The 95 % interval of the `q` quantile from ascending values, whatever their distribution: the order statistics outside
+/// of which the true quantile lies with 2.5 % on either side (David & Nagaraja, "Order statistics", §7.1), interpolated
+/// between the two nearest ranks as by Nyblom, "Note on interpolated order statistics" (1992), without which the
+/// interval would be wider than it need be. `None` when there are too few values for both ends: the median needs 6, p95
+/// 72, p99 368.
+///
+/// The values must be independent; for others see [`correlated_quantile_interval`].
 pub fn quantile_interval(sorted: &[f64], q: f64) -> Option<Interval> {
-    let (low, high) = interval_ranks(sorted.len() as u64, q)?;
-    Some(Interval { low: sorted[low as usize], high: sorted[high as usize] })
+    correlated_quantile_interval(sorted, q, sorted.len() as f64)
 }
 
-/// The ranks, counted from zero, of the ends of [`quantile_interval`].
-pub(crate) fn interval_ranks(n: u64, q: f64) -> Option<(u64, u64)> {
-    if !(0.0..=1.0).contains(&q) || n == 0 {
+/// The same of values that are worth `effective_n` independent ones, see [`quantile_effective_n`]: the ends lie as far
+/// out, in shares, as they would among so many.
+pub fn correlated_quantile_interval(sorted: &[f64], q: f64, effective_n: f64) -> Option<Interval> {
+    let (low, high) = interval_places(sorted.len() as u64, q, effective_n)?;
+    Some(Interval { low: at(low, |rank| sorted[rank as usize]), high: at(high, |rank| sorted[rank as usize]) })
+}
+
+/// The number of independent values that would know the `q` quantile as well as these, in the order in which they were
+/// made. `None` of nothing.
+///
+/// All of them where neighbours are not alike. Else it is n times the variance that the share of values above the quantile
+/// would have if they were independent, over the one that blocks of [`block_length`](crate::block_length) show; less what
+/// is lost since these are few, the square of 1.96 over Student's t. At least 1 and never more than n.
+pub fn quantile_effective_n(values: &[f64], q: f64) -> Option<f64> {
+    let n = values.len() as f64;
+    let mut sorted = values.to_vec();
+    sorted.sort_unstable_by(f64::total_cmp);
+    let limit = quantile(&sorted, q)?;
+    let above: Vec<f64> = values.iter().map(|value| f64::from(u8::from(*value > limit))).collect();
+    let Some(block) = correlated_block_length(&above) else { return Some(n) };
+    let share = crate::mean(&above)?;
+    let few = t_975((values.len() / block) as f64 - 1.0) / Z_975;
+    let seen = variance_of_mean(&above, block)?;
+    Some((share * (1.0 - share) / seen / (few * few)).clamp(1.0, n))
+}
+
+/// The value at a place between two ranks, which count from zero.
+pub(crate) fn at(place: f64, value: impl Fn(u64) -> f64) -> f64 {
+    let (below, weight) = (place.floor(), place.fract());
+    let low = value(below as u64);
+    // Without weight the upper neighbour plays no part; equal neighbours give exactly their value.
+    if weight == 0.0 { low } else { low + (value(below as u64 + 1) - low) * weight }
+}
+
+/// The places, counted from zero, of the ends of [`correlated_quantile_interval`].
+pub(crate) fn interval_places(n: u64, q: f64, effective_n: f64) -> Option<(f64, f64)> {
+    let worth = effective_n.min(n as f64).floor();
+    let low = lower_place(worth as u64, q)?;
+    let high = worth - 1.0 - lower_place(worth as u64, 1.0 - q)?;
+    // A place stands for the share of all values that lies below it.
+    let scaled = |place: f64| (place + 1.0) * (n + 1) as f64 / (worth + 1.0) - 1.0;
+    Some((scaled(low).max(0.0), scaled(high).min((n - 1) as f64)))
+}
+
+/// The place among `n` independent values below which the true `q` quantile lies with a probability of 2.5 %.
+fn lower_place(n: u64, q: f64) -> Option<f64> {
+    if !(q > 0.0 && q < 1.0) || n == 0 {
         return None;
     }
-    // How many of the n values lie below the true quantile is binomial; its distribution function is walked once.
-    let pmf = Binomial::around_its_mode(n as usize, q);
-    let mut low = None;
-    let mut high = None;
+    // How many of the n values lie below the true quantile is binomial; its distribution function is walked once. The
+    // value with rank r, which counts from one, is above the quantile when fewer than r lie below it.
     let mut below = 0.0;
-    for (count, probability) in pmf.terms() {
-        let count = count as u64;
-        // `below` is P(B < count).
-        if below <= TAIL && count >= 1 {
-            low = Some(count - 1);
+    for (rank, probability) in Binomial::around_its_mode(n as usize, q).terms() {
+        let up_to = below + probability;
+        if up_to > TAIL {
+            let rank = rank as f64;
+            // Even the smallest value is above the quantile too often.
+            let odds = rank * (1.0 - q) / ((n as f64 - rank) * q);
+            return (rank >= 1.0).then(|| rank - 1.0 + 1.0 / (1.0 + odds * (up_to - TAIL) / (TAIL - below)));
         }
-        below += probability;
-        // `1 - below` is P(B > count), that is P(B >= count + 1).
-        if high.is_none() && 1.0 - below <= TAIL && count < n {
-            high = Some(count);
-        }
+        below = up_to;
     }
-    low.zip(high)
+    None
 }
 
 /// The fewest values for which [`quantile_interval`] has both ends. `None` unless 0 < q < 1.
 pub fn values_for_quantile_interval(q: f64) -> Option<u64> {
     // All values on one side of the quantile must be less likely than what one end may miss.
     (q > 0.0 && q < 1.0).then(|| (TAIL.ln() / q.max(1.0 - q).ln()).ceil() as u64)
-}
-
-/// The probabilities of a binomial distribution that are not negligible.
-struct Binomial {
-    first: usize,
-    probabilities: Vec<f64>,
-}
-
-impl Binomial {
-    /// Starts at the mode and follows the ratio of neighbours both ways until the terms no longer matter, then
-    /// normalises: no factorial is ever formed, and the work grows with the square root of `n`.
-    fn around_its_mode(n: usize, p: f64) -> Self {
-        const NEGLIGIBLE: f64 = 1e-18;
-        let mode = (((n + 1) as f64 * p).floor() as usize).min(n);
-        let odds = p / (1.0 - p);
-        let mut lower = Vec::new();
-        let mut term = 1.0;
-        for count in (1..=mode).rev() {
-            term *= count as f64 / ((n - count + 1) as f64 * odds);
-            if term < NEGLIGIBLE {
-                break;
-            }
-            lower.push(term);
-        }
-        let first = mode - lower.len();
-        let mut probabilities: Vec<f64> = lower.into_iter().rev().collect();
-        probabilities.push(1.0);
-        term = 1.0;
-        for count in mode..n {
-            term *= (n - count) as f64 / (count + 1) as f64 * odds;
-            if term < NEGLIGIBLE {
-                break;
-            }
-            probabilities.push(term);
-        }
-        let total: f64 = probabilities.iter().sum();
-        probabilities.iter_mut().for_each(|term| *term /= total);
-        Self { first, probabilities }
-    }
-
-    fn terms(&self) -> impl Iterator<Item = (usize, f64)> + '_ {
-        self.probabilities.iter().enumerate().map(|(place, probability)| (self.first + place, *probability))
-    }
 }
 
 #[cfg(test)]
@@ -129,24 +132,50 @@ mod tests {
     }
 
     #[test]
-    fn binomial_terms_are_exact() {
-        let terms: Vec<_> = Binomial::around_its_mode(4, 0.5).terms().collect();
-        let wanted = [1.0, 4.0, 6.0, 4.0, 1.0];
-        for ((count, probability), coefficient) in terms.iter().zip(wanted) {
-            assert!((probability - coefficient / 16.0).abs() < 1e-15, "P(B = {count}) = {probability}");
+    fn textbook_intervals_of_the_median() {
+        // The ranks of the sign-test interval for the median, as tabulated: n = 6 → (1, 6), 10 → (2, 9), 20 → (6, 15),
+        // 100 → (40, 61). The ends lie between them and the next ones.
+        for (n, low, high) in [(6, 1.0, 6.0), (10, 2.0, 9.0), (20, 6.0, 15.0), (100, 40.0, 61.0)] {
+            let interval = quantile_interval(&count_to(n), 0.5).unwrap();
+            assert_eq!((interval.low.floor(), interval.high.ceil()), (low, high), "n = {n}");
+            assert!((interval.low + interval.high - (n + 1) as f64).abs() < 1e-9, "the median's is symmetric");
         }
-        let p3 = Binomial::around_its_mode(10, 0.3).terms().find(|(count, _)| *count == 3).unwrap().1;
-        // 120 * 0.3^3 * 0.7^7
-        assert!((p3 - 120.0 * 0.3_f64.powi(3) * 0.7_f64.powi(7)).abs() < 1e-14);
     }
 
     #[test]
-    fn textbook_intervals_of_the_median() {
-        // The ranks of the sign-test interval for the median, as tabulated: n = 6 → (1, 6), 10 → (2, 9), 20 → (6, 15),
-        // 100 → (40, 61).
-        for (n, low, high) in [(6, 1.0, 6.0), (10, 2.0, 9.0), (20, 6.0, 15.0), (100, 40.0, 61.0)] {
-            assert_eq!(quantile_interval(&count_to(n), 0.5), Some(Interval { low, high }), "n = {n}");
-        }
+    fn the_place_between_ranks_written_out() {
+        // n = 10: P(B < 2) = 11/1024 and P(B < 3) = 56/1024 about 25.6/1024. By Hettmansperger & Sheather (1986), whom
+        // Nyblom generalises, I = 14.6/45 and the weight of the third value is (10 − 2) I / (2 + (10 − 4) I).
+        let share = 14.6 / 45.0;
+        let weight = 8.0 * share / (2.0 + 6.0 * share);
+        let low = quantile_interval(&count_to(10), 0.5).unwrap().low;
+        assert!((low - 2.0 - weight).abs() < 1e-12, "{low}");
+    }
+
+    #[test]
+    fn fewer_independent_values_widen_the_interval() {
+        let values = count_to(1000);
+        let (all, quarter) =
+            (quantile_interval(&values, 0.9).unwrap(), correlated_quantile_interval(&values, 0.9, 250.0).unwrap());
+        let widths = (quarter.high - quarter.low) / (all.high - all.low);
+        assert!((1.9..2.1).contains(&widths), "√4, not {widths}");
+        assert_eq!(correlated_quantile_interval(&values, 0.99, 300.0), None, "as of 300 values");
+    }
+
+    #[test]
+    fn correlation_counts_where_the_quantile_lies() {
+        // Low and high values in long spells; the tail does not know of them.
+        let mut random = SplitMix64::new(4);
+        let mut high = false;
+        let mut next = || {
+            high ^= random.below(50) == 0;
+            f64::from(u8::from(high)) + 0.5 * random.unit()
+        };
+        let values: Vec<f64> = (0..4000).map(|_| next()).collect();
+        let n = values.len() as f64;
+        assert!(quantile_effective_n(&values, 0.5).unwrap() < n / 20.0);
+        assert!(quantile_effective_n(&values, 0.999).unwrap() > n / 2.0);
+        assert_eq!(quantile_effective_n(&[], 0.5), None);
     }
 
     #[test]

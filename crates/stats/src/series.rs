@@ -1,7 +1,7 @@
 //! Observations in the order in which they were made, for intervals of their mean or ratio.
 
-use crate::bootstrap::{block_length, ratio_interval};
-use crate::{Interval, correlation};
+use crate::bootstrap::parts;
+use crate::{Estimate, Interval, correlation};
 
 /// Most batches that are kept; when there are more, neighbours are put together. They take a megabyte.
 const MOST_BATCHES: usize = 1 << 16;
@@ -58,24 +58,22 @@ impl Series {
     }
 
     /// The 95 % interval of `Σ numerators / Σ denominators`; blocks hold at least `block` observations. See
-    /// [`ratio_interval`].
+    /// [`Estimate::ratio`].
     pub fn interval(&self, block: u64, seed: u64) -> Option<Interval> {
-        let block = (block_length(self.count as usize) as u64).max(block);
-        ratio_interval(&self.batches, block.div_ceil(self.batch) as usize, seed)
+        Estimate::ratio(&self.batches, block.div_ceil(self.batch) as usize, seed).map(|it| it.interval)
     }
 
     /// The number of independent observations that would know the ratio as well as these; see
     /// [`effective_n`](crate::effective_n). `None` of nothing.
     pub fn effective_n(&self) -> Option<f64> {
-        let sum = self.batches.iter().fold((0.0, 0.0), |sum, batch| (sum.0 + batch.0, sum.1 + batch.1));
-        // What each batch adds to the ratio: the parts add up to zero.
-        let parts: Vec<f64> = self.batches.iter().map(|(a, b)| a * sum.1 - sum.0 * b).collect();
+        let parts = parts(&self.batches);
         let effective = correlation::effective_n(&parts)?;
         if self.batch == 1 {
             return Some(effective);
         }
         // Observations in a batch are correlated too: compare the variance of the sum of all parts, as the batches
         // show it, with what it would be if the observations were independent.
+        let sum = self.batches.iter().fold((0.0, 0.0), |sum, batch| (sum.0 + batch.0, sum.1 + batch.1));
         let (aa, ab, bb) = self.squares;
         let independent = sum.1 * sum.1 * aa - 2.0 * sum.1 * sum.0 * ab + sum.0 * sum.0 * bb;
         let batches = parts.len() as f64;

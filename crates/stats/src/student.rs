@@ -1,24 +1,34 @@
 //! Student's t.
 
-/// The 0.975 quantile of Student's t, which a two-sided 95 % interval needs: exact for one and two degrees of freedom,
-/// otherwise the expansion of Abramowitz & Stegun 26.7.5, whose error is below 0.15 %.
-pub(crate) fn t_975(degrees: usize) -> f64 {
-    const Z: f64 = 1.959_963_984_540_054;
-    match degrees {
-        0 => f64::INFINITY,
-        1 => 12.706_204_736_174_7,
-        2 => 4.302_652_729_911_28,
-        _ => {
-            let v = degrees as f64;
-            let power = |exponent| Z.powi(exponent);
-            let first = (power(3) + Z) / 4.0;
-            let second = (5.0 * power(5) + 16.0 * power(3) + 3.0 * Z) / 96.0;
-            let third = (3.0 * power(7) + 19.0 * power(5) + 17.0 * power(3) - 15.0 * Z) / 384.0;
-            let fourth =
-                (79.0 * power(9) + 776.0 * power(7) + 1482.0 * power(5) - 1920.0 * power(3) - 945.0 * Z) / 92_160.0;
-            Z + first / v + second / v.powi(2) + third / v.powi(3) + fourth / v.powi(4)
+use crate::special::beta_share;
+
+/// The probability that Student's t with `degrees` of freedom lies farther from zero than `t`, on either side
+/// (Abramowitz & Stegun 26.7.1).
+pub(crate) fn t_beyond(t: f64, degrees: f64) -> f64 {
+    beta_share(degrees / 2.0, 0.5, degrees / (degrees + t * t))
+}
+
+/// The 0.975 quantile of the standard normal distribution.
+pub(crate) const Z_975: f64 = 1.959_963_984_540_054;
+
+/// The 0.975 quantile of Student's t, which a two-sided 95 % interval needs. Infinite without a degree of freedom.
+pub(crate) fn t_975(degrees: f64) -> f64 {
+    if degrees <= 0.0 {
+        return f64::INFINITY;
+    }
+    let (mut low, mut high) = (1.0, 2.0);
+    while t_beyond(high, degrees) > 0.05 {
+        (low, high) = (high, 2.0 * high);
+    }
+    for _ in 0..50 {
+        let middle = (low + high) / 2.0;
+        if t_beyond(middle, degrees) > 0.05 {
+            low = middle;
+        } else {
+            high = middle;
         }
     }
+    (low + high) / 2.0
 }
 
 #[cfg(test)]
@@ -27,12 +37,34 @@ mod tests {
 
     #[test]
     fn agrees_with_the_tables() {
-        let table =
-            [(1, 12.706), (2, 4.303), (3, 3.182), (4, 2.776), (5, 2.571), (10, 2.228), (30, 2.042), (120, 1.980)];
-        for (degrees, wanted) in table {
+        // scipy.stats.t.ppf(0.975, degrees)
+        for (degrees, wanted) in [
+            (1.0, 12.706204736174694),
+            (2.0, 4.302652729749462),
+            (3.0, 3.1824463052837078),
+            (4.5, 2.6589123472044034),
+            (10.0, 2.228138851986274),
+            (30.0, 2.0422724563012378),
+            (120.0, 1.9799304050824402),
+            (1000000.0, 1.959966356814107),
+        ] {
             let got = t_975(degrees);
-            assert!((got / wanted - 1.0).abs() < 0.0015, "{degrees} degrees: {got} is not {wanted}");
+            assert!((got / wanted - 1.0).abs() < 1e-9, "{degrees} degrees: {got} is not {wanted}");
         }
-        assert!((t_975(1_000_000) - 1.96).abs() < 1e-4);
+        assert_eq!(t_975(0.0), f64::INFINITY);
+    }
+
+    #[test]
+    fn the_probability_agrees_with_scipy() {
+        // 2 * scipy.stats.t.sf(t, degrees)
+        for (t, degrees, wanted) in [
+            (1.0, 1.0, 0.5000000000000001),
+            (2.5, 7.3, 0.03965023466560043),
+            (4.0, 30.0, 0.0003818456360837564),
+            (0.2, 1000.0, 0.8415212443239761),
+        ] {
+            let got = t_beyond(t, degrees);
+            assert!((got / wanted - 1.0).abs() < 1e-10, "t {t}: {got} is not {wanted}");
+        }
     }
 }

@@ -1,0 +1,187 @@
+//! Intervals hold the truth as often as they say, and tests are wrong no more often than they say: by simulation, on
+//! independent and on correlated data.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::print_stdout, reason = "the shares are the result")]
+
+use sagellm_stats::{
+    Estimate, Interval, SplitMix64, Verdict, hodges_lehmann, holm, mann_whitney, permutation_test, quantile_interval,
+    ratio_interval, verdict,
+};
+
+/// Trials per share; its standard error is then 0.5 % about 95 %.
+const TRIALS: u64 = 2000;
+
+/// A series about 20 of which each value keeps `memory` of the one before, with variance 1.
+fn series(random: &mut SplitMix64, n: usize, memory: f64) -> Vec<f64> {
+    let mut normal = || (0..12).map(|_| random.unit()).sum::<f64>() - 6.0;
+    let mut state = normal();
+    let fresh = (1.0 - memory * memory).sqrt();
+    (0..n)
+        .map(|_| {
+            state = memory * state + fresh * normal();
+            20.0 + state
+        })
+        .collect()
+}
+
+/// Values of an exponential distribution with mean 20.
+fn skewed(random: &mut SplitMix64, n: usize) -> Vec<f64> {
+    (0..n).map(|_| -20.0 * (1.0 - random.unit()).ln()).collect()
+}
+
+/// The share of trials in which the interval holds the truth.
+fn coverage(truth: f64, mut interval: impl FnMut(&mut SplitMix64, u64) -> Interval) -> f64 {
+    let mut random = SplitMix64::new(5);
+    let hits = (0..TRIALS).filter(|trial| {
+        let Interval { low, high } = interval(&mut random, *trial);
+        (low..=high).contains(&truth)
+    });
+    hits.count() as f64 / TRIALS as f64
+}
+
+/// The share of trials in which something happens.
+fn share(mut happens: impl FnMut(&mut SplitMix64, u64) -> bool) -> f64 {
+    let mut random = SplitMix64::new(7);
+    (0..TRIALS).filter(|trial| happens(&mut random, *trial)).count() as f64 / TRIALS as f64
+}
+
+fn about_95(what: &str, share: f64) {
+    println!("{what}: covered {share}");
+    assert!((0.93..=0.97).contains(&share), "{what}: covered {share}");
+}
+
+#[test]
+fn means() {
+    for (n, memory) in [(50, 0.0), (500, 0.0), (500, 0.5), (500, 0.8), (2000, 0.9)] {
+        let covered = coverage(20.0, |random, seed| Estimate::mean(&series(random, n, memory), seed).unwrap().interval);
+        about_95(&format!("mean of {n}, memory {memory}"), covered);
+    }
+    let covered = coverage(20.0, |random, seed| Estimate::mean(&skewed(random, 200), seed).unwrap().interval);
+    about_95("mean of 200 skewed", covered);
+}
+
+#[test]
+fn few_means() {
+    for n in [6, 10, 30] {
+        let covered = coverage(20.0, |random, seed| Estimate::mean(&series(random, n, 0.0), seed).unwrap().interval);
+        println!("mean of {n}: covered {covered}");
+        // Too careful rather than too bold.
+        assert!((0.93..0.99).contains(&covered), "mean of {n}: covered {covered}");
+    }
+}
+
+#[test]
+fn ratios() {
+    // Tokens over time, where slow spells last: the time of a request keeps some of the one before.
+    for (n, memory) in [(500, 0.0), (500, 0.5)] {
+        let covered = coverage(5.0, |random, seed| {
+            let times = series(random, n, memory);
+            let tokens = skewed(random, n);
+            let pairs: Vec<_> = times.iter().zip(tokens).map(|(time, tokens)| (80.0 + tokens, *time)).collect();
+            ratio_interval(&pairs, 1, seed).unwrap()
+        });
+        about_95(&format!("ratio of {n}, memory {memory}"), covered);
+    }
+}
+
+#[test]
+fn quantiles() {
+    // Of the standard normal distribution: 0, 1.2816, 1.6449.
+    for (q, z, n) in [(0.5, 0.0, 500), (0.9, 1.281_551_6, 500), (0.95, 1.644_853_6, 1000)] {
+        for memory in [0.0, 0.5] {
+            let covered =
+                coverage(20.0 + z, |random, _| Estimate::quantile(&series(random, n, memory), q).unwrap().interval);
+            about_95(&format!("{q} quantile of {n}, memory {memory}"), covered);
+        }
+    }
+    let covered = coverage(-20.0 * 0.01_f64.ln(), |random, _| {
+        let mut values = skewed(random, 1000);
+        values.sort_by(f64::total_cmp);
+        quantile_interval(&values, 0.99).unwrap()
+    });
+    about_95("p99 of 1000 skewed", covered);
+}
+
+#[test]
+fn changes_between_two_runs() {
+    for memory in [0.0, 0.5] {
+        let mut alarms = 0;
+        let covered = coverage(1.1, |random, seed| {
+            let before = Estimate::mean(&series(random, 500, memory), seed).unwrap();
+            let now: Vec<f64> = series(random, 500, memory).iter().map(|value| 1.1 * value).collect();
+            let same = Estimate::mean(&series(random, 500, memory), seed).unwrap();
+            alarms += u64::from(same.change_from(&before).unwrap().p_value < 0.05);
+            Estimate::mean(&now, seed).unwrap().change_from(&before).unwrap().ratio_interval
+        });
+        about_95(&format!("change of the mean, memory {memory}"), covered);
+        about_95(&format!("no alarm about the mean, memory {memory}"), 1.0 - alarms as f64 / TRIALS as f64);
+        let covered = coverage(1.1, |random, _| {
+            let before = Estimate::quantile(&series(random, 1000, memory), 0.95).unwrap();
+            let now: Vec<f64> = series(random, 1000, memory).iter().map(|value| 1.1 * value).collect();
+            Estimate::quantile(&now, 0.95).unwrap().change_from(&before).unwrap().ratio_interval
+        });
+        about_95(&format!("change of the p95, memory {memory}"), covered);
+    }
+}
+
+#[test]
+fn shifts_between_repeated_runs() {
+    for (n, m) in [(5, 5), (10, 8), (40, 40)] {
+        let covered = coverage(3.0, |random, _| {
+            let before = skewed(random, n);
+            let now: Vec<f64> = skewed(random, m).iter().map(|value| value + 3.0).collect();
+            hodges_lehmann(&before, &now).unwrap().interval.unwrap()
+        });
+        println!("shift of {n} and {m}: covered {covered}");
+        // With few values the exact ranks are more careful than 95 %: 5 and 5 have 96.8 %.
+        assert!((0.935..=0.98).contains(&covered), "{n} and {m}: covered {covered}");
+    }
+}
+
+#[test]
+fn equal_systems_seldom_differ() {
+    let by_rank = share(|random, _| mann_whitney(&skewed(random, 8), &skewed(random, 8)).unwrap().p_value <= 0.05);
+    let by_rank_of_many =
+        share(|random, _| mann_whitney(&skewed(random, 40), &skewed(random, 40)).unwrap().p_value <= 0.05);
+    let difference = |a: &[f64], b: &[f64]| sagellm_stats::mean(b).unwrap() - sagellm_stats::mean(a).unwrap();
+    let by_permutation = share(|random, seed| {
+        permutation_test(&skewed(random, 5), &skewed(random, 5), seed, difference).unwrap().p_value <= 0.05
+    });
+    println!("false alarms: {by_rank}, {by_rank_of_many}, {by_permutation}");
+    for alarms in [by_rank, by_rank_of_many, by_permutation] {
+        // The truth is at most 5 %; 2000 trials add 1 % by chance.
+        assert!((0.025..=0.06).contains(&alarms), "{alarms}");
+    }
+}
+
+/// One A/A or A/B trial: five runs on either side, several figures, adjusted; the verdict on the first.
+fn trial(random: &mut SplitMix64, slower: f64) -> Vec<Verdict> {
+    let figures = 5;
+    let mut shifts = Vec::new();
+    let mut p_values = Vec::new();
+    for figure in 0..figures {
+        let factor = if figure == 0 { slower } else { 1.0 };
+        // Runs differ by about 2 %.
+        let mut run = |factor: f64| (factor * (1.0 + 0.02 * (series(random, 1, 0.0)[0] - 20.0))).ln();
+        let before: Vec<f64> = (0..5).map(|_| run(1.0)).collect();
+        let now: Vec<f64> = (0..5).map(|_| run(factor)).collect();
+        shifts.push(hodges_lehmann(&before, &now).unwrap());
+        p_values.push(mann_whitney(&before, &now).unwrap().p_value);
+    }
+    let judge = |(shift, p): (&sagellm_stats::Shift, f64)| {
+        let interval = shift.interval.unwrap();
+        let share = Interval { low: interval.low.exp_m1(), high: interval.high.exp_m1() };
+        verdict(shift.shift.exp_m1(), share, p, 0.02, false, 5)
+    };
+    shifts.iter().zip(holm(&p_values)).map(judge).collect()
+}
+
+#[test]
+fn verdicts_on_equal_systems_seldom_accuse() {
+    let accused =
+        share(|random, _| trial(random, 1.0).iter().any(|verdict| matches!(verdict, Verdict::Better | Verdict::Worse)));
+    println!("accused {accused}");
+    assert!(accused <= 0.05, "{accused} of A/A trials with five figures");
+    let worse = share(|random, _| trial(random, 1.15)[0] == Verdict::Worse);
+    assert!(worse > 0.9, "15 % slower is found in {worse}");
+}
