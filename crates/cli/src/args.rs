@@ -1,6 +1,7 @@
 //! The command line.
 
 mod calibrate;
+mod compare;
 mod engine;
 mod load;
 mod run;
@@ -19,6 +20,7 @@ use sagellm_core::{Exit, Failure};
 use sagellm_report::render::Format;
 
 pub(crate) use calibrate::{CalibrateArgs, CalibrateFormat};
+pub(crate) use compare::{CompareArgs, CompareFormat};
 pub(crate) use engine::EngineArgs;
 pub(crate) use load::{LoadArgs, ModeName, SamplingArgs};
 pub(crate) use run::{BackendName, RunArgs};
@@ -30,7 +32,7 @@ pub(crate) use server::{EndpointName, ServerArgs, StampName};
 #[command(name = "sagellm-benchmark", version = version(), max_term_width = 100)]
 #[command(
     after_help = "Exit codes: 0 done and valid; 2 usage; 3 input file or model not usable; 4 backend not reachable; \
-    5 finished but INVALID; 130 interrupted."
+    5 finished but INVALID; 6 a gate failed; 7 inconclusive; 130 interrupted."
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -52,6 +54,8 @@ pub(crate) enum Command {
     Run(Box<RunArgs>),
     /// Render the results of a run
     Report(ReportArgs),
+    /// Compare two or more results: what changed, how surely, and a verdict
+    Compare(CompareArgs),
     /// Find out this client's own error on this machine
     Calibrate(CalibrateArgs),
     /// Serve a model with the CPU engine, or simulated answers, as an OpenAI-compatible server

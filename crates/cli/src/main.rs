@@ -2,6 +2,7 @@
 
 mod args;
 mod calibrate;
+mod compare;
 mod report;
 mod run;
 mod schema;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
     let result = panic::catch_unwind(AssertUnwindSafe(|| match cli.command {
         Command::Run(args) => run::run(*args, &printer),
         Command::Report(args) => report::report(&args, &printer),
+        Command::Compare(args) => compare::run(&args, &printer),
         Command::Calibrate(args) => calibrate::calibrate(&args, &printer),
         Command::Serve(args) => serve::serve(&args, &printer),
         Command::Schema(args) => schema::schema(&args, &printer),

@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
-use sagellm_core::SCHEMA_VERSION;
 use sagellm_core::journal::{Close, Header, Line};
+use sagellm_core::{Record, SCHEMA_VERSION};
 use serde::Deserialize;
 
 use crate::{Error, Sample, WorkloadSummary};
@@ -21,6 +21,14 @@ const LONGEST_LINE: u64 = 64 << 20;
 /// # Errors
 /// When the file cannot be read, was written by a later version, or is damaged anywhere but in its last line.
 pub fn read_journal(path: &Path) -> Result<Option<(Header, WorkloadSummary)>, Error> {
+    read_records(path, &mut |_| {})
+}
+
+/// The same, and shows every measured record to `look`.
+pub(crate) fn read_records(
+    path: &Path,
+    look: &mut dyn FnMut(&Record),
+) -> Result<Option<(Header, WorkloadSummary)>, Error> {
     let file = File::open(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
     let mut lines = Lines { path, reader: BufReader::with_capacity(1 << 16, file), number: 0 };
     let header = match lines.next()? {
@@ -34,7 +42,12 @@ pub fn read_journal(path: &Path) -> Result<Option<(Header, WorkloadSummary)>, Er
         match line {
             _ if close.is_some() => return Err(lines.wrong("there is a line after the closing one")),
             Line::Header(_) => return Err(lines.wrong("there is a second header")),
-            Line::Request(record) => sample.push(&record).map_err(|message| lines.wrong(&message))?,
+            Line::Request(record) => {
+                sample.push(&record).map_err(|message| lines.wrong(&message))?;
+                if !record.warmup {
+                    look(&record);
+                }
+            }
             Line::Close(line) => close = Some(line),
         }
     }

@@ -5,6 +5,7 @@
 //! of `report` are both rebuilt from the journals on disk by [`load`].
 
 mod catalog;
+pub mod compare;
 mod damage;
 mod error;
 mod export;

@@ -20,7 +20,7 @@ pub const SUMMARY_FILE: &str = "benchmark_summary.json";
 /// Name of the manifest in the folder of a run.
 pub const MANIFEST_FILE: &str = "manifest.json";
 
-const JOURNAL_END: &str = ".records.jsonl";
+pub(crate) const JOURNAL_END: &str = ".records.jsonl";
 
 /// Largest summary or manifest that is read.
 const LARGEST: u64 = 64 << 20;
@@ -109,7 +109,7 @@ fn has_journals(folder: &Path) -> bool {
 }
 
 /// The journals in a folder by name.
-fn journals(folder: &Path) -> Result<Vec<PathBuf>, Error> {
+pub(crate) fn journals(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     let failed = |source| Error::Read { path: folder.to_owned(), source };
     let mut paths = Vec::new();
     for entry in fs::read_dir(folder).map_err(failed)? {

@@ -1,0 +1,42 @@
+//! Arguments of `compare`.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use sagellm_report::compare::Gate;
+
+/// Two or more results, the first of which is what the others are compared with.
+#[derive(Debug, Args)]
+pub(crate) struct CompareArgs {
+    /// Results: the folder of a run, a folder of repeated runs, a summary, or a file that vLLM's or SGLang's benchmark wrote
+    #[arg(required = true, num_args = 2.., value_name = "RESULT")]
+    pub(crate) results: Vec<PathBuf>,
+    /// Fail (exit code 6) under this condition, such as 'p99_ttft_ms>5%'; can be given several times
+    #[arg(long, value_name = "CONDITION")]
+    pub(crate) fail_on: Vec<Gate>,
+    /// A change within this percentage is no difference
+    #[arg(long, default_value_t = 2.0, value_name = "PERCENT")]
+    pub(crate) margin: f64,
+    /// Fail (exit code 7) when there are too few data for a verdict
+    #[arg(long)]
+    pub(crate) require_conclusive: bool,
+    /// Compare results of different requests all the same
+    #[arg(long)]
+    pub(crate) allow_different_plans: bool,
+    /// Compare INVALID results all the same
+    #[arg(long)]
+    pub(crate) allow_invalid: bool,
+    /// Form of the comparison
+    #[arg(long, value_enum, default_value = "table")]
+    pub(crate) format: CompareFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CompareFormat {
+    /// For the terminal
+    Table,
+    /// Good as a comment on GitHub
+    Markdown,
+    /// For programs
+    Json,
+}

@@ -1,0 +1,58 @@
+//! `compare`: two or more results, with a verdict.
+
+use sagellm_core::{Exit, Failure};
+use sagellm_report::compare::{CompareOptions, Side, compare};
+
+use crate::args::{CompareArgs, CompareFormat};
+use crate::terminal::Printer;
+
+pub(crate) fn run(args: &CompareArgs, printer: &Printer) -> Result<Exit, Failure> {
+    if !(0.0..100.0).contains(&args.margin) {
+        let message =
+            format!("`--margin {}` is not possible: it must be a percentage from 0 to below 100", args.margin);
+        return Err(Failure::new(Exit::Usage, message));
+    }
+    let mut sides = args.results.iter().map(|path| Side::load(path)).collect::<Result<Vec<_>, _>>()?;
+    let first = sides.remove(0);
+    for side in &mut sides {
+        side.name_after(&first);
+        check(args, &first, side)?;
+    }
+    let options = CompareOptions { margin: args.margin / 100.0, gates: args.fail_on.clone() };
+    let comparison = compare(&first, &sides, &options);
+    let text = match args.format {
+        CompareFormat::Table => comparison.table(),
+        CompareFormat::Markdown => comparison.markdown(),
+        CompareFormat::Json => serde_json::to_string_pretty(&comparison)
+            .map_err(|error| Failure::new(Exit::Bug, format!("the comparison cannot be written as JSON: {error}")))?,
+    };
+    printer.result(&(text.trim_end().to_owned() + "\n"))?;
+    Ok(if comparison.gate_failed() {
+        Exit::Gate
+    } else if args.require_conclusive && comparison.inconclusive() {
+        Exit::Inconclusive
+    } else {
+        Exit::Ok
+    })
+}
+
+/// Refuses what cannot be compared.
+fn check(args: &CompareArgs, first: &Side, side: &Side) -> Result<(), Failure> {
+    for side in [first, side] {
+        if let Some(reason) = side.invalid.as_ref().filter(|_| !args.allow_invalid) {
+            let message = format!("`{}` is INVALID: {reason}", side.name);
+            return Err(Failure::new(Exit::Invalid, message)
+                .with_hint("measure again, or compare it all the same with `--allow-invalid`"));
+        }
+    }
+    let between = format!("`{}` and `{}`", first.name, side.name);
+    if !first.shares_a_workload(side) {
+        return Err(Failure::new(Exit::Input, format!("{between} have no workload in common")));
+    }
+    if first.same_plans(side) == Some(false) && !args.allow_different_plans {
+        return Err(Failure::new(Exit::Input, format!("{between} had different requests")).with_hint(
+            "run the same plan on both (`run --plan`), or compare them all the same with `--allow-different-plans`",
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,92 @@
+//! Results of other tools, in our names.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Map, Value};
+
+use crate::Error;
+
+/// What the workload of such a file is called, which names none.
+pub(super) const WORKLOAD: &str = "imported";
+
+/// Theirs and ours; a number of 1000 turns seconds into milliseconds.
+const VLLM: [(&str, &str); 11] = [
+    ("duration", "total_time_s"),
+    ("completed", "successful_requests"),
+    ("failed", "failed_requests"),
+    ("total_input_tokens", "total_input_tokens"),
+    ("total_output_tokens", "total_output_tokens"),
+    ("request_throughput", "request_throughput_rps"),
+    ("input_throughput", "input_throughput_tps"),
+    ("output_throughput", "output_throughput_tps"),
+    ("total_token_throughput", "total_throughput_tps"),
+    ("total_throughput", "total_throughput_tps"),
+    ("request_goodput", "goodput_rps"),
+];
+
+/// vLLM's `bench throughput`.
+const OFFLINE: [(&str, &str); 3] = [
+    ("elapsed_time", "total_time_s"),
+    ("num_requests", "successful_requests"),
+    ("tokens_per_second", "total_throughput_tps"),
+];
+
+const LATENCIES: [(&str, &str); 6] =
+    [("ttft", "ttft"), ("tpot", "tbt"), ("itl", "itl"), ("e2el", "e2e"), ("e2e_latency", "e2e"), ("latency", "e2e")];
+
+const STATS: [(&str, &str); 6] =
+    [("mean", "avg"), ("median", "p50"), ("p90", "p90"), ("p95", "p95"), ("p99", "p99"), ("p999", "p99.9")];
+
+/// Figures of runs by our keys, and how their definitions differ from ours.
+pub(super) type Imported = (Vec<BTreeMap<String, f64>>, &'static str);
+
+/// The runs in a file that another tool wrote, and how its definitions differ; `None` when it is no such file.
+pub(super) fn rival(path: &Path) -> Result<Option<Imported>, Error> {
+    let text = fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    let mut runs = Vec::new();
+    let mut difference = "";
+    for value in serde_json::Deserializer::from_str(&text).into_iter::<Value>() {
+        // What is no JSON is no such file either; whoever reads our own files says what is wrong with it.
+        let Ok(Value::Object(object)) = value else { return Ok(None) };
+        let Some((run, told)) = one(&object) else { return Ok(None) };
+        difference = told;
+        runs.push(run);
+    }
+    Ok((!runs.is_empty()).then_some((runs, difference)))
+}
+
+fn one(object: &Map<String, Value>) -> Option<(BTreeMap<String, f64>, &'static str)> {
+    let number = |key: &str| object.get(key).and_then(Value::as_f64).filter(|value| value.is_finite());
+    let mut run = BTreeMap::new();
+    let mut take = |pairs: &[(&str, &str)]| {
+        for (theirs, ours) in pairs {
+            if let Some(value) = number(theirs) {
+                run.insert((*ours).to_owned(), value);
+            }
+        }
+    };
+    let offline = object.contains_key("elapsed_time") && object.contains_key("requests_per_second");
+    if offline {
+        take(&OFFLINE);
+        take(&[("requests_per_second", "request_throughput_rps")]);
+        return Some((run, "vLLM's `bench throughput` counts input and output tokens together"));
+    }
+    if !object.contains_key("duration") || !object.contains_key("completed") || object.contains_key("schema_version") {
+        return None;
+    }
+    take(&VLLM);
+    for (theirs, ours) in LATENCIES {
+        for (statistic, stat) in STATS {
+            if let Some(value) = number(&format!("{statistic}_{theirs}_ms")) {
+                run.insert(format!("{stat}_{ours}_ms"), value);
+            }
+        }
+    }
+    let sglang = object.contains_key("median_e2e_latency_ms") || object.contains_key("mean_e2e_latency_ms");
+    Some(match sglang {
+        true => (run, "SGLang measures to the [DONE] line and counts as success whatever ended without an exception"),
+        false => (run, "vLLM counts a stream that ends early as success; its TPOT is our TBT"),
+    })
+}

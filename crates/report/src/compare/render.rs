@@ -1,0 +1,142 @@
+//! A comparison as text.
+
+use super::{Basis, ChangeVerdict, Compared, Comparison, FigureChange, Overall};
+use crate::registry;
+
+impl Overall {
+    /// In words.
+    fn words(self) -> &'static str {
+        match self {
+            Self::Faster => "faster",
+            Self::Slower => "slower",
+            Self::Mixed => "better in some figures, worse in others",
+            Self::NoDifference => "no difference",
+            Self::Inconclusive => "inconclusive",
+        }
+    }
+}
+
+pub(super) fn table(comparison: &Comparison) -> String {
+    let mut text = String::new();
+    for side in &comparison.sides {
+        text.push_str(&headline(comparison, side));
+        text.push('\n');
+        for workload in workloads(side) {
+            text.push_str(&format!("\n{workload:<24}{:>11}{:>11}{:>9}  95 % interval\n", "before", "now", "change"));
+            for figure in side.figures.iter().filter(|figure| figure.workload == workload) {
+                text.push_str(&format!(
+                    "{:<24}{:>11}{:>11}{:>9}  {:<18} {}\n",
+                    figure.key,
+                    short(figure.before),
+                    short(figure.now),
+                    percent(figure.change),
+                    interval(figure),
+                    verdict(figure)
+                ));
+            }
+        }
+        text.push('\n');
+        side.failed_gates.iter().for_each(|gate| text.push_str(&format!("GATE FAILED  {gate}\n")));
+    }
+    footnotes(comparison).iter().for_each(|note| text.push_str(&format!("- {note}\n")));
+    text
+}
+
+pub(super) fn markdown(comparison: &Comparison) -> String {
+    let mut text = String::new();
+    for side in &comparison.sides {
+        text.push_str(&format!("### {}\n\n", headline(comparison, side)));
+        side.failed_gates.iter().for_each(|gate| text.push_str(&format!("- ❌ gate failed: {gate}\n")));
+        if !side.failed_gates.is_empty() {
+            text.push('\n');
+        }
+        text.push_str("| workload | figure | before | now | change | 95 % interval | verdict |\n");
+        text.push_str("|---|---|---:|---:|---:|---|---|\n");
+        for figure in &side.figures {
+            let unit = registry::find(&figure.key).map_or("", |metric| metric.unit.symbol());
+            text.push_str(&format!(
+                "| {} | {} ({unit}) | {} | {} | {} | {} | {} |\n",
+                figure.workload,
+                figure.key,
+                short(figure.before),
+                short(figure.now),
+                percent(figure.change),
+                interval(figure),
+                verdict(figure)
+            ));
+        }
+        text.push('\n');
+    }
+    footnotes(comparison).iter().for_each(|note| text.push_str(&format!("- {note}\n")));
+    text
+}
+
+fn headline(comparison: &Comparison, side: &Compared) -> String {
+    let count = |verdict| side.figures.iter().filter(|figure| figure.verdict == verdict).count();
+    format!(
+        "{} against {}: {} ({} better, {} worse, {} equal within {} %, {} inconclusive)",
+        side.name,
+        comparison.before,
+        side.verdict.words(),
+        count(ChangeVerdict::Better),
+        count(ChangeVerdict::Worse),
+        count(ChangeVerdict::Equal),
+        100.0 * comparison.margin,
+        count(ChangeVerdict::Inconclusive)
+    )
+}
+
+fn workloads(side: &Compared) -> Vec<&str> {
+    let mut names: Vec<&str> = side.figures.iter().map(|figure| figure.workload.as_str()).collect();
+    names.dedup();
+    names
+}
+
+fn verdict(figure: &FigureChange) -> String {
+    match (figure.verdict, figure.further) {
+        (ChangeVerdict::Better, _) => "better".into(),
+        (ChangeVerdict::Worse, _) => "worse".into(),
+        (ChangeVerdict::Equal, _) => "equal".into(),
+        (ChangeVerdict::Inconclusive, _) if figure.basis == Basis::Figures => "no records".into(),
+        (ChangeVerdict::Inconclusive, Some(further)) => match figure.basis {
+            Basis::Runs => format!("inconclusive ({further} more runs)"),
+            _ => format!("inconclusive ({}x the requests)", further + 1),
+        },
+        (ChangeVerdict::Inconclusive, None) => "inconclusive".into(),
+    }
+}
+
+fn interval(figure: &FigureChange) -> String {
+    figure.interval.map_or_else(|| "-".into(), |(low, high)| format!("{} to {}", percent(low), percent(high)))
+}
+
+fn percent(share: f64) -> String {
+    format!("{:+.1} %", 100.0 * share)
+}
+
+fn short(value: f64) -> String {
+    match value.abs() {
+        size if size >= 1000.0 => format!("{value:.0}"),
+        size if size >= 10.0 => format!("{value:.2}"),
+        _ => format!("{value:.4}"),
+    }
+}
+
+fn footnotes(comparison: &Comparison) -> Vec<String> {
+    let any = |basis| comparison.sides.iter().flat_map(|side| &side.figures).any(|figure| figure.basis == basis);
+    let mut notes = comparison.notes.clone();
+    if any(Basis::Runs) {
+        notes.push("runs are compared: shift of Hodges and Lehmann, test of Mann and Whitney, adjusted by Holm".into());
+    }
+    if any(Basis::Records) {
+        notes.push(
+            "one run each: intervals allow for correlated requests, but not for what differs from run to run; \
+             `run --repeat 5` on either side does"
+                .into(),
+        );
+    }
+    if any(Basis::Figures) {
+        notes.push("without records there is no interval and no verdict".into());
+    }
+    notes
+}

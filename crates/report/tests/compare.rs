@@ -1,0 +1,173 @@
+//! Results side by side: what is a difference, what is none, and what cannot be told.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+
+use sagellm_core::Record;
+use sagellm_report::compare::{Basis, ChangeVerdict, CompareOptions, Comparison, Overall, Side, compare};
+use sagellm_stats::SplitMix64;
+use support::*;
+
+/// A run of `count` requests, one after the other, whose times between tokens are `slower` times as long as usual. Each has
+/// chance of its own, drawn from `seed`.
+fn run(folder: &Path, seed: u64, count: u64, slower: f64) {
+    fs::create_dir_all(folder).unwrap();
+    write_manifest(folder, &manifest(&["short_input"]));
+    let mut random = SplitMix64::new(seed);
+    let mut spread = |base: f64| base * (0.8 + 0.4 * random.unit());
+    let mut at = 1000 * MS;
+    let records: Vec<Record> = (0..count)
+        .map(|id| {
+            let mut record = success(id, 1000, 20, 5);
+            let first = at + (spread(20.0) * MS as f64) as u64;
+            let gap = (spread(5.0) * slower * MS as f64) as u64;
+            (record.scheduled_ns, record.sent_ns, record.first_token_ns) = (at, Some(at), Some(first));
+            for (chunk, place) in record.chunks.iter_mut().zip(0..) {
+                chunk.at_ns = first + place * gap;
+            }
+            let last = first + 3 * gap;
+            (record.last_token_ns, record.end_ns) = (Some(last), last + MS / 10);
+            at = record.end_ns;
+            record
+        })
+        .collect();
+    write_journal(folder, header("short_input", u32::try_from(count).unwrap()), &records, Some(close()));
+}
+
+fn compared(before: &Path, now: &Path, gates: &[&str]) -> Comparison {
+    let options = CompareOptions { margin: 0.02, gates: gates.iter().map(|gate| gate.parse().unwrap()).collect() };
+    compare(&Side::load(before).unwrap(), &[Side::load(now).unwrap()], &options)
+}
+
+fn of<'a>(comparison: &'a Comparison, key: &str) -> &'a sagellm_report::compare::FigureChange {
+    comparison.sides[0].figures.iter().find(|figure| figure.key == key).unwrap()
+}
+
+#[test]
+fn equal_runs_raise_few_alarms_and_a_slower_one_is_found() {
+    let place = tempfile::tempdir().unwrap();
+    let (a, b) = (place.path().join("a"), place.path().join("b"));
+    let mut alarms = 0;
+    for seed in 0..60 {
+        run(&a, 2 * seed, 120, 1.0);
+        run(&b, 2 * seed + 1, 120, 1.0);
+        alarms +=
+            u32::from(!matches!(compared(&a, &b, &[]).sides[0].verdict, Overall::NoDifference | Overall::Inconclusive));
+    }
+    // 5 % of 60 are 3; seven or more would come by chance once in thirty times.
+    assert!(alarms < 7, "{alarms} false alarms");
+    let mut found = 0;
+    for seed in 1000..1020 {
+        run(&a, 2 * seed, 400, 1.0);
+        run(&b, 2 * seed + 1, 400, 1.05);
+        found += u32::from(of(&compared(&a, &b, &[]), "avg_tbt_ms").verdict == ChangeVerdict::Worse);
+    }
+    assert!(found >= 18, "a TBT 5 % longer was found {found} times of 20");
+}
+
+#[test]
+fn a_change_is_measured_and_a_gate_heeds_it() {
+    let place = tempfile::tempdir().unwrap();
+    let (a, b) = (place.path().join("a"), place.path().join("b"));
+    run(&a, 1, 500, 1.0);
+    run(&b, 2, 500, 1.2);
+    let gates = ["avg_tbt_ms>5%", "avg_tbt_ms>50%", "avg_tbt_ms>3", "output_throughput_tps<-1%", "avg_ttft_ms>5%"];
+    let comparison = compared(&a, &b, &gates);
+    let tbt = of(&comparison, "avg_tbt_ms");
+    assert_eq!((tbt.verdict, tbt.basis), (ChangeVerdict::Worse, Basis::Records));
+    let (low, high) = tbt.interval.unwrap();
+    assert!((tbt.change - 0.2).abs() < 0.03, "{}", tbt.change);
+    assert!(low < tbt.change && tbt.change < high && high - low < 0.05, "{low} to {high}");
+    assert_eq!(comparison.sides[0].verdict, Overall::Slower);
+    let failed = &comparison.sides[0].failed_gates;
+    assert_eq!(failed.len(), 3, "{failed:?}");
+    assert!(failed[0].starts_with("avg_tbt_ms>5%: avg_tbt_ms of short_input went from "), "{failed:?}");
+    assert!(
+        failed[1].starts_with("avg_tbt_ms>3:") && failed[2].starts_with("output_throughput_tps<-1%:"),
+        "{failed:?}"
+    );
+
+    let back = compared(&b, &a, &gates[..1]);
+    assert_eq!((back.sides[0].verdict, back.gate_failed()), (Overall::Faster, false));
+}
+
+#[test]
+fn few_requests_are_inconclusive() {
+    let place = tempfile::tempdir().unwrap();
+    let (a, b) = (place.path().join("a"), place.path().join("b"));
+    run(&a, 1, 8, 1.0);
+    run(&b, 2, 8, 1.03);
+    let comparison = compared(&a, &b, &["avg_tbt_ms>1%"]);
+    assert!(comparison.inconclusive() && !comparison.gate_failed());
+    assert!(of(&comparison, "avg_tbt_ms").further.unwrap() >= 1);
+}
+
+#[test]
+fn a_run_and_itself_do_not_differ() {
+    let place = tempfile::tempdir().unwrap();
+    run(place.path(), 3, 2000, 1.0);
+    let comparison = compared(place.path(), place.path(), &["avg_tbt_ms>0%"]);
+    assert!(!comparison.gate_failed());
+    assert!(comparison.sides[0].figures.iter().all(|figure| figure.change.abs() < 1e-12));
+    let tbt = of(&comparison, "avg_tbt_ms");
+    assert_eq!(tbt.verdict, ChangeVerdict::Equal, "{:?}", tbt.interval);
+}
+
+#[test]
+fn repeated_runs_are_the_unit() {
+    let place = tempfile::tempdir().unwrap();
+    let (a, b) = (place.path().join("a"), place.path().join("b"));
+    for repeat in 0..6 {
+        run(&a.join(format!("run-{repeat}")), repeat, 50, 1.0);
+        run(&b.join(format!("run-{repeat}")), 100 + repeat, 50, 1.1);
+    }
+    let comparison = compared(&a, &b, &[]);
+    let tbt = of(&comparison, "avg_tbt_ms");
+    assert_eq!((tbt.basis, tbt.verdict), (Basis::Runs, ChangeVerdict::Worse));
+    assert!((0.05..0.15).contains(&tbt.change), "{}", tbt.change);
+    insta::assert_snapshot!(comparison.table().replace(&place.path().display().to_string(), "."));
+    insta::assert_snapshot!(comparison.markdown().replace(&place.path().display().to_string(), "."));
+}
+
+#[test]
+fn results_of_other_tools_are_compared_by_their_figures() {
+    let place = tempfile::tempdir().unwrap();
+    let (ours, theirs) = (place.path().join("ours"), place.path().join("vllm.json"));
+    run(&ours, 1, 100, 1.0);
+    let summary = sagellm_report::summarize_folder(&ours).unwrap();
+    let text = sagellm_report::render::render(&summary, sagellm_report::render::Format::Vllm, false).unwrap();
+    fs::write(&theirs, text).unwrap();
+    let first = Side::load(&ours).unwrap();
+    let mut side = Side::load(&theirs).unwrap();
+    assert!(!first.shares_a_workload(&side));
+    side.name_after(&first);
+    let options = CompareOptions { margin: 0.02, gates: Vec::new() };
+    let comparison = compare(&first, &[side], &options);
+    let figures = &comparison.sides[0].figures;
+    assert!(figures.len() >= 7, "{figures:?}");
+    // What we wrote in their names, read back, is what it was: no name was mistaken.
+    assert!(figures.iter().all(|figure| figure.change.abs() < 1e-12 && figure.basis == Basis::Figures), "{figures:?}");
+    assert!(comparison.notes.iter().any(|note| note.contains("vLLM counts a stream that ends early as success")));
+    let text = sagellm_report::render::render(&summary, sagellm_report::render::Format::Sglang, false).unwrap();
+    fs::write(&theirs, text).unwrap();
+    let mut side = Side::load(&theirs).unwrap();
+    side.name_after(&first);
+    let comparison = compare(&first, &[side], &options);
+    assert!(comparison.sides[0].figures.iter().all(|figure| figure.change.abs() < 1e-12));
+    assert!(comparison.notes.iter().any(|note| note.contains("SGLang")));
+}
+
+#[test]
+fn what_is_no_result_is_refused() {
+    let place = tempfile::tempdir().unwrap();
+    assert!(Side::load(place.path()).is_err(), "an empty folder");
+    assert!(Side::load(&place.path().join("nowhere")).is_err());
+    let file = place.path().join("x.json");
+    for text in ["", "[]", "{}", "{\"duration\": 1}", "not JSON"] {
+        fs::write(&file, text).unwrap();
+        assert!(Side::load(&file).is_err(), "{text}");
+    }
+}
