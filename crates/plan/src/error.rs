@@ -102,6 +102,16 @@ pub enum PlanError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A data set is damaged, or is none of its kind.
+    #[error("`{}`, line {line}: {reason}", path.display())]
+    Data {
+        /// The data set.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The tokenizer failed.
     #[error("the tokenizer cannot encode the prompts of a workload")]
     Tokenizer(#[source] ModelError),
@@ -116,7 +126,8 @@ impl UserError for PlanError {
             | Self::TooFew { .. }
             | Self::File { .. }
             | Self::WorkloadFile { .. }
-            | Self::Line { .. } => Exit::Input,
+            | Self::Line { .. }
+            | Self::Data { .. } => Exit::Input,
             Self::Tokenizer(error) => error.exit(),
         }
     }
@@ -146,6 +157,7 @@ impl UserError for PlanError {
                     .into(),
             ),
             Self::Line { .. } => Some("write the plan again with `sagellm-benchmark plan write`".into()),
+            Self::Data { .. } => Some("correct the line, or check that the file is the data set that was named".into()),
             Self::Tokenizer(error) => error.hint(),
         }
     }

@@ -36,6 +36,13 @@ fn fnv(bytes: impl Iterator<Item = u8>) -> u64 {
     bytes.fold(BASIS, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }
 
+/// Puts things into a random order: Fisher and Yates.
+pub(crate) fn shuffle<T>(things: &mut [T], random: &mut Random) {
+    for last in (1..things.len()).rev() {
+        things.swap(last, random.below(last + 1));
+    }
+}
+
 /// A stream of random numbers.
 #[derive(Clone, Debug)]
 pub(crate) struct Random(ChaCha8Rng);

@@ -1,13 +1,21 @@
 //! Where prompts come from. One file per kind of [`Source`].
 
 mod corpus;
+mod custom;
+mod file;
 mod fit;
+mod lexicon;
+mod multi_turn;
+mod random;
+mod sharegpt;
 mod text;
+mod trace;
 
 use sagellm_core::{DataFile, Nanos, Prompt, Source};
 use sagellm_model::Tokenizer;
 
 use crate::{PlanError, Spec};
+use lexicon::Lexicon;
 pub(crate) use text::Text;
 
 /// One request, or the turns of one conversation, before it is known when it is due.
@@ -61,14 +69,27 @@ pub(crate) trait Drafts: Sync {
     }
 }
 
-/// Opens the source of a workload. `count` is the number of measured requests, where it is known.
+/// Opens the source of a workload.
 pub(crate) fn open<'a>(
     spec: &Spec,
     tokenizer: &'a Tokenizer,
-    _context_length: usize,
+    context_length: usize,
 ) -> Result<Box<dyn Drafts + 'a>, PlanError> {
-    match spec.source {
-        Source::Text { .. } => Ok(Box::new(Text::of(spec, tokenizer)?)),
-        _ => Err(PlanError::Prompt { workload: spec.name.clone(), reason: "its source is not known".into() }),
-    }
+    Ok(match spec.source {
+        Source::Text { .. } => Box::new(Text::of(spec, tokenizer)?),
+        Source::Random { .. } | Source::PrefixRepetition { .. } | Source::SharedPrefix { .. } => {
+            Box::new(random::Words::of(spec, tokenizer)?)
+        }
+        Source::Sharegpt { .. } => Box::new(sharegpt::Sharegpt::of(spec, tokenizer, context_length)?),
+        Source::Custom { .. } => Box::new(custom::Custom::of(spec, tokenizer)?),
+        Source::MultiTurn { .. } => Box::new(multi_turn::MultiTurn::of(spec, tokenizer)?),
+        Source::Trace { .. } => Box::new(trace::Trace::of(spec, tokenizer)?),
+    })
+}
+
+/// The words that random prompts are made of.
+fn lexicon(spec: &Spec, tokenizer: &Tokenizer) -> Result<Lexicon, PlanError> {
+    let found = Lexicon::of(tokenizer).map_err(PlanError::Tokenizer)?;
+    let reason = || "the tokenizer has no words that keep apart in a row".into();
+    found.ok_or_else(|| PlanError::Prompt { workload: spec.name.clone(), reason: reason() })
 }
