@@ -2,11 +2,14 @@
 
 mod calibrate;
 mod compare;
+mod dataset;
 mod engine;
 mod load;
+mod plan;
 mod run;
 mod serve;
 mod server;
+mod workload;
 
 use std::num::TryFromIntError;
 use std::ops::RangeInclusive;
@@ -21,11 +24,14 @@ use sagellm_report::render::Format;
 
 pub(crate) use calibrate::{CalibrateArgs, CalibrateFormat};
 pub(crate) use compare::{CompareArgs, CompareFormat};
+pub(crate) use dataset::{DatasetArgs, DatasetName};
 pub(crate) use engine::EngineArgs;
-pub(crate) use load::{LoadArgs, ModeName, SamplingArgs};
+pub(crate) use load::{LimitArgs, LoadArgs, SamplingArgs};
+pub(crate) use plan::{PlanArgs, PlanCheckArgs, PlanCommand, PlanExportArgs, PlanWriteArgs};
 pub(crate) use run::{BackendName, RunArgs};
 pub(crate) use serve::{ServeArgs, SimulationArgs};
 pub(crate) use server::{EndpointName, ServerArgs, StampName};
+pub(crate) use workload::WorkloadArgs;
 
 /// Measures LLM inference, and says how far its figures can be believed.
 #[derive(Debug, Parser)]
@@ -52,6 +58,8 @@ fn version() -> &'static str {
 pub(crate) enum Command {
     /// Measure a workload on a backend
     Run(Box<RunArgs>),
+    /// Write, check, show and export the exact requests of a workload
+    Plan(PlanArgs),
     /// Render the results of a run
     Report(ReportArgs),
     /// Compare two or more results: what changed, how surely, and a verdict

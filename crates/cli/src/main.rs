@@ -3,12 +3,14 @@
 mod args;
 mod calibrate;
 mod compare;
+mod plan;
 mod report;
 mod run;
 mod schema;
 mod serve;
 mod signals;
 mod terminal;
+mod workloads;
 
 use std::any::Any;
 use std::panic::{self, AssertUnwindSafe};
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
     panic::set_hook(Box::new(|_| ()));
     let result = panic::catch_unwind(AssertUnwindSafe(|| match cli.command {
         Command::Run(args) => run::run(*args, &printer),
+        Command::Plan(args) => plan::plan(&args, &printer),
         Command::Report(args) => report::report(&args, &printer),
         Command::Compare(args) => compare::run(&args, &printer),
         Command::Calibrate(args) => calibrate::calibrate(&args, &printer),

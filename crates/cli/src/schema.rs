@@ -3,13 +3,15 @@
 use std::fs;
 
 use sagellm_core::{Exit, Failure};
+use sagellm_plan::workload_schema;
 use sagellm_report::{glossary, schemas, write_atomic};
 
 use crate::args::SchemaArgs;
 use crate::terminal::Printer;
 
 pub(crate) fn schema(args: &SchemaArgs, printer: &Printer) -> Result<Exit, Failure> {
-    let schemas = schemas()?;
+    let mut schemas = schemas()?;
+    schemas.push(("workload.schema.json", workload_schema()));
     if let Some(name) = &args.name {
         let names = || schemas.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
         let (_, text) = schemas.iter().find(|(known, _)| known == name).ok_or_else(|| {

@@ -23,7 +23,7 @@ pub use arrival::Offsets;
 pub use artefact::{Outline, PlanFile, write};
 pub use error::PlanError;
 pub use export::{Exported, Format, export};
-pub use overrides::Overrides;
+pub use overrides::{Overrides, Ramp};
 pub use planner::Planner;
 pub use spec::{Decoding, Spec};
 pub use survey::{ArrivalStats, Lengths, Prefixes, Survey, TimeBin, survey};

@@ -1,13 +1,24 @@
 //! What the command line changes about a workload.
 
-use sagellm_core::{Arrival, Mode};
+use sagellm_core::{Arrival, Mode, RampShape};
 
-use crate::{PlanError, Spec};
+use crate::{Decoding, PlanError, Spec};
 
 /// About one request a day: below it, a run would hardly end.
 const SLOWEST: f64 = 1e-5;
 
-/// Changes to a built-in workload. `None` leaves the workload's own value.
+/// A rate that changes, as vLLM's `--ramp-up-*` options say.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Ramp {
+    /// `--ramp-up-strategy`.
+    pub shape: RampShape,
+    /// `--ramp-up-start-rps`, in requests per second.
+    pub from_rate: f64,
+    /// `--ramp-up-end-rps`, in requests per second.
+    pub to_rate: f64,
+}
+
+/// Changes to a workload. `None` leaves the workload's own value.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Overrides {
     /// `--mode`. Batch offers everything at time zero, without the workload's own cap on concurrency.
@@ -21,12 +32,22 @@ pub struct Overrides {
     pub request_rate: Option<f64>,
     /// `--burstiness`: shape of the gamma distribution of the gaps; 1 (a Poisson process) unless given.
     pub burstiness: Option<f64>,
+    /// `--ramp-up-strategy`: an open loop whose rate changes over the duration, else until the last request.
+    pub ramp: Option<Ramp>,
     /// `--num-warmups`.
     pub num_warmups: Option<u32>,
     /// `--duration` in seconds, after which nothing more is sent.
     pub duration_s: Option<f64>,
     /// `--seed` of prompts, offsets and sampling.
     pub seed: Option<u64>,
+    /// `--temperature`.
+    pub temperature: Option<f32>,
+    /// `--top-p`.
+    pub top_p: Option<f32>,
+    /// `--top-k`.
+    pub top_k: Option<u32>,
+    /// `--ignore-eos`.
+    pub ignore_eos: Option<bool>,
 }
 
 impl Overrides {
@@ -44,11 +65,27 @@ impl Overrides {
                 _ => Arrival::Poisson { rate },
             },
             Some(_) => Arrival::Immediate,
+            None if self.ramp.is_some() => {
+                let over_s = self.duration_s.or(spec.duration_s);
+                let burstiness = self.burstiness.unwrap_or(1.0);
+                let ramp = self.ramp.map(|Ramp { shape, from_rate, to_rate }| Arrival::Ramp {
+                    from_rate,
+                    to_rate,
+                    over_s,
+                    shape,
+                    burstiness,
+                });
+                ramp.unwrap_or_default()
+            }
             None if mode == Mode::Batch => Arrival::Immediate,
             None => spec.arrival,
         };
         // The built-in cap makes the closed loop that a batch or an arrival process takes the place of.
-        let own_cap = if mode == Mode::Batch || self.request_rate.is_some() { None } else { spec.max_concurrency };
+        let own_cap = if mode == Mode::Batch || self.request_rate.is_some() || self.ramp.is_some() {
+            None
+        } else {
+            spec.max_concurrency
+        };
         Ok(Spec {
             mode,
             arrival,
@@ -58,6 +95,12 @@ impl Overrides {
             num_warmups: self.num_warmups.unwrap_or(spec.num_warmups),
             duration_s: self.duration_s.or(spec.duration_s),
             seed: self.seed.unwrap_or(spec.seed),
+            sampling: Decoding {
+                temperature: self.temperature.unwrap_or(spec.sampling.temperature),
+                top_p: self.top_p.unwrap_or(spec.sampling.top_p),
+                top_k: self.top_k.unwrap_or(spec.sampling.top_k),
+                ignore_eos: self.ignore_eos.unwrap_or(spec.sampling.ignore_eos),
+            },
             ..spec
         })
     }
@@ -86,7 +129,7 @@ impl Overrides {
                 let range = "a number above 0 (1 is a Poisson process)";
                 return Err(PlanError::Value { option: "--burstiness", value: burstiness.to_string(), range });
             }
-            if !self.request_rate.is_some_and(f64::is_finite) {
+            if !self.request_rate.is_some_and(f64::is_finite) && self.ramp.is_none() {
                 return Err(PlanError::Contradiction {
                     option: "--burstiness",
                     circumstance: "without a finite request rate",

@@ -45,6 +45,22 @@ fn one() -> u32 {
 }
 
 impl Spec {
+    /// A workload in which everything is due at once.
+    pub fn new(name: impl Into<String>, source: Source) -> Self {
+        Self {
+            name: name.into(),
+            mode: Mode::default(),
+            source,
+            num_prompts: None,
+            duration_s: None,
+            max_concurrency: None,
+            arrival: Arrival::default(),
+            num_warmups: one(),
+            seed: 0,
+            sampling: Decoding::default(),
+        }
+    }
+
     /// Refuses what is out of range or contradicts itself, as far as it can be known without the data.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use sagellm_report::render::Format;
 
-use super::{EngineArgs, LoadArgs, ModeName, SamplingArgs, ServerArgs};
+use super::{EngineArgs, LimitArgs, ServerArgs, WorkloadArgs};
 
 /// What can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -43,9 +43,12 @@ impl BackendName {
 
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
-    /// Workload: m1 or year1 (short, long and stress), short, long, stress
-    #[arg(long, default_value = "m1", value_name = "NAME")]
-    pub(crate) workload: String,
+    /// Replay the requests of a plan that `plan write` or another run wrote, as they are
+    #[arg(long, value_name = "FILE", conflicts_with_all = [
+        "workload", "mode", "dataset_name", "num_prompts", "max_concurrency", "request_rate", "burstiness",
+        "ramp_up_strategy", "num_warmups", "seed", "duration", "temperature", "top_p", "top_k", "ignore_eos",
+    ])]
+    pub(crate) plan: Option<PathBuf>,
     /// Backend to measure
     #[arg(long, value_enum, default_value = "cpu", hide_possible_values = false)]
     pub(crate) backend: BackendName,
@@ -53,9 +56,6 @@ pub(crate) struct RunArgs {
     /// synthetic:gpt2]; of a server: the name it goes by there [default: its first]
     #[arg(long)]
     pub(crate) model: Option<String>,
-    /// How requests are offered
-    #[arg(long, value_enum, default_value = "traffic")]
-    pub(crate) mode: ModeName,
     /// Folder for the results
     #[arg(long, short, default_value = "./benchmark_results", value_name = "FOLDER")]
     pub(crate) output: PathBuf,
@@ -73,9 +73,9 @@ pub(crate) struct RunArgs {
     pub(crate) quiet: bool,
 
     #[command(flatten)]
-    pub(crate) load: LoadArgs,
+    pub(crate) workload: WorkloadArgs,
     #[command(flatten)]
-    pub(crate) sampling: SamplingArgs,
+    pub(crate) limits: LimitArgs,
     #[command(flatten)]
     pub(crate) engine: EngineArgs,
     #[command(flatten)]

@@ -24,14 +24,14 @@ pub(crate) fn run(args: RunArgs, printer: &Printer) -> Result<Exit, Failure> {
     let clock = Clock::start();
     let timeout = setup::timeout(&args)?;
     let drain = setup::drain(&args)?;
-    let workloads = setup::workloads(&args)?;
+    let wanted = setup::wanted(&args)?;
     let output = Output::check(&args)?;
     let interrupt = Interrupt::listen(printer)?;
     let monitor = Monitor::new(clock);
     let progress = Progress::new(printer, args.quiet);
 
     let subject = Subject::open(&args, &interrupt, &progress)?;
-    let mut plan = setup::plan(&args, workloads, &subject, output.scratch())?;
+    let mut plan = setup::plan(wanted, &subject, output.scratch())?;
     let hashes = subject.hashes(&plan);
     let calibration = subject.calibrate(&args, &plan, &progress)?;
     let Ready { backend, mut watch, launched } = subject.start(&args, &plan, clock, monitor)?;
@@ -43,7 +43,7 @@ pub(crate) fn run(args: RunArgs, printer: &Printer) -> Result<Exit, Failure> {
     let mut ending = Exit::Ok;
     for (nth, outline) in plan.outlines().enumerate() {
         let journal = output.journal(&outline.workload.name);
-        let max_error_rate = args.load.max_error_rate;
+        let max_error_rate = args.limits.max_error_rate;
         reporter.expect(outline.output_tokens);
         let calibration = calibration.clone();
         let options = RunOptions { journal: &journal, timeout, drain, max_error_rate, calibration, stop };

@@ -66,7 +66,7 @@ impl Output {
         manifest.command_line = command_line();
         manifest.config = config(args);
         manifest.config.insert("model".into(), manifest.backend.model.name.clone());
-        manifest.seeds = BTreeMap::from([("workload".into(), args.load.seed)]);
+        manifest.seeds = seeds(plan);
         manifest.hashes = hashes;
         let open = OpenOutput { output: self, manifest };
         open.write_manifest()?;
@@ -131,29 +131,45 @@ fn check_folder(folder: &Path) -> Result<(), Failure> {
     tempfile::tempfile_in(nearest).map(drop).map_err(|error| failure(error.to_string()))
 }
 
+/// The seed of all workloads, or of each where they differ.
+fn seeds(plan: &PlanFile) -> BTreeMap<String, u64> {
+    let seeds: BTreeMap<_, _> =
+        plan.outlines().map(|outline| (outline.workload.name.clone(), outline.workload.seed)).collect();
+    match seeds.values().next() {
+        Some(first) if seeds.values().all(|seed| seed == first) => BTreeMap::from([("workload".into(), *first)]),
+        _ => seeds,
+    }
+}
+
 /// Every option in force, by its name on the command line.
 fn config(args: &RunArgs) -> BTreeMap<String, String> {
-    let RunArgs { workload, backend, mode, load, sampling, .. } = args;
+    let RunArgs { workload, backend, limits, .. } = args;
+    let (load, sampling, dataset) = (&workload.load, &workload.sampling, &workload.dataset);
     let or_own = |value: Option<String>| value.unwrap_or_else(|| "workload".into());
     let text = |value: &dyn ToString| value.to_string();
+    let name = match (&args.plan, dataset.dataset_name) {
+        (Some(_), _) => "plan".into(),
+        (None, Some(name)) => name.name().into(),
+        (None, None) => workload.workload.clone(),
+    };
     BTreeMap::from([
-        ("workload".into(), workload.clone()),
+        ("workload".into(), name),
         ("backend".into(), backend.name().into()),
-        ("mode".into(), format!("{mode:?}").to_lowercase()),
+        ("mode".into(), or_own(workload.mode.map(|mode| format!("{mode:?}").to_lowercase()))),
         ("num_prompts".into(), or_own(load.num_prompts.map(|v| text(&v)))),
         ("max_concurrency".into(), or_own(load.max_concurrency.map(|v| text(&v)))),
         ("request_rate".into(), or_own(load.request_rate.map(|v| text(&v)))),
         ("burstiness".into(), or_own(load.burstiness.map(|v| text(&v)))),
         ("num_warmups".into(), or_own(load.num_warmups.map(|v| text(&v)))),
         ("duration_s".into(), or_own(load.duration.map(|v| text(&v)))),
-        ("drain_s".into(), text(&load.drain)),
-        ("seed".into(), text(&load.seed)),
-        ("timeout_s".into(), text(&load.timeout)),
-        ("max_error_rate".into(), text(&load.max_error_rate)),
-        ("temperature".into(), text(&sampling.temperature)),
-        ("top_p".into(), text(&sampling.top_p)),
-        ("top_k".into(), text(&sampling.top_k)),
-        ("ignore_eos".into(), text(&sampling.ignore_eos)),
+        ("drain_s".into(), text(&limits.drain)),
+        ("seed".into(), or_own(load.seed.map(|v| text(&v)))),
+        ("timeout_s".into(), text(&limits.timeout)),
+        ("max_error_rate".into(), text(&limits.max_error_rate)),
+        ("temperature".into(), or_own(sampling.temperature.map(|v| text(&v)))),
+        ("top_p".into(), or_own(sampling.top_p.map(|v| text(&v)))),
+        ("top_k".into(), or_own(sampling.top_k.map(|v| text(&v)))),
+        ("ignore_eos".into(), or_own(sampling.ignore_eos.map(|v| text(&v)))),
     ])
 }
 

@@ -6,10 +6,11 @@ use std::time::Duration;
 use sagellm_core::{Clock, Exit, Failure};
 use sagellm_engine::CpuEngine;
 use sagellm_model::Model;
-use sagellm_plan::{Decoding, Outline, Overrides, PlanFile, Planner, Spec, builtin};
+use sagellm_plan::{Outline, PlanFile, Planner, Spec};
 
 use super::subject::Subject;
 use crate::args::RunArgs;
+use crate::workloads::specs;
 
 /// KV cache that is given without being asked for, in tokens, when a workload would need more to keep everything.
 const MODEST_KV_TOKENS: u64 = 1 << 16;
@@ -19,11 +20,11 @@ pub(super) fn timeout(args: &RunArgs) -> Result<Duration, Failure> {
     let wrong = |option: &str, value: f64, range: &str| {
         Failure::new(Exit::Usage, format!("`{option} {value}` is not possible: it must be {range}"))
     };
-    let share = args.load.max_error_rate;
+    let share = args.limits.max_error_rate;
     if !(0.0..=1.0).contains(&share) {
         return Err(wrong("--max-error-rate", share, "between 0 and 1"));
     }
-    let seconds = args.load.timeout;
+    let seconds = args.limits.timeout;
     if !(1e-9..=1e9).contains(&seconds) {
         return Err(wrong("--timeout", seconds, "a number of seconds above 0, at most 1e9"));
     }
@@ -32,7 +33,7 @@ pub(super) fn timeout(args: &RunArgs) -> Result<Duration, Failure> {
 
 /// How long what runs at the end of a duration may go on.
 pub(super) fn drain(args: &RunArgs) -> Result<Duration, Failure> {
-    let seconds = args.load.drain;
+    let seconds = args.limits.drain;
     match (0.0..=1e9).contains(&seconds) {
         true => Ok(Duration::from_secs_f64(seconds)),
         false => Err(Failure::new(
@@ -42,38 +43,55 @@ pub(super) fn drain(args: &RunArgs) -> Result<Duration, Failure> {
     }
 }
 
-/// The workloads that were named, changed as asked.
-pub(super) fn workloads(args: &RunArgs) -> Result<Vec<Spec>, Failure> {
-    let overrides = Overrides {
-        mode: Some(args.mode.into()),
-        num_prompts: args.load.num_prompts,
-        max_concurrency: args.load.max_concurrency,
-        request_rate: args.load.request_rate,
-        burstiness: args.load.burstiness,
-        num_warmups: args.load.num_warmups,
-        duration_s: args.load.duration,
-        seed: Some(args.load.seed),
-    };
-    builtin(&args.workload)?.into_iter().map(|workload| Ok(overrides.apply(workload)?)).collect()
+/// What is to be sent, before it is known to whom.
+pub(super) enum Wanted {
+    /// Workloads whose requests are still to be made.
+    Specs(Vec<Spec>),
+    /// The requests of a plan.
+    Plan(Box<PlanFile>),
+}
+
+/// The workloads or the plan that was named.
+pub(super) fn wanted(args: &RunArgs) -> Result<Wanted, Failure> {
+    Ok(match &args.plan {
+        Some(path) => Wanted::Plan(Box::new(PlanFile::open(path)?)),
+        None => Wanted::Specs(specs(&args.workload)?),
+    })
 }
 
 /// The exact requests of every workload: made, in a scratch file in `folder`, or read from the file that was given.
-pub(super) fn plan(
-    args: &RunArgs,
-    workloads: Vec<Spec>,
-    subject: &Subject,
-    folder: &Path,
-) -> Result<PlanFile, Failure> {
-    let sampling = Decoding {
-        temperature: args.sampling.temperature,
-        top_p: args.sampling.top_p,
-        top_k: args.sampling.top_k,
-        ignore_eos: args.sampling.ignore_eos && subject.can_ignore_eos(),
-    };
+pub(super) fn plan(wanted: Wanted, subject: &Subject, folder: &Path) -> Result<PlanFile, Failure> {
     let (tokenizer, context) = (subject.tokenizer(), subject.context_length());
-    let specs = workloads.into_iter().map(|spec| Spec { sampling: sampling.clone(), ..spec });
+    let specs = match wanted {
+        Wanted::Specs(specs) => specs,
+        Wanted::Plan(plan) => {
+            check_replay(&plan, subject)?;
+            return Ok(*plan);
+        }
+    };
+    let specs = specs.into_iter().map(|mut spec| {
+        spec.sampling.ignore_eos &= subject.can_ignore_eos();
+        spec
+    });
     let planners = specs.map(|spec| Planner::new(&spec, tokenizer, context)).collect::<Result<Vec<_>, _>>()?;
     Ok(sagellm_plan::write(folder, &planners, tokenizer)?)
+}
+
+/// The requests of a plan have to mean the same here as where they were made.
+fn check_replay(plan: &PlanFile, subject: &Subject) -> Result<(), Failure> {
+    if plan.header().tokenizer != subject.tokenizer().fingerprint() {
+        let message = "the plan was made with another tokenizer than that of the model";
+        return Err(Failure::new(Exit::Input, message)
+            .with_hint("name its tokenizer (`--tokenizer` for servers), or write the plan again for this model"));
+    }
+    // Outlines count in blocks of 16 tokens.
+    let longest = plan.outlines().map(|outline| outline.largest_tokens).max().unwrap_or(0);
+    let context = subject.context_length();
+    if longest.saturating_sub(15) > context as u64 {
+        let message = format!("a request of the plan needs {longest} tokens, but the model holds {context}");
+        return Err(Failure::new(Exit::Input, message).with_hint("choose a model with a longer context"));
+    }
+    Ok(())
 }
 
 /// The CPU engine with the model loaded.
