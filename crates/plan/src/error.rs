@@ -152,8 +152,8 @@ impl UserError for PlanError {
             }
             Self::File { .. } => None,
             Self::WorkloadFile { .. } => Some(
-                "`sagellm-benchmark plan show short` prints one to begin with; docs/workloads.md and \
-                 `sagellm-benchmark schema workload.schema.json` list all fields"
+                "`sagellm-benchmark plan show short` prints one to begin with; \
+                 `sagellm-benchmark schema workload.schema.json` lists all fields"
                     .into(),
             ),
             Self::Line { .. } => Some("write the plan again with `sagellm-benchmark plan write`".into()),
