@@ -8,10 +8,10 @@ use std::thread::JoinHandle;
 use sagellm_core::{
     Backend, BackendInfo, BackendStats, Clock, Event, EventKind, EventSink, Exit, Failure, Prepared, Stamp,
 };
-use sagellm_model::Model;
+use sagellm_model::{Dtype, Model};
 
 use crate::EngineError;
-use crate::kernels::{BLOCK, Isa, Kernels};
+use crate::kernels::{BLOCK, Isa, Kernels, KvDtype};
 use crate::kv::{BlockPool, KvStorage};
 use crate::models;
 use crate::nn::Workspace;
@@ -27,7 +27,7 @@ pub struct EngineOptions {
     pub threads: usize,
     /// Instruction set; `None` takes the best that the processor has.
     pub isa: Option<Isa>,
-    /// Type of the weights; `None` takes the checkpoint's.
+    /// Type of the weights; `None` computes each in the format that it is stored in.
     pub dtype: Option<ComputeDtype>,
     /// Tokens that the KV cache holds, rounded up to whole blocks.
     pub kv_cache_tokens: usize,
@@ -70,13 +70,14 @@ impl CpuEngine {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             given => given,
         };
-        let dtype = options.dtype.unwrap_or_else(|| ComputeDtype::auto(&model.checkpoint));
+        let stored = model.checkpoint.dtype();
+        let kv_dtype = kv_dtype(options.dtype, stored);
         let kernels = Kernels::new(options.isa, threads)?;
         let context_length = model.config.context_length;
         let blocks = options.kv_cache_tokens.div_ceil(BLOCK);
         let capacity_tokens = blocks * BLOCK;
-        let decoder = models::load(&model, dtype, context_length.min(capacity_tokens))?;
-        let kv = KvStorage::new(blocks, decoder.blocks.len(), decoder.attention)?;
+        let decoder = models::load(&model, options.dtype, context_length.min(capacity_tokens), threads)?;
+        let kv = KvStorage::new(blocks, decoder.blocks.len(), decoder.attention, kv_dtype)?;
         let limits = Limits {
             tokens: options.max_num_batched_tokens,
             sequences: options.max_num_seqs.min(options.max_num_batched_tokens),
@@ -100,13 +101,13 @@ impl CpuEngine {
                 ("isa".into(), kernels.isa().to_string()),
                 ("kv_cache_tokens".into(), capacity_tokens.to_string()),
                 ("kv_block_tokens".into(), BLOCK.to_string()),
-                ("kv_dtype".into(), "f32".into()),
+                ("kv_dtype".into(), kv.dtype().name().into()),
                 ("max_num_batched_tokens".into(), limits.tokens.to_string()),
                 ("max_num_seqs".into(), limits.sequences.to_string()),
                 ("prefix_caching".into(), options.prefix_caching.to_string()),
             ]),
         };
-        info.model.dtype = Some(dtype.name().into());
+        info.model.dtype = Some(options.dtype.map_or(stored.name(), ComputeDtype::name).into());
         let engine = EngineThread {
             model: decoder,
             kernels,
@@ -134,6 +135,15 @@ impl CpuEngine {
 
     fn send(&self, command: Command) -> Result<(), Failure> {
         self.commands.send(command).map_err(|_| Failure::new(Exit::Backend, "the CPU engine has stopped"))
+    }
+}
+
+/// The cache follows the weights; beside quantized ones it is in half precision.
+fn kv_dtype(dtype: Option<ComputeDtype>, stored: Dtype) -> KvDtype {
+    match (dtype, stored) {
+        (Some(ComputeDtype::F32), _) | (None, Dtype::F32) => KvDtype::F32,
+        (Some(ComputeDtype::Bf16), _) | (None, Dtype::Bf16) => KvDtype::Bf16,
+        _ => KvDtype::F16,
     }
 }
 

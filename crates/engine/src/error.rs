@@ -33,6 +33,9 @@ pub enum EngineError {
     /// The system started no thread.
     #[error("cannot start the engine's threads: {0}")]
     Threads(std::io::Error),
+    /// The weights do not fit.
+    #[error("the system grants no memory for the weights: {0}")]
+    WeightMemory(std::io::Error),
     /// The KV cache does not fit.
     #[error("the KV cache of {tokens} tokens needs {} MiB, which the system does not grant", bytes >> 20)]
     KvMemory {
@@ -52,7 +55,7 @@ impl UserError for EngineError {
             Self::Model(error) => error.exit(),
             Self::Shape { .. } => Exit::Input,
             Self::IsaMissing { .. } | Self::KvMemory { .. } | Self::Setting(_) => Exit::Usage,
-            Self::Threads(_) => Exit::Backend,
+            Self::Threads(_) | Self::WeightMemory(_) => Exit::Backend,
         }
     }
 
@@ -65,6 +68,7 @@ impl UserError for EngineError {
                 Some(format!("available here: {}", names.join(", ")))
             }
             Self::KvMemory { .. } => Some("lower --kv-cache-tokens or --max-concurrency".into()),
+            Self::WeightMemory(_) => Some("take a smaller model, or `--dtype int8`".into()),
             Self::Threads(_) | Self::Setting(_) => None,
         }
     }

@@ -27,6 +27,8 @@ pub enum Dtype {
     Q4_1,
     /// GGUF super-blocks of 256 with 6-bit scales and minima, 4 bit.
     Q4K,
+    /// GGUF super-blocks of 256 with 6-bit scales and minima, 5 bit.
+    Q5K,
     /// GGUF super-blocks of 256 with 8-bit scales, 6 bit.
     Q6K,
 }
@@ -139,6 +141,14 @@ impl Checkpoint {
             Some(Entry::Stored(stored, layout)) => Ok(stored.tensor(*layout)),
             Some(Entry::Random(random)) => Ok(random.tensor()),
         }
+    }
+
+    /// The shape of the tensor `name`, without making it.
+    pub fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        Some(match self.entries.get(name)? {
+            Entry::Stored(stored, layout) => stored.shape_in(*layout),
+            Entry::Random(random) => random.shape().to_vec(),
+        })
     }
 
     /// Whether there is a tensor `name`.

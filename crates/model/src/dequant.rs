@@ -10,7 +10,7 @@ impl Dtype {
         match self {
             Self::F32 | Self::F16 | Self::Bf16 => 1,
             Self::Q8_0 | Self::Q4_0 | Self::Q4_1 => 32,
-            Self::Q4K | Self::Q6K => 256,
+            Self::Q4K | Self::Q5K | Self::Q6K => 256,
         }
     }
 
@@ -23,6 +23,7 @@ impl Dtype {
             Self::Q4_0 => 2 + 16,
             Self::Q4_1 => 4 + 16,
             Self::Q4K => 4 + 12 + 128,
+            Self::Q5K => 4 + 12 + 32 + 128,
             Self::Q6K => 128 + 64 + 16 + 2,
         }
     }
@@ -45,6 +46,7 @@ impl Dtype {
             Self::Q4_0 => "q4_0",
             Self::Q4_1 => "q4_1",
             Self::Q4K => "q4_k",
+            Self::Q5K => "q5_k",
             Self::Q6K => "q6_k",
         }
     }
@@ -63,6 +65,7 @@ impl Dtype {
             Self::Q4_0 => blocks(data, out, q4_0),
             Self::Q4_1 => blocks(data, out, q4_1),
             Self::Q4K => blocks(data, out, q4_k),
+            Self::Q5K => blocks(data, out, q5_k),
             Self::Q6K => blocks(data, out, q6_k),
         }
     }
@@ -107,12 +110,21 @@ fn q4_1(data: &[u8; 20], out: &mut [f32; 32]) {
     }
 }
 
-/// Eight groups of 32, each with a 6-bit scale and a 6-bit minimum packed in 12 bytes.
 fn q4_k(data: &[u8; 144], out: &mut [f32; 256]) {
-    let (scale, minimum) = (half_at(data, 0), half_at(data, 2));
-    let (packed, quants) = (&data[4..16], &data[16..]);
-    let group_scales = |group: usize| {
-        let (scale, minimum) = if group < 4 {
+    groups_k(&data[..16], &[0; 32], &data[16..], out);
+}
+
+fn q5_k(data: &[u8; 176], out: &mut [f32; 256]) {
+    groups_k(&data[..16], &data[16..48], &data[48..], out);
+}
+
+/// Eight groups of 32, each with a 6-bit scale and a 6-bit minimum packed in 12 bytes. The low four bits of two groups
+/// share 32 bytes; the bytes of `high` hold a fifth bit for each group.
+fn groups_k(head: &[u8], high: &[u8], low: &[u8], out: &mut [f32; 256]) {
+    let (scale, minimum) = (half_at(head, 0), half_at(head, 2));
+    let packed = &head[4..];
+    for (group, out) in out.chunks_exact_mut(32).enumerate() {
+        let (own_scale, own_minimum) = if group < 4 {
             (packed[group] & 63, packed[group + 4] & 63)
         } else {
             (
@@ -120,16 +132,11 @@ fn q4_k(data: &[u8; 144], out: &mut [f32; 256]) {
                 (packed[group + 4] >> 4) | ((packed[group] >> 6) << 4),
             )
         };
-        (f32::from(scale), f32::from(minimum))
-    };
-    for (pair, out) in out.chunks_exact_mut(64).enumerate() {
-        let quants = &quants[32 * pair..32 * (pair + 1)];
-        let (low_scale, low_minimum) = group_scales(2 * pair);
-        let (high_scale, high_minimum) = group_scales(2 * pair + 1);
-        let (low, high) = out.split_at_mut(32);
-        for ((low, high), &quant) in low.iter_mut().zip(high).zip(quants) {
-            *low = scale * low_scale * f32::from(quant & 15) - minimum * low_minimum;
-            *high = scale * high_scale * f32::from(quant >> 4) - minimum * high_minimum;
+        let (scale, minimum) = (scale * f32::from(own_scale), minimum * f32::from(own_minimum));
+        let low = &low[32 * (group / 2)..32 * (group / 2 + 1)];
+        for ((out, &low), &high) in out.iter_mut().zip(low).zip(high) {
+            let quant = ((low >> (4 * (group % 2))) & 15) | (((high >> group) & 1) << 4);
+            *out = scale * f32::from(quant) - minimum;
         }
     }
 }
@@ -168,7 +175,7 @@ mod tests {
     #[test]
     fn blocks_give_the_numbers_of_the_reference_code() {
         let cases: serde_json::Value = serde_json::from_str(include_str!("../tests/data/quants.json")).unwrap();
-        for dtype in [Dtype::Q8_0, Dtype::Q4_0, Dtype::Q4_1, Dtype::Q4K, Dtype::Q6K] {
+        for dtype in [Dtype::Q8_0, Dtype::Q4_0, Dtype::Q4_1, Dtype::Q4K, Dtype::Q5K, Dtype::Q6K] {
             let case = &cases[dtype.name()];
             let blocks = bytes(case["blocks"].as_str().unwrap());
             let mut expected = vec![0.0; 2 * dtype.block_elements()];

@@ -130,6 +130,10 @@ impl Random {
         Self { shape: weight.shape.clone(), seed, role: weight.role, deviation }
     }
 
+    pub(crate) fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
     pub(crate) fn tensor(&self) -> Tensor {
         let elements = self.shape.iter().product();
         let numbers = match self.role {

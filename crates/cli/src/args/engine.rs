@@ -8,12 +8,16 @@ use super::{BackendName, refuse, whole};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum DtypeName {
-    /// The checkpoint's own type; f32 where there are no kernels for it
+    /// Every weight in the format that it is stored in
     Auto,
     /// Single precision
     F32,
     /// bfloat16 weights, sums in single precision
     Bf16,
+    /// Half precision weights, sums in single precision
+    F16,
+    /// Weights and activations in 8 bits, with a scale for every 32
+    Int8,
 }
 
 impl DtypeName {
@@ -22,6 +26,8 @@ impl DtypeName {
             Self::Auto => None,
             Self::F32 => Some(ComputeDtype::F32),
             Self::Bf16 => Some(ComputeDtype::Bf16),
+            Self::F16 => Some(ComputeDtype::F16),
+            Self::Int8 => Some(ComputeDtype::Int8),
         }
     }
 }

@@ -1,192 +1,212 @@
-//! Attention of one token over the blocks of its sequence.
+//! Attention of some tokens of one sequence over its blocks.
 //!
-//! Keys of a block lie transposed (`head_dim × 16`), so that a vector holds the same component of neighbouring tokens and
-//! scores need no reduction; values lie plain (`16 × head_dim`). The heads of a group share each load of a key.
+//! Keys of a block lie transposed (`head_dim × 16`), so that a block is a panel whose outputs are the scores of 16 tokens;
+//! values lie plain (`16 × head_dim`), so that 16 components are a panel, too. The queries of a tile, heads of one group and
+//! tokens beside each other, share each read of a key or value. Softmax is computed online over stretches of tokens
+//! (M. Milakov and N. Gimelshein, *Online normalizer calculation for softmax*, 2018) that begin at fixed positions, so a
+//! query's result does not depend on the others of its tile.
 
+use super::panel::{Element, PANEL, accumulate, load, store, zeros};
 use super::simd::{Simd, exp};
 
 /// Tokens in a KV block.
-pub(crate) const BLOCK: usize = 16;
+pub(crate) const BLOCK: usize = PANEL;
+/// Tokens of a stretch.
+const STRETCH: usize = 16 * BLOCK;
 
-/// One token and one key/value head.
+/// Some tokens beside each other and one key/value head.
 #[derive(Clone, Copy)]
 pub(super) struct Job {
-    /// Queries of the group's heads, `group × head_dim`.
+    /// Queries of the group's heads, `group × head_dim`, those of the next token `q_stride` further.
     pub(super) q: *const f32,
+    pub(super) q_stride: usize,
     pub(super) group: usize,
     pub(super) head_dim: usize,
     /// Keys and values of this layer; blocks are `block_stride` elements apart, this head's part begins at `head_offset`.
-    pub(super) keys: *const f32,
-    pub(super) values: *const f32,
+    pub(super) keys: *const u8,
+    pub(super) values: *const u8,
     pub(super) block_stride: usize,
     pub(super) head_offset: usize,
     /// The sequence's blocks in order.
     pub(super) blocks: *const u32,
-    /// Tokens attended to: all up to and including this one.
+    /// Tokens, and to how many the first attends: all up to and including itself. Each next one attends to one more.
+    pub(super) tokens: usize,
     pub(super) len: usize,
     pub(super) scale: f32,
-    /// Room for `group × len` scores, each head's part rounded up to whole blocks.
-    pub(super) scores: *mut f32,
-    /// Results, `group × head_dim`.
+    /// Results, `group × head_dim`, those of the next token `out_stride` further.
     pub(super) out: *mut f32,
+    pub(super) out_stride: usize,
 }
 
-/// Computes softmax(q · K · scale) · V for every head of the group.
+/// Computes softmax(q · K · scale) · V for every token and head of the group.
 ///
 /// # Safety
-/// The job's pointers must be valid for its sizes, `len > 0`, nobody else may touch `scores` and `out`, and the processor
-/// must have `S`.
+/// The job's pointers must be valid for its sizes, `len > 0`, nobody else may touch `out`, and the processor must have `S`.
 #[inline(always)]
-pub(super) unsafe fn attend<S: Simd>(job: Job) {
-    let stride = job.len.div_ceil(BLOCK) * BLOCK;
-    // SAFETY: every head works on its own part of `q`, `scores` and `out`.
-    unsafe {
-        let mut head = 0;
-        while head < job.group {
-            let heads = (job.group - head).min(4);
-            match heads {
-                1 => score::<S, 1>(job, head, stride),
-                2 => score::<S, 2>(job, head, stride),
-                3 => score::<S, 3>(job, head, stride),
-                _ => score::<S, 4>(job, head, stride),
+pub(super) unsafe fn attend<S: Simd, E: Element>(job: Job) {
+    let queries = job.tokens * job.group;
+    let mut query = 0;
+    while query < queries {
+        let left = queries - query;
+        let size = left.div_ceil(left.div_ceil(6));
+        // SAFETY: these queries exist.
+        unsafe {
+            match size {
+                1 => tile::<S, E, 1>(job, query),
+                2 => tile::<S, E, 2>(job, query),
+                3 => tile::<S, E, 3>(job, query),
+                4 => tile::<S, E, 4>(job, query),
+                5 => tile::<S, E, 5>(job, query),
+                _ => tile::<S, E, 6>(job, query),
             }
-            head += heads;
         }
-        for head in 0..job.group {
-            let scores = job.scores.add(head * stride);
-            let total = softmax_in_place::<S>(scores, job.len, stride);
-            weigh::<S>(job, scores, job.out.add(head * job.head_dim), 1.0 / total);
+        query += size;
+    }
+}
+
+#[repr(align(64))]
+struct Scores<const ROWS: usize>([[f32; STRETCH]; ROWS]);
+
+/// What softmax knows of the scores so far.
+#[derive(Clone, Copy)]
+struct Seen {
+    top: f32,
+    total: f32,
+}
+
+#[inline(always)]
+unsafe fn tile<S: Simd, E: Element, const ROWS: usize>(job: Job, query: usize) {
+    let (group, head_dim) = (job.group, job.head_dim);
+    let token = |r: usize| (query + r) / group;
+    let head = |r: usize| (query + r) % group;
+    // SAFETY: these queries exist; blocks are looked up for tokens that are attended to.
+    unsafe {
+        let q: [*const f32; ROWS] = std::array::from_fn(|r| job.q.add(token(r) * job.q_stride + head(r) * head_dim));
+        let out: [*mut f32; ROWS] =
+            std::array::from_fn(|r| job.out.add(token(r) * job.out_stride + head(r) * head_dim));
+        let lens: [usize; ROWS] = std::array::from_fn(|r| job.len + token(r));
+        let mut seen = [Seen { top: f32::NEG_INFINITY, total: 0.0 }; ROWS];
+        let mut scores = Scores([[0.0; STRETCH]; ROWS]);
+        for out in out {
+            out.write_bytes(0, head_dim);
+        }
+        let longest = lens[ROWS - 1];
+        let mut first = 0;
+        while first < longest {
+            let count = STRETCH.min(longest - first);
+            for block in 0..count.div_ceil(BLOCK) {
+                let keys = job.keys.cast::<E>().add(part_of(job, first / BLOCK + block));
+                let mut sums = zeros::<S, ROWS, 1>();
+                accumulate::<S, E, ROWS, 1>(q, [keys], BLOCK, head_dim, &mut sums);
+                for (scores, sums) in scores.0.iter_mut().zip(&sums) {
+                    let mut scaled = sums[0];
+                    for scaled in scaled.iter_mut().take(PANEL / S::LANES) {
+                        *scaled = S::mul(*scaled, S::splat(job.scale));
+                    }
+                    store::<S>(scores.as_mut_ptr().add(block * BLOCK), &scaled);
+                }
+            }
+            for r in 0..ROWS {
+                let own = lens[r].saturating_sub(first).min(count);
+                let shrink = softmax::<S>(&mut scores.0[r], own, count, &mut seen[r]);
+                if shrink != 1.0 {
+                    for component in 0..head_dim {
+                        *out[r].add(component) *= shrink;
+                    }
+                }
+            }
+            let weights: [*const f32; ROWS] = std::array::from_fn(|r| scores.0[r].as_ptr());
+            weigh::<S, E, ROWS>(job, first, count, weights, out);
+            first += count;
+        }
+        for (out, seen) in out.into_iter().zip(seen) {
+            let inverse = 1.0 / seen.total;
+            for component in 0..head_dim {
+                *out.add(component) *= inverse;
+            }
         }
     }
 }
 
-/// Scores of `HEADS` heads from `head` on.
+/// Where this head's part of a block of the sequence begins.
 #[inline(always)]
-unsafe fn score<S: Simd, const HEADS: usize>(job: Job, head: usize, stride: usize) {
-    // SAFETY: block ids come from the table; the parts of a block are `head_dim × 16`.
-    unsafe {
-        let q = job.q.add(head * job.head_dim);
-        let scale = S::splat(job.scale);
-        for block in 0..stride / BLOCK {
-            let keys = job.keys.add(*job.blocks.add(block) as usize * job.block_stride + job.head_offset);
-            let mut lane = 0;
-            while lane < BLOCK {
-                // Two sums per head, over even and odd components: one would wait for itself.
-                let mut even = [S::zero(); HEADS];
-                let mut odd = [S::zero(); HEADS];
-                let mut d = 0;
-                while d + 2 <= job.head_dim {
-                    let k0 = S::load(keys.add(d * BLOCK + lane));
-                    let k1 = S::load(keys.add((d + 1) * BLOCK + lane));
-                    for h in 0..HEADS {
-                        let q = q.add(h * job.head_dim + d);
-                        even[h] = S::fma(S::splat(*q), k0, even[h]);
-                        odd[h] = S::fma(S::splat(*q.add(1)), k1, odd[h]);
-                    }
-                    d += 2;
-                }
-                if d < job.head_dim {
-                    let k0 = S::load(keys.add(d * BLOCK + lane));
-                    for (h, even) in even.iter_mut().enumerate() {
-                        *even = S::fma(S::splat(*q.add(h * job.head_dim + d)), k0, *even);
-                    }
-                }
-                for h in 0..HEADS {
-                    let sum = S::mul(S::add(even[h], odd[h]), scale);
-                    S::store(job.scores.add((head + h) * stride + block * BLOCK + lane), sum);
-                }
-                lane += S::LANES;
-            }
-        }
-    }
+unsafe fn part_of(job: Job, block: usize) -> usize {
+    // SAFETY: the sequence has the block.
+    unsafe { *job.blocks.add(block) as usize * job.block_stride + job.head_offset }
 }
 
-/// Turns `len` scores into e^(s − max), zeroes the rest up to `stride`, and gives the sum.
+/// Turns the first `own` of `count` scores into e^(s − top), where `top` is the largest so far, and the others into zero;
+/// gives the factor for what was summed up before.
 #[inline(always)]
-unsafe fn softmax_in_place<S: Simd>(scores: *mut f32, len: usize, stride: usize) -> f32 {
-    // SAFETY: `stride` is a multiple of 16 and so of LANES.
+unsafe fn softmax<S: Simd>(scores: &mut [f32; STRETCH], own: usize, count: usize, seen: &mut Seen) -> f32 {
+    let padded = count.next_multiple_of(BLOCK);
+    if own == 0 {
+        scores[..padded].fill(0.0);
+        return 1.0;
+    }
+    scores[own..padded].fill(f32::NEG_INFINITY);
+    let room = scores.as_mut_ptr();
+    let used = own.next_multiple_of(BLOCK);
+    // SAFETY: `used` is at most STRETCH and a multiple of 16, and so of LANES.
     unsafe {
-        for tail in len..stride {
-            *scores.add(tail) = f32::NEG_INFINITY;
+        let mut top = S::splat(seen.top);
+        for i in (0..used).step_by(S::LANES) {
+            top = S::max(top, S::load(room.add(i)));
         }
-        let mut top = S::splat(f32::NEG_INFINITY);
-        let mut i = 0;
-        while i < stride {
-            top = S::max(top, S::load(scores.add(i)));
-            i += S::LANES;
+        let top = S::reduce_max(top);
+        for i in (0..used).step_by(S::LANES) {
+            S::store(room.add(i), exp::<S>(S::sub(S::load(room.add(i)), S::splat(top))));
         }
-        let top = S::splat(S::reduce_max(top));
-        let mut i = 0;
-        while i < stride {
-            S::store(scores.add(i), exp::<S>(S::sub(S::load(scores.add(i)), top)));
-            i += S::LANES;
-        }
-        for tail in len..stride {
-            *scores.add(tail) = 0.0;
-        }
+        scores[own..padded].fill(0.0);
         let mut sum = S::zero();
-        let mut i = 0;
-        while i < stride {
-            sum = S::add(sum, S::load(scores.add(i)));
-            i += S::LANES;
+        for i in (0..used).step_by(S::LANES) {
+            sum = S::add(sum, S::load(room.add(i)));
         }
-        S::reduce_add(sum)
+        // Nothing came before the first stretch.
+        let shrink = if seen.total == 0.0 { 1.0 } else { (seen.top - top).exp() };
+        *seen = Seen { top, total: seen.total * shrink + S::reduce_add(sum) };
+        shrink
     }
 }
 
-/// The weighted sum of the values, four vectors of components at a time.
+/// Adds the weighted values of `count` tokens from `first` on to `out`, 16 components at a time.
 #[inline(always)]
-unsafe fn weigh<S: Simd>(job: Job, weights: *const f32, out: *mut f32, scale: f32) {
+unsafe fn weigh<S: Simd, E: Element, const ROWS: usize>(
+    job: Job,
+    first: usize,
+    count: usize,
+    weights: [*const f32; ROWS],
+    out: [*mut f32; ROWS],
+) {
     let width = job.head_dim;
-    // SAFETY: components stay below `head_dim`, tokens below `len`.
+    // SAFETY: components stay below `head_dim`, tokens below `first + count`.
     unsafe {
-        let mut d = 0;
-        while d + 4 * S::LANES <= width {
-            let sums = weigh_part::<S, 4>(job, weights, d);
-            for (part, sum) in sums.into_iter().enumerate() {
-                S::store(out.add(d + part * S::LANES), S::mul(sum, S::splat(scale)));
+        let values = |block: usize| job.values.cast::<E>().add(part_of(job, first / BLOCK + block));
+        let mut component = 0;
+        while component + PANEL <= width {
+            let mut sums = zeros::<S, ROWS, 1>();
+            for (sums, out) in sums.iter_mut().zip(out) {
+                load::<S>(out.add(component), &mut sums[0]);
             }
-            d += 4 * S::LANES;
-        }
-        while d + S::LANES <= width {
-            let [sum] = weigh_part::<S, 1>(job, weights, d);
-            S::store(out.add(d), S::mul(sum, S::splat(scale)));
-            d += S::LANES;
-        }
-        for d in d..width {
-            let mut sum = 0.0f32;
-            for token in 0..job.len {
-                sum += *weights.add(token) * *value_of(job, token).add(d);
+            for block in 0..count.div_ceil(BLOCK) {
+                let tokens = BLOCK.min(count - block * BLOCK);
+                let from = weights.map(|weights| weights.add(block * BLOCK));
+                accumulate::<S, E, ROWS, 1>(from, [values(block).add(component)], width, tokens, &mut sums);
             }
-            *out.add(d) = sum * scale;
+            for (sums, out) in sums.iter().zip(out) {
+                store::<S>(out.add(component), &sums[0]);
+            }
+            component += PANEL;
         }
-    }
-}
-
-#[inline(always)]
-unsafe fn weigh_part<S: Simd, const PARTS: usize>(job: Job, weights: *const f32, d: usize) -> [S::V; PARTS] {
-    // SAFETY: as for `weigh`.
-    unsafe {
-        let mut sums = [S::zero(); PARTS];
-        for block in 0..job.len.div_ceil(BLOCK) {
-            let first = block * BLOCK;
-            let values = value_of(job, first).add(d);
-            for token in 0..BLOCK.min(job.len - first) {
-                let weight = S::splat(*weights.add(first + token));
-                for (part, sum) in sums.iter_mut().enumerate() {
-                    *sum = S::fma(weight, S::load(values.add(token * job.head_dim + part * S::LANES)), *sum);
+        for component in component..width {
+            for (weights, out) in weights.into_iter().zip(out) {
+                let mut sum = *out.add(component);
+                for token in 0..count {
+                    let value = (*values(token / BLOCK).add(token % BLOCK * width + component)).to_single();
+                    sum += *weights.add(token) * value;
                 }
+                *out.add(component) = sum;
             }
         }
-        sums
-    }
-}
-
-#[inline(always)]
-unsafe fn value_of(job: Job, token: usize) -> *const f32 {
-    // SAFETY: `token < len`, so its block is in the table.
-    unsafe {
-        let block = *job.blocks.add(token / BLOCK) as usize;
-        job.values.add(block * job.block_stride + job.head_offset + (token % BLOCK) * job.head_dim)
     }
 }

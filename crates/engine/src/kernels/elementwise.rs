@@ -18,17 +18,17 @@ unsafe fn sum_by<S: Simd>(x: &[f32], f: impl Fn(S::V) -> S::V, f1: impl Fn(f32) 
     }
 }
 
-/// `out = x / rms(x) * weight`, B. Zhang and R. Sennrich, *Root Mean Square Layer Normalization*, 2019.
+/// `x = x / rms(x) * weight`, B. Zhang and R. Sennrich, *Root Mean Square Layer Normalization*, 2019.
 ///
 /// # Safety
 /// The processor must have `S`. The slices have one length.
 #[inline(always)]
-pub(super) unsafe fn rms_norm<S: Simd>(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
+pub(super) unsafe fn rms_norm<S: Simd>(x: &mut [f32], weight: &[f32], eps: f32) {
     // SAFETY: the caller has the instruction set.
     let squares = unsafe { sum_by::<S>(x, |v| S::mul(v, v), |v| v * v) };
     let scale = 1.0 / (squares / x.len() as f32 + eps).sqrt();
-    for ((out, &x), &weight) in out.iter_mut().zip(x).zip(weight) {
-        *out = x * scale * weight;
+    for (x, &weight) in x.iter_mut().zip(weight) {
+        *x = *x * scale * weight;
     }
 }
 

@@ -1,61 +1,20 @@
-//! Products of activations with weight rows.
-//!
-//! Every output is one dot product summed in one fixed order: `LANES` partial sums over ascending columns, then one
-//! fixed reduction. Tiles only decide which outputs are computed at the same time, so a row's result does not depend on
-//! how many rows share the step.
+//! Products of activations with packed weights in floating point.
 
+use super::panel::{Element, PANEL, Sums, accumulate, load, store, zeros};
 use super::simd::Simd;
 
-/// A weight element that a vector load can widen to f32.
-pub(super) trait Element: Copy {
-    /// Loads `S::LANES` elements.
-    ///
-    /// # Safety
-    /// As for [`Simd::load`].
-    unsafe fn load<S: Simd>(from: *const Self) -> S::V;
-    /// Loads `count < S::LANES` elements, the rest zero.
-    ///
-    /// # Safety
-    /// As for [`Simd::load_some`].
-    unsafe fn load_some<S: Simd>(from: *const Self, count: usize) -> S::V;
-}
-
-impl Element for f32 {
-    #[inline(always)]
-    unsafe fn load<S: Simd>(from: *const Self) -> S::V {
-        // SAFETY: forwarded.
-        unsafe { S::load(from) }
-    }
-    #[inline(always)]
-    unsafe fn load_some<S: Simd>(from: *const Self, count: usize) -> S::V {
-        // SAFETY: forwarded.
-        unsafe { S::load_some(from, count) }
-    }
-}
-
-impl Element for half::bf16 {
-    #[inline(always)]
-    unsafe fn load<S: Simd>(from: *const Self) -> S::V {
-        // SAFETY: forwarded; bf16 is a transparent u16.
-        unsafe { S::load_bf16(from.cast()) }
-    }
-    #[inline(always)]
-    unsafe fn load_some<S: Simd>(from: *const Self, count: usize) -> S::V {
-        // SAFETY: forwarded; bf16 is a transparent u16.
-        unsafe { S::load_bf16_some(from.cast(), count) }
-    }
-}
-
-/// One product: `out[r][c] (+)= x[r] · w[c] + bias[c]`.
+/// One product: `out[r][c] (+)= x[r] · w[c] + bias[c]`, for panels of columns.
 #[derive(Clone, Copy)]
-pub(super) struct Job<W> {
-    /// Activations, `rows × k`, rows `x_stride` apart.
-    pub(super) x: *const f32,
-    pub(super) x_stride: usize,
+pub(super) struct Job {
+    /// Activations, `rows × k`.
+    pub(super) x: Activations,
     pub(super) rows: usize,
     pub(super) k: usize,
-    /// Weights, row-major, `k` a row.
-    pub(super) w: *const W,
+    /// Packed weights; those of a panel are `panel_bytes` long.
+    pub(super) w: *const u8,
+    pub(super) panel_bytes: usize,
+    /// Outputs that there are; the last panel may be padded.
+    pub(super) columns: usize,
     /// Null for none.
     pub(super) bias: *const f32,
     /// Results, rows `out_stride` apart.
@@ -65,106 +24,244 @@ pub(super) struct Job<W> {
     pub(super) add: bool,
 }
 
-/// Activation rows that are kept in the second-level cache while a band of weights passes.
-const ROW_BLOCK: usize = 64;
+/// Where activations lie: as they are, and quantized where the weights ask for it.
+#[derive(Clone, Copy)]
+pub(super) struct Activations {
+    /// Rows `stride` apart.
+    pub(super) numbers: *const f32,
+    pub(super) stride: usize,
+    pub(super) quantized: super::quantize::Rows,
+}
 
-/// Computes the outputs of the weight rows `from..to`.
+/// From this many rows on, weights are widened once for many tiles.
+const MANY: usize = 16;
+/// Inputs whose weights are widened at a time: 16 KiB stay in the first-level cache.
+const CHUNK: usize = 256;
+/// Rows whose sums are kept while the chunks pass.
+const ROW_BLOCK: usize = 96;
+
+/// How far ahead of the loads memory is asked for, in bytes: what passes while an answer takes its way.
+pub(super) const AHEAD: usize = 1024;
+
+/// Computes the outputs of the panels `from..to`.
 ///
 /// # Safety
 /// The job's pointers must be valid for its sizes, nobody else may touch those outputs, and the processor must have `S`.
 #[inline(always)]
-pub(super) unsafe fn columns<S: Simd, W: Element>(job: Job<W>, from: usize, to: usize) {
+pub(super) unsafe fn panels<S: Simd, E: Element>(job: Job, from: usize, to: usize) {
     // SAFETY: tiles stay within `rows` and `from..to`.
     unsafe {
-        if job.rows == 1 {
-            let mut c = from;
-            while c + 8 <= to {
-                tile::<S, W, 1, 8>(job, 0, c);
-                c += 8;
+        let mut panel = from;
+        match job.rows {
+            1 => {
+                while panel + 4 <= to {
+                    tile::<S, E, 1, 4>(job, 0, panel);
+                    panel += 4;
+                }
+                while panel < to {
+                    tile::<S, E, 1, 1>(job, 0, panel);
+                    panel += 1;
+                }
             }
-            while c < to {
-                tile::<S, W, 1, 1>(job, 0, c);
-                c += 1;
+            2 => {
+                while panel + 2 <= to {
+                    tile::<S, E, 2, 2>(job, 0, panel);
+                    panel += 2;
+                }
+                if panel < to {
+                    tile::<S, E, 2, 1>(job, 0, panel);
+                }
             }
-            return;
-        }
-        let mut block = 0;
-        while block < job.rows {
-            let end = job.rows.min(block + ROW_BLOCK);
-            let mut c = from;
-            while c + 4 <= to {
-                row_band::<S, W, 4>(job, block, end, c);
-                c += 4;
+            3..MANY => {
+                while panel < to {
+                    let mut row = 0;
+                    while row < job.rows {
+                        let size = even_share(job.rows - row, 6);
+                        match size {
+                            1 => tile::<S, E, 1, 1>(job, row, panel),
+                            2 => tile::<S, E, 2, 1>(job, row, panel),
+                            3 => tile::<S, E, 3, 1>(job, row, panel),
+                            4 => tile::<S, E, 4, 1>(job, row, panel),
+                            5 => tile::<S, E, 5, 1>(job, row, panel),
+                            _ => tile::<S, E, 6, 1>(job, row, panel),
+                        }
+                        row += size;
+                    }
+                    panel += 1;
+                }
             }
-            while c < to {
-                row_band::<S, W, 1>(job, block, end, c);
-                c += 1;
+            _ => {
+                let mut row = 0;
+                while row < job.rows {
+                    let size = even_share(job.rows - row, ROW_BLOCK);
+                    for panel in from..to {
+                        row_block::<S, E>(job, row, size, panel);
+                    }
+                    row += size;
+                }
             }
-            block = end;
         }
     }
 }
 
+/// The first share when `left` is cut into as few shares of at most `most` as can be, of sizes as even as can be.
 #[inline(always)]
-unsafe fn row_band<S: Simd, W: Element, const NC: usize>(job: Job<W>, from: usize, to: usize, c: usize) {
-    let mut r = from;
-    // SAFETY: rows stay below `to`.
+fn even_share(left: usize, most: usize) -> usize {
+    left.div_ceil(left.div_ceil(most))
+}
+
+#[inline(always)]
+unsafe fn weights_of<E>(job: Job, panel: usize) -> *const E {
+    // SAFETY: the panel exists.
+    unsafe { job.w.add(panel * job.panel_bytes).cast() }
+}
+
+#[inline(always)]
+unsafe fn rows_of<const ROWS: usize>(job: Job, row: usize, k: usize) -> [*const f32; ROWS] {
+    // SAFETY: the rows exist, and `k` is in them.
+    std::array::from_fn(|r| unsafe { job.x.numbers.add((row + r) * job.x.stride + k) })
+}
+
+/// All inputs of a few rows and panels at once.
+#[inline(always)]
+unsafe fn tile<S: Simd, E: Element, const ROWS: usize, const PANELS: usize>(job: Job, row: usize, panel: usize) {
+    // SAFETY: these rows and panels exist.
     unsafe {
-        if S::WIDE {
-            while r + 4 <= to {
-                tile::<S, W, 4, NC>(job, r, c);
-                r += 4;
+        let mut sums = zeros::<S, ROWS, PANELS>();
+        let w: [*const E; PANELS] = std::array::from_fn(|p| weights_of(job, panel + p));
+        let x = rows_of::<ROWS>(job, row, 0);
+        let lines = PANEL * size_of::<E>() / 16;
+        let mut k = 0;
+        // A cache line of every panel, or two, at a time.
+        while k + 4 <= job.k {
+            for w in w {
+                let ahead = w.add(k * PANEL).cast::<u8>().wrapping_add(AHEAD);
+                for line in 0..lines {
+                    S::prefetch(ahead.wrapping_add(64 * line));
+                }
             }
+            accumulate::<S, E, ROWS, PANELS>(x.map(|x| x.add(k)), w.map(|w| w.add(k * PANEL)), PANEL, 4, &mut sums);
+            k += 4;
         }
-        while r + 2 <= to {
-            tile::<S, W, 2, NC>(job, r, c);
-            r += 2;
+        accumulate::<S, E, ROWS, PANELS>(x.map(|x| x.add(k)), w.map(|w| w.add(k * PANEL)), PANEL, job.k - k, &mut sums);
+        finish::<S, ROWS, PANELS>(job, row, panel, &sums);
+    }
+}
+
+#[repr(align(64))]
+struct Aligned<const N: usize>([f32; N]);
+
+/// One panel for many rows: in chunks of inputs, whose weights are widened first.
+#[inline(always)]
+unsafe fn row_block<S: Simd, E: Element>(job: Job, row: usize, rows: usize, panel: usize) {
+    let mut wide = Aligned([0.0; CHUNK * PANEL]);
+    let mut partial = Aligned([0.0; ROW_BLOCK * PANEL]);
+    // SAFETY: rows stay below `row + rows`, which is at most ROW_BLOCK more; inputs stay below `k`.
+    unsafe {
+        let w = weights_of::<E>(job, panel);
+        let mut k = 0;
+        while k < job.k {
+            let count = CHUNK.min(job.k - k);
+            let from = w.add(k * PANEL);
+            let weights = if E::SINGLE {
+                from.cast::<f32>()
+            } else {
+                for i in (0..count * PANEL).step_by(S::LANES) {
+                    S::store(wide.0.as_mut_ptr().add(i), E::load::<S>(from.add(i)));
+                }
+                wide.0.as_ptr()
+            };
+            let mut r = 0;
+            while r < rows {
+                let to = partial.0.as_mut_ptr().add(r * PANEL);
+                if S::TILE_ROWS == 12 && r + 12 <= rows {
+                    chunk::<S, 12>(job, row + r, k, count, weights, to);
+                    r += 12;
+                    continue;
+                }
+                let size = even_share(rows - r, 6);
+                match size {
+                    1 => chunk::<S, 1>(job, row + r, k, count, weights, to),
+                    2 => chunk::<S, 2>(job, row + r, k, count, weights, to),
+                    3 => chunk::<S, 3>(job, row + r, k, count, weights, to),
+                    4 => chunk::<S, 4>(job, row + r, k, count, weights, to),
+                    5 => chunk::<S, 5>(job, row + r, k, count, weights, to),
+                    _ => chunk::<S, 6>(job, row + r, k, count, weights, to),
+                }
+                r += size;
+            }
+            k += count;
         }
-        if r < to {
-            tile::<S, W, 1, NC>(job, r, c);
+        for r in 0..rows {
+            let mut sums = zeros::<S, 1, 1>();
+            load::<S>(partial.0.as_ptr().add(r * PANEL), &mut sums[0][0]);
+            finish::<S, 1, 1>(job, row + r, panel, &sums);
         }
     }
 }
 
+/// `count` inputs from `k` on, added to the sums at `partial`.
 #[inline(always)]
-unsafe fn tile<S: Simd, W: Element, const NR: usize, const NC: usize>(job: Job<W>, r: usize, c: usize) {
-    let k = job.k;
-    // SAFETY: `r + NR <= rows` and `c + NC` weight rows exist; columns stay below `k`.
+unsafe fn chunk<S: Simd, const ROWS: usize>(
+    job: Job,
+    row: usize,
+    k: usize,
+    count: usize,
+    weights: *const f32,
+    partial: *mut f32,
+) {
+    // SAFETY: these rows and inputs exist; `partial` has room for the rows.
     unsafe {
-        let mut sums = [[S::zero(); NC]; NR];
-        let x = job.x.add(r * job.x_stride);
-        let w = job.w.add(c * k);
-        let mut i = 0;
-        while i + S::LANES <= k {
-            let mut weights = [S::zero(); NC];
-            for (column, weight) in weights.iter_mut().enumerate() {
-                *weight = W::load::<S>(w.add(column * k + i));
-            }
-            for (row, sums) in sums.iter_mut().enumerate() {
-                let value = S::load(x.add(row * job.x_stride + i));
-                for column in 0..NC {
-                    sums[column] = S::fma(value, weights[column], sums[column]);
-                }
-            }
-            i += S::LANES;
+        let mut sums = zeros::<S, ROWS, 1>();
+        for (r, sums) in sums.iter_mut().enumerate() {
+            load::<S>(partial.add(r * PANEL), &mut sums[0]);
         }
-        if i < k {
-            let rest = k - i;
-            for (row, sums) in sums.iter_mut().enumerate() {
-                let value = S::load_some(x.add(row * job.x_stride + i), rest);
-                for (column, sum) in sums.iter_mut().enumerate() {
-                    *sum = S::fma(value, W::load_some::<S>(w.add(column * k + i), rest), *sum);
-                }
-            }
+        accumulate::<S, f32, ROWS, 1>(rows_of::<ROWS>(job, row, k), [weights], PANEL, count, &mut sums);
+        for (r, sums) in sums.iter().enumerate() {
+            store::<S>(partial.add(r * PANEL), &sums[0]);
         }
-        for (row, sums) in sums.iter().enumerate() {
-            for (column, sum) in sums.iter().enumerate() {
-                let mut value = S::reduce_add(*sum);
-                if !job.bias.is_null() {
-                    value += *job.bias.add(c + column);
+    }
+}
+
+/// Adds bias and what was there, as asked, and writes the results.
+///
+/// # Safety
+/// As for [`panels`].
+#[inline(always)]
+pub(super) unsafe fn finish<S: Simd, const ROWS: usize, const PANELS: usize>(
+    job: Job,
+    row: usize,
+    panel: usize,
+    sums: &Sums<S, ROWS, PANELS>,
+) {
+    // SAFETY: these rows and columns exist.
+    unsafe {
+        for (r, sums) in sums.iter().enumerate() {
+            for (p, sums) in sums.iter().enumerate() {
+                let column = (panel + p) * PANEL;
+                let to = job.out.add((row + r) * job.out_stride + column);
+                if column + PANEL <= job.columns {
+                    for (v, sum) in sums.iter().enumerate().take(PANEL / S::LANES) {
+                        let at = v * S::LANES;
+                        let mut sum = *sum;
+                        if !job.bias.is_null() {
+                            sum = S::add(sum, S::load(job.bias.add(column + at)));
+                        }
+                        if job.add {
+                            sum = S::add(S::load(to.add(at)), sum);
+                        }
+                        S::store(to.add(at), sum);
+                    }
+                } else {
+                    let mut lanes = [0.0; PANEL];
+                    store::<S>(lanes.as_mut_ptr(), sums);
+                    for (at, mut sum) in lanes.into_iter().enumerate().take(job.columns - column) {
+                        if !job.bias.is_null() {
+                            sum += *job.bias.add(column + at);
+                        }
+                        *to.add(at) = if job.add { *to.add(at) + sum } else { sum };
+                    }
                 }
-                let to = job.out.add((r + row) * job.out_stride + c + column);
-                *to = if job.add { *to + value } else { value };
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Plain Rust: the reference that every other instruction set is tested against.
 
-use super::simd::Simd;
+use super::simd::{Bytes, Simd};
 
 /// Four lanes that the compiler may turn into whatever the target's baseline has.
 #[derive(Clone, Copy)]
@@ -9,7 +9,7 @@ pub(super) struct Scalar;
 impl Simd for Scalar {
     type V = [f32; 4];
     const LANES: usize = 4;
-    const WIDE: bool = false;
+    const TILE_ROWS: usize = 6;
 
     #[inline(always)]
     unsafe fn zero() -> Self::V {
@@ -28,6 +28,11 @@ impl Simd for Scalar {
     unsafe fn load_bf16(from: *const u16) -> Self::V {
         // SAFETY: valid for four values by the trait's contract.
         unsafe { from.cast::<[u16; 4]>().read_unaligned() }.map(|bits| f32::from_bits(u32::from(bits) << 16))
+    }
+    #[inline(always)]
+    unsafe fn load_f16(from: *const u16) -> Self::V {
+        // SAFETY: valid for four values by the trait's contract.
+        unsafe { from.cast::<[u16; 4]>().read_unaligned() }.map(|bits| half::f16::from_bits(bits).to_f32())
     }
     #[inline(always)]
     unsafe fn store(to: *mut f32, value: Self::V) {
@@ -80,5 +85,84 @@ impl Simd for Scalar {
     #[inline(always)]
     unsafe fn reduce_max(a: Self::V) -> f32 {
         a[0].max(a[1]).max(a[2].max(a[3]))
+    }
+}
+
+impl Bytes for Scalar {
+    /// Four lanes of four bytes.
+    type I = [u32; 4];
+
+    #[inline(always)]
+    unsafe fn int_zero() -> Self::I {
+        [0; 4]
+    }
+    #[inline(always)]
+    unsafe fn load_bytes(from: *const u8) -> Self::I {
+        // SAFETY: valid for 16 bytes by the trait's contract.
+        unsafe { from.cast::<[u32; 4]>().read_unaligned() }
+    }
+    #[inline(always)]
+    unsafe fn splat4(from: *const i8) -> Self::I {
+        // SAFETY: valid for four bytes by the trait's contract.
+        [unsafe { from.cast::<u32>().read_unaligned() }; 4]
+    }
+    #[inline(always)]
+    unsafe fn low_nibbles(a: Self::I) -> Self::I {
+        a.map(|lane| lane & 0x0f0f_0f0f)
+    }
+    #[inline(always)]
+    unsafe fn high_nibbles(a: Self::I) -> Self::I {
+        a.map(|lane| (lane >> 4) & 0x0f0f_0f0f)
+    }
+    #[inline(always)]
+    unsafe fn shr<const N: i32>(a: Self::I) -> Self::I {
+        a.map(|lane| lane >> N)
+    }
+    #[inline(always)]
+    unsafe fn shl<const N: i32>(a: Self::I) -> Self::I {
+        a.map(|lane| lane << N)
+    }
+    #[inline(always)]
+    unsafe fn and(a: Self::I, mask: u8) -> Self::I {
+        a.map(|lane| lane & (u32::from(mask) * 0x0101_0101))
+    }
+    #[inline(always)]
+    unsafe fn or(a: Self::I, b: Self::I) -> Self::I {
+        std::array::from_fn(|i| a[i] | b[i])
+    }
+    #[inline(always)]
+    unsafe fn dot_unsigned(sums: Self::I, w: Self::I, x: Self::I) -> Self::I {
+        // Weights below 64 are the same signed.
+        // SAFETY: no instruction beyond the baseline.
+        unsafe { Self::dot_signed(sums, w, x) }
+    }
+    #[inline(always)]
+    unsafe fn settle(sums: Self::I) -> Self::I {
+        sums
+    }
+    #[inline(always)]
+    unsafe fn dot_signed(sums: Self::I, w: Self::I, x: Self::I) -> Self::I {
+        let products = |w: u32, x: u32| -> i32 {
+            w.to_le_bytes()
+                .into_iter()
+                .zip(x.to_le_bytes())
+                .map(|(w, x)| i32::from(w.cast_signed()) * i32::from(x.cast_signed()))
+                .sum()
+        };
+        std::array::from_fn(|i| sums[i].wrapping_add_signed(products(w[i], x[i])))
+    }
+    #[inline(always)]
+    unsafe fn to_f32(a: Self::I) -> Self::V {
+        a.map(|lane| lane.cast_signed() as f32)
+    }
+    #[inline(always)]
+    unsafe fn load_u8(from: *const u8) -> Self::V {
+        // SAFETY: valid for four bytes by the trait's contract.
+        unsafe { from.cast::<[u8; 4]>().read_unaligned() }.map(f32::from)
+    }
+    #[inline(always)]
+    unsafe fn load_i8(from: *const i8) -> Self::V {
+        // SAFETY: valid for four bytes by the trait's contract.
+        unsafe { from.cast::<[i8; 4]>().read_unaligned() }.map(f32::from)
     }
 }

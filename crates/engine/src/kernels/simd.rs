@@ -11,14 +11,16 @@ pub(super) trait Simd: Copy {
     type V: Copy;
     /// Lanes in it; divides 16.
     const LANES: usize;
-    /// Whether there are registers for a tile of 4 × 4 accumulators.
-    const WIDE: bool;
+    /// Rows of activations for which a tile with one panel of weights stays in registers.
+    const TILE_ROWS: usize;
 
     unsafe fn zero() -> Self::V;
     unsafe fn splat(value: f32) -> Self::V;
     unsafe fn load(from: *const f32) -> Self::V;
     /// Loads `LANES` bfloat16 values, widened.
     unsafe fn load_bf16(from: *const u16) -> Self::V;
+    /// Loads `LANES` half precision values, widened.
+    unsafe fn load_f16(from: *const u16) -> Self::V;
     unsafe fn store(to: *mut f32, value: Self::V);
     unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
     unsafe fn sub(a: Self::V, b: Self::V) -> Self::V;
@@ -35,6 +37,10 @@ pub(super) trait Simd: Copy {
     unsafe fn reduce_add(a: Self::V) -> f32;
     unsafe fn reduce_max(a: Self::V) -> f32;
 
+    /// Asks for the cache line at `at`, which need not be readable.
+    #[inline(always)]
+    unsafe fn prefetch(_at: *const u8) {}
+
     /// Loads the first `count < LANES` values; the other lanes are zero.
     #[inline(always)]
     unsafe fn load_some(from: *const f32, count: usize) -> Self::V {
@@ -43,17 +49,6 @@ pub(super) trait Simd: Copy {
         unsafe {
             std::ptr::copy_nonoverlapping(from, lanes.as_mut_ptr(), count);
             Self::load(lanes.as_ptr())
-        }
-    }
-
-    /// Loads the first `count < LANES` bfloat16 values, widened; the other lanes are zero.
-    #[inline(always)]
-    unsafe fn load_bf16_some(from: *const u16, count: usize) -> Self::V {
-        let mut lanes = [0u16; 16];
-        // SAFETY: the caller vouches for `count` values, and `count < LANES <= 16`.
-        unsafe {
-            std::ptr::copy_nonoverlapping(from, lanes.as_mut_ptr(), count);
-            Self::load_bf16(lanes.as_ptr())
         }
     }
 
@@ -67,6 +62,43 @@ pub(super) trait Simd: Copy {
             std::ptr::copy_nonoverlapping(lanes.as_ptr(), to, count);
         }
     }
+}
+
+/// Operations on bytes, four to a lane: the products of quantized weights and quantized activations.
+///
+/// # Safety
+/// As for [`Simd`].
+pub(super) trait Bytes: Simd {
+    /// `4 × LANES` bytes, or `LANES` 32-bit integers.
+    type I: Copy;
+
+    unsafe fn int_zero() -> Self::I;
+    unsafe fn load_bytes(from: *const u8) -> Self::I;
+    /// The four bytes at `from` in every lane.
+    unsafe fn splat4(from: *const i8) -> Self::I;
+    /// The lower four bits of every byte.
+    unsafe fn low_nibbles(a: Self::I) -> Self::I;
+    /// The upper four bits of every byte.
+    unsafe fn high_nibbles(a: Self::I) -> Self::I;
+    /// Shifts right by `N < 8`; bits of a neighbouring byte may come in from above.
+    unsafe fn shr<const N: i32>(a: Self::I) -> Self::I;
+    /// Shifts left by `N < 8`; bits of a neighbouring byte may come in from below.
+    unsafe fn shl<const N: i32>(a: Self::I) -> Self::I;
+    /// Every byte masked.
+    unsafe fn and(a: Self::I, mask: u8) -> Self::I;
+    unsafe fn or(a: Self::I, b: Self::I) -> Self::I;
+    /// Adds the products of unsigned `w` and signed `x` to sums that [`settle`](Self::settle) turns into 32 bits. With
+    /// `w` below 16, 32 or 64 and `x` from −127 up, eight, four or two additions may come before that.
+    unsafe fn dot_unsigned(sums: Self::I, w: Self::I, x: Self::I) -> Self::I;
+    /// The 32-bit sums of each lane.
+    unsafe fn settle(sums: Self::I) -> Self::I;
+    /// Adds the four products of signed `w` and signed `x`, from −127 up, to the 32-bit sum of each lane.
+    unsafe fn dot_signed(sums: Self::I, w: Self::I, x: Self::I) -> Self::I;
+    unsafe fn to_f32(a: Self::I) -> Self::V;
+    /// Loads `LANES` unsigned bytes as numbers.
+    unsafe fn load_u8(from: *const u8) -> Self::V;
+    /// Loads `LANES` signed bytes as numbers.
+    unsafe fn load_i8(from: *const i8) -> Self::V;
 }
 
 /// e^x with a relative error below 3e-7: x = n·ln 2 + r, e^r by the degree-6 polynomial of Cephes' `expf`

@@ -1,10 +1,10 @@
-//! x86-64: AVX2 with FMA, and AVX-512.
+//! x86-64: AVX2 with FMA and F16C, and AVX-512.
 
 use std::arch::x86_64::*;
 
-use super::simd::Simd;
+use super::simd::{Bytes, Simd};
 
-/// AVX2 and FMA: 8 lanes, 16 registers.
+/// AVX2, FMA and F16C: 8 lanes, 16 registers.
 #[derive(Clone, Copy)]
 pub(super) struct Avx2;
 
@@ -26,7 +26,7 @@ macro_rules! forward {
 impl Simd for Avx2 {
     type V = __m256;
     const LANES: usize = 8;
-    const WIDE: bool = false;
+    const TILE_ROWS: usize = 6;
 
     forward! {
         zero() -> __m256 = _mm256_setzero_ps();
@@ -34,6 +34,8 @@ impl Simd for Avx2 {
         load(from: *const f32) -> __m256 = _mm256_loadu_ps(from);
         load_bf16(from: *const u16) -> __m256 =
             _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(_mm_loadu_si128(from.cast()))));
+        load_f16(from: *const u16) -> __m256 = _mm256_cvtph_ps(_mm_loadu_si128(from.cast()));
+        prefetch(at: *const u8) -> () = _mm_prefetch::<_MM_HINT_T0>(at.cast());
         store(to: *mut f32, value: __m256) -> () = _mm256_storeu_ps(to, value);
         add(a: __m256, b: __m256) -> __m256 = _mm256_add_ps(a, b);
         sub(a: __m256, b: __m256) -> __m256 = _mm256_sub_ps(a, b);
@@ -63,7 +65,7 @@ impl Simd for Avx2 {
 impl Simd for Avx512 {
     type V = __m512;
     const LANES: usize = 16;
-    const WIDE: bool = true;
+    const TILE_ROWS: usize = 12;
 
     forward! {
         zero() -> __m512 = _mm512_setzero_ps();
@@ -71,6 +73,8 @@ impl Simd for Avx512 {
         load(from: *const f32) -> __m512 = _mm512_loadu_ps(from);
         load_bf16(from: *const u16) -> __m512 =
             _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(_mm256_loadu_si256(from.cast()))));
+        load_f16(from: *const u16) -> __m512 = _mm512_cvtph_ps(_mm256_loadu_si256(from.cast()));
+        prefetch(at: *const u8) -> () = _mm_prefetch::<_MM_HINT_T0>(at.cast());
         store(to: *mut f32, value: __m512) -> () = _mm512_storeu_ps(to, value);
         add(a: __m512, b: __m512) -> __m512 = _mm512_add_ps(a, b);
         sub(a: __m512, b: __m512) -> __m512 = _mm512_sub_ps(a, b);
@@ -99,5 +103,82 @@ impl Simd for Avx512 {
     unsafe fn store_some(to: *mut f32, value: __m512, count: usize) {
         // SAFETY: masked lanes are not written; the rest is valid by the trait's contract.
         unsafe { _mm512_mask_storeu_ps(to, ((1u32 << count) - 1) as u16, value) }
+    }
+}
+
+impl Bytes for Avx2 {
+    type I = __m256i;
+
+    forward! {
+        int_zero() -> __m256i = _mm256_setzero_si256();
+        load_bytes(from: *const u8) -> __m256i = _mm256_loadu_si256(from.cast());
+        splat4(from: *const i8) -> __m256i = _mm256_set1_epi32(from.cast::<i32>().read_unaligned());
+        low_nibbles(a: __m256i) -> __m256i = _mm256_and_si256(a, _mm256_set1_epi8(15));
+        high_nibbles(a: __m256i) -> __m256i = _mm256_and_si256(_mm256_srli_epi16::<4>(a), _mm256_set1_epi8(15));
+        and(a: __m256i, mask: u8) -> __m256i = _mm256_and_si256(a, _mm256_set1_epi8(mask.cast_signed()));
+        or(a: __m256i, b: __m256i) -> __m256i = _mm256_or_si256(a, b);
+        // Sums are of 16 bits: eight times twice 15 · 127, four times twice 31 · 127 or twice twice 63 · 127 fit.
+        dot_unsigned(sums: __m256i, w: __m256i, x: __m256i) -> __m256i =
+            _mm256_add_epi16(sums, _mm256_maddubs_epi16(w, x));
+        settle(sums: __m256i) -> __m256i = _mm256_madd_epi16(sums, _mm256_set1_epi16(1));
+        // The instruction wants one side unsigned: the sign of `w` goes over to `x`. Twice 128 · 127 fit into 16 bits.
+        dot_signed(sums: __m256i, w: __m256i, x: __m256i) -> __m256i = {
+            let pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
+            _mm256_add_epi32(sums, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
+        };
+        to_f32(a: __m256i) -> __m256 = _mm256_cvtepi32_ps(a);
+        load_u8(from: *const u8) -> __m256 =
+            _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(from.cast())));
+        load_i8(from: *const i8) -> __m256 =
+            _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(from.cast())));
+    }
+
+    #[inline(always)]
+    unsafe fn shr<const N: i32>(a: __m256i) -> __m256i {
+        // SAFETY: the processor has the instruction set.
+        unsafe { _mm256_srli_epi16::<N>(a) }
+    }
+    #[inline(always)]
+    unsafe fn shl<const N: i32>(a: __m256i) -> __m256i {
+        // SAFETY: the processor has the instruction set.
+        unsafe { _mm256_slli_epi16::<N>(a) }
+    }
+}
+
+impl Bytes for Avx512 {
+    type I = __m512i;
+
+    forward! {
+        int_zero() -> __m512i = _mm512_setzero_si512();
+        load_bytes(from: *const u8) -> __m512i = _mm512_loadu_si512(from.cast());
+        splat4(from: *const i8) -> __m512i = _mm512_set1_epi32(from.cast::<i32>().read_unaligned());
+        low_nibbles(a: __m512i) -> __m512i = _mm512_and_si512(a, _mm512_set1_epi8(15));
+        high_nibbles(a: __m512i) -> __m512i = _mm512_and_si512(_mm512_srli_epi16::<4>(a), _mm512_set1_epi8(15));
+        and(a: __m512i, mask: u8) -> __m512i = _mm512_and_si512(a, _mm512_set1_epi8(mask.cast_signed()));
+        or(a: __m512i, b: __m512i) -> __m512i = _mm512_or_si512(a, b);
+        dot_unsigned(sums: __m512i, w: __m512i, x: __m512i) -> __m512i =
+            _mm512_add_epi16(sums, _mm512_maddubs_epi16(w, x));
+        settle(sums: __m512i) -> __m512i = _mm512_madd_epi16(sums, _mm512_set1_epi16(1));
+        dot_signed(sums: __m512i, w: __m512i, x: __m512i) -> __m512i = {
+            let turned = _mm512_mask_sub_epi8(x, _mm512_movepi8_mask(w), _mm512_setzero_si512(), x);
+            let pairs = _mm512_maddubs_epi16(_mm512_abs_epi8(w), turned);
+            _mm512_add_epi32(sums, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)))
+        };
+        to_f32(a: __m512i) -> __m512 = _mm512_cvtepi32_ps(a);
+        load_u8(from: *const u8) -> __m512 =
+            _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(from.cast())));
+        load_i8(from: *const i8) -> __m512 =
+            _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(from.cast())));
+    }
+
+    #[inline(always)]
+    unsafe fn shr<const N: i32>(a: __m512i) -> __m512i {
+        // SAFETY: the processor has the instruction set.
+        unsafe { _mm512_srl_epi16(a, _mm_cvtsi32_si128(N)) }
+    }
+    #[inline(always)]
+    unsafe fn shl<const N: i32>(a: __m512i) -> __m512i {
+        // SAFETY: the processor has the instruction set.
+        unsafe { _mm512_sll_epi16(a, _mm_cvtsi32_si128(N)) }
     }
 }

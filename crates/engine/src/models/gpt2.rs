@@ -31,14 +31,13 @@ pub(super) fn load(from: &Loader<'_>) -> Result<Decoder, EngineError> {
         attention: from.attention_shape(),
         hidden,
         vocab: c.vocab_size,
-        embedding: from.matrix("wte.weight", c.vocab_size, hidden)?,
-        positions: Some(Positions { table: from.matrix("wpe.weight", c.context_length, hidden)?, offset: 0 }),
+        positions: Some(Positions { table: from.table("wpe.weight", c.context_length, hidden)?, offset: 0 }),
         project_in: None,
         rope: None,
         blocks,
         norm_before: true,
         final_norm: Some(from.layer_norm("ln_f")?),
         project_out: None,
-        head: from.head(hidden)?,
+        head: from.head("wte.weight", hidden)?,
     })
 }

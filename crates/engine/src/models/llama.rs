@@ -37,7 +37,6 @@ pub(super) fn load_with(
         attention: from.attention_shape(),
         hidden,
         vocab: c.vocab_size,
-        embedding: from.matrix("embed_tokens.weight", c.vocab_size, hidden)?,
         positions: None,
         project_in: None,
         rope: Some(Rope::new(c, from.positions)),
@@ -45,7 +44,7 @@ pub(super) fn load_with(
         norm_before: true,
         final_norm: Some(from.rms_norm("norm", hidden)?),
         project_out: None,
-        head: from.head(hidden)?,
+        head: from.head("embed_tokens.weight", hidden)?,
     })
 }
 

@@ -8,25 +8,37 @@ mod qwen3;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use sagellm_model::{Architecture, Checkpoint, Config, Model};
 
 use crate::EngineError;
-use crate::kernels::AttentionShape;
-use crate::nn::{Decoder, Linear, Norm};
-use crate::weights::{ComputeDtype, Matrix, load_vector};
+use crate::kernels::{Arena, AttentionShape};
+use crate::nn::{Decoder, Head, Linear, Norm};
+use crate::weights::{ComputeDtype, Matrix, Table, load_vector};
 
 /// Reads the tensors of one model.
 pub(crate) struct Loader<'a> {
     pub(crate) config: &'a Config,
     checkpoint: &'a Checkpoint,
-    dtype: ComputeDtype,
+    /// The matrices of products, packed; taken out when their place in the model is found.
+    packed: Mutex<HashMap<String, Matrix>>,
     /// Longest sequence that will occur.
     pub(crate) positions: usize,
 }
 
-/// Builds the decoder of `model` for sequences of up to `positions` tokens.
-pub(crate) fn load(model: &Model, dtype: ComputeDtype, positions: usize) -> Result<Decoder, EngineError> {
-    let loader = Loader { config: &model.config, checkpoint: &model.checkpoint, dtype, positions };
+/// Builds the decoder of `model` for sequences of up to `positions` tokens, packing its weights with `threads` threads.
+/// Without a `dtype`, each is computed in the format that it is stored in.
+pub(crate) fn load(
+    model: &Model,
+    dtype: Option<ComputeDtype>,
+    positions: usize,
+    threads: usize,
+) -> Result<Decoder, EngineError> {
+    let packed = Mutex::new(pack(model, dtype, threads)?);
+    let loader = Loader { config: &model.config, checkpoint: &model.checkpoint, packed, positions };
     match model.config.architecture {
         Architecture::Gpt2 => gpt2::load(&loader),
         Architecture::Opt => opt::load(&loader),
@@ -36,9 +48,66 @@ pub(crate) fn load(model: &Model, dtype: ComputeDtype, positions: usize) -> Resu
     }
 }
 
+/// Packs every matrix that is multiplied with, the largest first, so that the threads end together.
+fn pack(model: &Model, dtype: Option<ComputeDtype>, threads: usize) -> Result<HashMap<String, Matrix>, EngineError> {
+    let checkpoint = &model.checkpoint;
+    let tied = model.config.tie_word_embeddings;
+    let multiplied = |name: &str| {
+        let positions = name == "wpe.weight" || name.ends_with("embed_positions.weight");
+        !positions && (tied || !is_embedding(name))
+    };
+    let mut wanted: Vec<(usize, String)> = checkpoint
+        .names()
+        .into_iter()
+        .filter_map(|name| {
+            let shape = checkpoint.shape(&name)?;
+            (shape.len() == 2 && multiplied(&name)).then(|| (shape.iter().product(), name))
+        })
+        .collect();
+    wanted.sort_by(|a, b| b.cmp(a));
+    let (arena, next) = (Arena::default(), AtomicUsize::new(0));
+    let work = || -> Result<Vec<(String, Matrix)>, EngineError> {
+        let mut done = Vec::new();
+        while let Some((_, name)) = wanted.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let tensor = checkpoint.tensor(name)?;
+            let matrix = Matrix::pack(&tensor, dtype, &arena).map_err(EngineError::WeightMemory)?;
+            done.push((name.clone(), matrix));
+        }
+        Ok(done)
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        let mut packed: HashMap<_, _> = work()?.into_iter().collect();
+        for worker in workers {
+            match worker.join() {
+                Ok(done) => packed.extend(done?),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        Ok(packed)
+    })
+}
+
+fn is_embedding(name: &str) -> bool {
+    name == "wte.weight" || name.ends_with("embed_tokens.weight")
+}
+
 impl Loader<'_> {
     fn matrix(&self, name: &str, rows: usize, columns: usize) -> Result<Matrix, EngineError> {
-        Matrix::load(self.checkpoint, name, rows, columns, self.dtype)
+        let matrix = self.packed.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(name);
+        match matrix {
+            Some(matrix) => matrix.expect(name, rows, columns),
+            // A tensor that is missing, or none of two dimensions.
+            None => {
+                let found = self.checkpoint.tensor(name)?.shape;
+                Err(EngineError::Shape { name: name.to_owned(), expected: vec![rows, columns], found })
+            }
+        }
+    }
+
+    /// A matrix that rows are only looked up in.
+    fn table(&self, name: &str, rows: usize, columns: usize) -> Result<Table, EngineError> {
+        Table::load(self.checkpoint, name, rows, columns)
     }
 
     fn vector(&self, name: &str, len: usize) -> Result<Vec<f32>, EngineError> {
@@ -65,12 +134,14 @@ impl Loader<'_> {
         Ok(Norm::Rms { weight: self.vector(&format!("{name}.weight"), len)?, eps: self.config.norm_eps })
     }
 
-    /// The separate output head, unless the embedding serves as one.
-    fn head(&self, width: usize) -> Result<Option<Linear>, EngineError> {
+    /// The embedding `name` of rows of `width`, and the output head, which may be the same.
+    fn head(&self, name: &str, width: usize) -> Result<Head, EngineError> {
+        let vocab = self.config.vocab_size;
         if self.config.tie_word_embeddings {
-            return Ok(None);
+            return Ok(Head { embedding: None, weight: self.matrix(name, vocab, width)? });
         }
-        self.linear("lm_head", self.config.vocab_size, width, false).map(Some)
+        let embedding = Some(self.table(name, vocab, width)?);
+        Ok(Head { embedding, weight: self.matrix("lm_head.weight", vocab, width)? })
     }
 
     fn attention_shape(&self) -> AttentionShape {

@@ -44,9 +44,8 @@ pub(super) fn load(from: &Loader<'_>) -> Result<Decoder, EngineError> {
         attention: from.attention_shape(),
         hidden,
         vocab: c.vocab_size,
-        embedding: from.matrix("decoder.embed_tokens.weight", c.vocab_size, width)?,
         positions: Some(Positions {
-            table: from.matrix("decoder.embed_positions.weight", positions, hidden)?,
+            table: from.table("decoder.embed_positions.weight", positions, hidden)?,
             offset: POSITION_OFFSET,
         }),
         project_in: project("decoder.project_in", hidden, width)?,
@@ -55,6 +54,6 @@ pub(super) fn load(from: &Loader<'_>) -> Result<Decoder, EngineError> {
         norm_before: c.norm_before,
         final_norm: if c.final_norm { Some(from.layer_norm("decoder.final_layer_norm")?) } else { None },
         project_out: project("decoder.project_out", width, hidden)?,
-        head: from.head(width)?,
+        head: from.head("decoder.embed_tokens.weight", width)?,
     })
 }

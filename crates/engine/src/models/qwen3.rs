@@ -2,14 +2,17 @@
 
 use super::{Loader, llama};
 use crate::EngineError;
-use crate::nn::Decoder;
+use crate::nn::{Decoder, HeadNorm};
 
 pub(super) fn load(from: &Loader<'_>) -> Result<Decoder, EngineError> {
     llama::load_with(from, |layer| {
         let mut attention = llama::attention(from, layer)?;
-        let width = from.config.head_dim;
-        attention.q_norm = Some(from.rms_norm(&format!("{layer}.self_attn.q_norm"), width)?);
-        attention.k_norm = Some(from.rms_norm(&format!("{layer}.self_attn.k_norm"), width)?);
+        let norm = |name: &str| -> Result<_, EngineError> {
+            let weight = from.vector(&format!("{layer}.self_attn.{name}.weight"), from.config.head_dim)?;
+            Ok(HeadNorm { weight, eps: from.config.norm_eps })
+        };
+        attention.q_norm = Some(norm("q_norm")?);
+        attention.k_norm = Some(norm("k_norm")?);
         Ok(attention)
     })
 }

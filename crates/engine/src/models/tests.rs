@@ -6,7 +6,7 @@ use sagellm_core::NoProgress;
 use sagellm_model::OpenOptions;
 use serde::Deserialize;
 
-use crate::kernels::{BLOCK, Isa, Kernels};
+use crate::kernels::{BLOCK, Isa, Kernels, KvDtype};
 use crate::kv::KvStorage;
 use crate::nn::{Decoder, Row, Workspace};
 use crate::weights::ComputeDtype;
@@ -47,10 +47,10 @@ struct Bench {
 const POSITIONS: usize = 160;
 
 impl Bench {
-    fn new(model: &sagellm_model::Model, dtype: ComputeDtype, isa: Isa) -> Self {
-        let decoder = super::load(model, dtype, POSITIONS).unwrap();
+    fn new(model: &sagellm_model::Model, dtype: Option<ComputeDtype>, kv_dtype: KvDtype, isa: Isa) -> Self {
+        let decoder = super::load(model, dtype, POSITIONS, 2).unwrap();
         let blocks = POSITIONS.div_ceil(BLOCK);
-        let kv = KvStorage::new(blocks, decoder.blocks.len(), decoder.attention).unwrap();
+        let kv = KvStorage::new(blocks, decoder.blocks.len(), decoder.attention, kv_dtype).unwrap();
         let work = Workspace::new(&decoder, 128, 1);
         let table = (0..u32::try_from(blocks).unwrap()).rev().collect();
         Self { decoder, kernels: Kernels::new(Some(isa), 2).unwrap(), kv, work, table }
@@ -76,7 +76,7 @@ fn agrees(name: &str, dtype: ComputeDtype) {
     let (model, expected) = open(name);
     assert!(expected.prompts.len() >= 4);
     for isa in Isa::available() {
-        let mut bench = Bench::new(&model, dtype, isa);
+        let mut bench = Bench::new(&model, Some(dtype), KvDtype::F32, isa);
         for prompt in &expected.prompts {
             let len = prompt.tokens.len();
             let logits = bench.logits(&prompt.tokens, 0);
@@ -129,9 +129,9 @@ fn chunks_of_a_prompt_give_the_same_bits() {
         let (model, expected) = open(name);
         let prompt = &expected.prompts.iter().max_by_key(|p| p.tokens.len()).unwrap().tokens;
         for isa in Isa::available() {
-            let mut bench = Bench::new(&model, ComputeDtype::F32, isa);
+            let mut bench = Bench::new(&model, Some(ComputeDtype::F32), KvDtype::F32, isa);
             let whole = bench.logits(prompt, 0).to_vec();
-            let mut bench = Bench::new(&model, ComputeDtype::F32, isa);
+            let mut bench = Bench::new(&model, Some(ComputeDtype::F32), KvDtype::F32, isa);
             let mut start = 0;
             let mut last = Vec::new();
             for size in [1, 7, 30, 2, 16].into_iter().cycle() {

@@ -2,9 +2,9 @@
 
 use super::attention::Scratch;
 use super::{Attention, Linear, Mlp, Norm, Rope};
-use crate::kernels::{AttentionRow, AttentionShape, Kernels, Scores};
+use crate::kernels::{AttentionRow, AttentionShape, Kernels};
 use crate::kv::KvStorage;
-use crate::weights::Matrix;
+use crate::weights::{Matrix, Table};
 
 /// One layer.
 pub(crate) struct Block {
@@ -16,9 +16,31 @@ pub(crate) struct Block {
 
 /// Learned positions, added to the embedding.
 pub(crate) struct Positions {
-    pub(crate) table: Matrix,
+    pub(crate) table: Table,
     /// Row of position 0 (OPT leaves two rows free).
     pub(crate) offset: usize,
+}
+
+/// The embedding and the output head.
+pub(crate) struct Head {
+    /// The embedding; `None` when the head's weights are it.
+    pub(crate) embedding: Option<Table>,
+    pub(crate) weight: Matrix,
+}
+
+impl Head {
+    /// Width of an embedding.
+    fn width(&self) -> usize {
+        self.embedding.as_ref().map_or(self.weight.columns(), Table::columns)
+    }
+
+    /// Embeds a token.
+    fn embed(&self, token: u32, out: &mut [f32]) {
+        match &self.embedding {
+            Some(table) => table.row(token as usize, out),
+            None => self.weight.row(token as usize, out),
+        }
+    }
 }
 
 /// A model ready to compute.
@@ -26,7 +48,6 @@ pub(crate) struct Decoder {
     pub(crate) attention: AttentionShape,
     pub(crate) hidden: usize,
     pub(crate) vocab: usize,
-    pub(crate) embedding: Matrix,
     pub(crate) positions: Option<Positions>,
     /// From the embedding's width to the hidden one, where they differ.
     pub(crate) project_in: Option<Linear>,
@@ -37,8 +58,7 @@ pub(crate) struct Decoder {
     pub(crate) final_norm: Option<Norm>,
     /// Back to the embedding's width.
     pub(crate) project_out: Option<Linear>,
-    /// The output head; `None` when it is the embedding.
-    pub(crate) head: Option<Linear>,
+    pub(crate) head: Head,
 }
 
 /// One token of a step.
@@ -61,10 +81,8 @@ pub(crate) struct Workspace {
     attended: Vec<f32>,
     inner: Vec<f32>,
     gated: Vec<f32>,
-    head: Vec<f32>,
     wanted: Vec<f32>,
     logits: Vec<f32>,
-    scores: Scores,
 }
 
 impl Workspace {
@@ -72,19 +90,17 @@ impl Workspace {
     pub(crate) fn new(model: &Decoder, rows: usize, logits: usize) -> Self {
         let AttentionShape { heads, kv_heads, head_dim, .. } = model.attention;
         let inner = model.blocks.iter().map(|b| b.mlp.inner()).max().unwrap_or(0);
-        let widest = model.hidden.max(model.embedding.columns());
+        let widest = model.hidden.max(model.head.width());
         Self {
             x: vec![0.0; rows * model.hidden],
             normed: vec![0.0; rows * model.hidden],
-            embedded: vec![0.0; rows * model.embedding.columns()],
+            embedded: vec![0.0; rows * model.head.width()],
             qkv: vec![0.0; rows * (heads + 2 * kv_heads) * head_dim],
             attended: vec![0.0; rows * heads * head_dim],
             inner: vec![0.0; rows * inner],
             gated: vec![0.0; rows * inner],
-            head: vec![0.0; head_dim],
             wanted: vec![0.0; 2 * logits * widest],
             logits: vec![0.0; logits * model.vocab],
-            scores: Scores::default(),
         }
     }
 }
@@ -113,14 +129,9 @@ impl Decoder {
             } else {
                 normed.copy_from_slice(x);
             }
-            let scratch = Scratch {
-                qkv: &mut work.qkv,
-                attended: &mut work.attended,
-                head: &mut work.head,
-                scores: &mut work.scores,
-            };
+            let scratch = Scratch { qkv: &mut work.qkv, attended: &mut work.attended };
             let rope = self.rope.as_ref();
-            block.attention.apply(kernels, self.attention, rope, layer, rows, &attention_rows, kv, normed, scratch, x);
+            block.attention.apply(kernels, self.attention, rope, layer, &attention_rows, kv, normed, scratch, x);
             if self.norm_before {
                 block.mlp_norm.apply(kernels, x, normed);
             } else {
@@ -138,17 +149,12 @@ impl Decoder {
 
     /// Embeds the rows' tokens and positions into `work.x`.
     fn embed(&self, kernels: &mut Kernels, rows: &[Row], work: &mut Workspace) {
-        let (width, hidden, count) = (self.embedding.columns(), self.hidden, rows.len());
+        let (width, hidden, count) = (self.head.width(), self.hidden, rows.len());
         match &self.project_in {
-            None => {
-                for (row, out) in rows.iter().zip(work.x.chunks_exact_mut(hidden)) {
-                    self.embedding.row(row.token as usize, out);
-                }
-            }
+            None => kernels.for_rows(&mut work.x, count, hidden, &|row, out| self.head.embed(rows[row].token, out)),
             Some(project) => {
-                for (row, out) in rows.iter().zip(work.embedded.chunks_exact_mut(width)) {
-                    self.embedding.row(row.token as usize, out);
-                }
+                let embed = |row: usize, out: &mut [f32]| self.head.embed(rows[row].token, out);
+                kernels.for_rows(&mut work.embedded, count, width, &embed);
                 project.apply(kernels, &work.embedded[..count * width], count, &mut work.x, false);
             }
         }
@@ -186,10 +192,7 @@ impl Decoder {
             (from, _) = (to, from);
         }
         let out = &mut work.logits[..count * self.vocab];
-        let head = match &self.head {
-            Some(head) => head.product(),
-            None => crate::kernels::Product { weight: &self.embedding, bias: None },
-        };
+        let head = crate::kernels::Product { weight: &self.head.weight, bias: None };
         kernels.matmul(&from[..count * width], count, &[head], out, self.vocab, false);
         out
     }

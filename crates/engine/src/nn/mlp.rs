@@ -50,15 +50,20 @@ impl Mlp {
             Activate::Plain(activation) => {
                 match activation {
                     Activation::GeluTanh => kernels.gelu_tanh(inner, width),
-                    Activation::Relu => inner.iter_mut().for_each(|x| *x = x.max(0.0)),
-                    Activation::Gelu => inner.iter_mut().for_each(|x| *x = gelu(*x)),
-                    Activation::Silu => inner.iter_mut().for_each(|x| *x /= 1.0 + (-*x).exp()),
+                    Activation::Relu => each(kernels, inner, rows, width, |x| x.max(0.0)),
+                    Activation::Gelu => each(kernels, inner, rows, width, gelu),
+                    Activation::Silu => each(kernels, inner, rows, width, |x| x / (1.0 + (-x).exp())),
                 }
                 &*inner
             }
         };
         self.down.apply(kernels, hidden, rows, residual, true);
     }
+}
+
+/// Replaces every value.
+fn each(kernels: &mut Kernels, x: &mut [f32], rows: usize, width: usize, f: impl Fn(f32) -> f32 + Sync) {
+    kernels.for_rows(x, rows, width, &|_, x| x.iter_mut().for_each(|x| *x = f(*x)));
 }
 
 /// GELU by the error function: x · (1 + erf(x/√2)) / 2.

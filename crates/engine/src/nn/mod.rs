@@ -7,8 +7,8 @@ mod mlp;
 mod norm;
 mod rope;
 
-pub(crate) use attention::Attention;
-pub(crate) use decoder::{Block, Decoder, Positions, Row, Workspace};
+pub(crate) use attention::{Attention, HeadNorm};
+pub(crate) use decoder::{Block, Decoder, Head, Positions, Row, Workspace};
 pub(crate) use linear::Linear;
 pub(crate) use mlp::{Activate, Mlp};
 pub(crate) use norm::Norm;

@@ -134,16 +134,16 @@ fn dtype(kind: u32) -> Result<Dtype, String> {
         3 => Dtype::Q4_1,
         8 => Dtype::Q8_0,
         12 => Dtype::Q4K,
+        13 => Dtype::Q5K,
         14 => Dtype::Q6K,
         30 => Dtype::Bf16,
         other => {
-            const NAMES: [(u32, &str); 20] = [
+            const NAMES: [(u32, &str); 19] = [
                 (6, "Q5_0"),
                 (7, "Q5_1"),
                 (9, "Q8_1"),
                 (10, "Q2_K"),
                 (11, "Q3_K"),
-                (13, "Q5_K"),
                 (15, "Q8_K"),
                 (16, "IQ2_XXS"),
                 (17, "IQ2_XS"),

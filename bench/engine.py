@@ -1,0 +1,359 @@
+#!/usr/bin/env python3
+"""Measures the CPU engine, alone or beside transformers (torch) and llama.cpp, and writes Markdown and JSON.
+
+    bench/engine.py [--models gpt2,smollm2-135m] [--formats f32,bf16,q8_0,q4_1] [--runs 5] [--json FILE] [--markdown FILE]
+                    [--prepare FOLDER --smollm2 FILE.gguf] [--files FOLDER] [--rivals transformers,llamacpp] [--python PATH]
+
+Without rivals it needs nothing but a Rust toolchain: weights are random (`synthetic:MODEL`), in f32, bf16 and int8 (shown as
+q8_0, which it is). With `--files`, models are read from there: what `--prepare` wrote, which needs the packages gguf, numpy,
+torch and transformers, and the real SmolLM2 in a GGUF file. Rivals need those and llama-cpp-python; `--python` names an
+interpreter that has them.
+
+Every figure comes from a process of its own, and those of the engine and its rivals alternate: medians and ranges over the
+runs are shown. Prefill is one prompt; decode is so many requests with 32 tokens each, over the next 64 tokens. Rivals are fed
+with fixed tokens: what they would spend on choosing them is not counted. Memory is the process's peak; `decode 1` is also
+shown as bytes of weights per second, as a share of what plain reading reached in the same run.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+HOME = Path(__file__).resolve().parent.parent
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", HOME / "target"))
+PROMPT, OUTPUT = 32, 65
+PREFILL, DECODE = (128, 512), (1, 4, 10, 32)
+DTYPES = {"q8_0": "int8"}
+SHAPES = {
+    "gpt2": dict(vocab=50257, hidden=768, inner=3072, layers=12, heads=12, kv_heads=12, context=1024),
+    "smollm2-135m": dict(vocab=49152, hidden=576, inner=1536, layers=30, heads=9, kv_heads=3, context=8192),
+    "qwen2.5-0.5b": dict(vocab=151936, hidden=896, inner=4864, layers=24, heads=14, kv_heads=2, context=32768),
+}
+
+
+def multiplied(model: str) -> int:
+    """Weights that every token is multiplied with: all matrices but the positions; the head is the embedding."""
+    s = SHAPES[model]
+    head = s["hidden"] // s["heads"]
+    attention = 2 * s["hidden"] ** 2 + 2 * s["hidden"] * head * s["kv_heads"]
+    mlp = (2 if model == "gpt2" else 3) * s["hidden"] * s["inner"]
+    return s["vocab"] * s["hidden"] + s["layers"] * (attention + mlp)
+
+
+BYTES = {"f32": 4, "bf16": 2, "f16": 2, "q8_0": 34 / 32, "q4_0": 18 / 32, "q4_1": 20 / 32, "q4_k": 144 / 256}
+
+
+def child(command: list) -> dict:
+    """Runs a command to its end: its JSON line, and its peak resident MiB."""
+    started = time.monotonic()
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    output = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        return {"failed": process.returncode}
+    result = json.loads(output.strip().splitlines()[-1])
+    return {**result, "peak_mib": usage.ru_maxrss / 1024, "seconds": time.monotonic() - started}
+
+
+def join(sizes) -> str:
+    return ",".join(map(str, sizes))
+
+
+def ours(args, model: str, form: str) -> dict:
+    file = args.files and args.files / f"{model}-{form}.gguf"
+    given = [str(file)] if file and file.exists() else [f"synthetic:{model}", "--dtype", DTYPES.get(form, form)]
+    return child([args.program, *given, "--prefill", join(args.prefill), "--decode", join(args.decode)])
+
+
+def rival(args, name: str, model: str, form: str) -> dict:
+    sizes = ["--prefill", join(args.prefill), "--decode", join(args.decode)]
+    return child([args.python, __file__, "--one", name, model, form, "--files", str(args.files), *sizes])
+
+
+def threads() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def timed(work) -> float:
+    started = time.monotonic()
+    work()
+    return time.monotonic() - started
+
+
+def tokens_of(count: int, shift: int, vocab: int) -> list:
+    return [(i * 7919 + (shift + 1) * 104729) % vocab for i in range(count)]
+
+
+def one_llamacpp(args, model: str, form: str) -> dict:
+    import ctypes
+
+    import llama_cpp as llama
+
+    llama.llama_backend_init()
+    settings = llama.llama_model_default_params()
+    llama.llama_log_set(llama.llama_log_callback(lambda *_: None), ctypes.c_void_p(0))
+    loaded = llama.llama_model_load_from_file(str(args.files / f"{model}-{form}.gguf").encode(), settings)
+    settings = llama.llama_context_default_params()
+    settings.n_ctx, settings.n_batch, settings.n_ubatch, settings.n_seq_max = 4096, 512, 512, 32
+    settings.n_threads = settings.n_threads_batch = threads()
+    if hasattr(settings, "kv_unified"):
+        settings.kv_unified = True
+    context = llama.llama_init_from_model(loaded, settings)
+    batch = llama.llama_batch_init(512, 0, 1)
+    vocab = SHAPES[model]["vocab"]
+
+    def step(rows):
+        batch.n_tokens = len(rows)
+        for i, (token, position, sequence, wanted) in enumerate(rows):
+            batch.token[i], batch.pos[i], batch.n_seq_id[i] = token, position, 1
+            batch.seq_id[i][0], batch.logits[i] = sequence, wanted
+        assert llama.llama_decode(context, batch) == 0
+        llama.llama_synchronize(context)
+
+    def clear():
+        if hasattr(llama, "llama_memory_clear"):
+            llama.llama_memory_clear(llama.llama_get_memory(context), True)
+        else:
+            llama.llama_kv_self_clear(context)
+
+    def prefill(size: int, sequence: int = 0):
+        step([(t, i, sequence, i + 1 == size) for i, t in enumerate(tokens_of(size, sequence, vocab))])
+
+    result = {"prefill": {}, "decode": {}}
+    for size in args.prefill:
+        rates = []
+        for _ in range(4):
+            clear()
+            rates.append(size / timed(lambda: prefill(size)))
+        result["prefill"][size] = statistics.median(rates[1:])
+    for size in args.decode:
+        clear()
+        for sequence in range(size):
+            prefill(PROMPT, sequence)
+        spent = timed(lambda: [step([(tokens_of(1, i, vocab)[0], PROMPT + i, s, True) for s in range(size)])
+                               for i in range(OUTPUT - 1)])
+        result["decode"][size] = size * (OUTPUT - 1) / spent
+    return result
+
+
+def one_transformers(args, model: str, form: str) -> dict:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    torch.set_num_threads(threads())
+    dtype = {"f32": torch.float32, "bf16": torch.bfloat16}[form]
+    loaded = AutoModelForCausalLM.from_pretrained(args.files / f"{model}-hf", dtype=dtype).eval()
+    vocab = SHAPES[model]["vocab"]
+    batch = lambda rows, count: torch.tensor([tokens_of(count, row, vocab) for row in range(rows)])
+    result = {"prefill": {}, "decode": {}}
+    with torch.inference_mode():
+        for size in args.prefill:
+            rates = [size / timed(lambda: loaded(batch(1, size), logits_to_keep=1)) for _ in range(4)]
+            result["prefill"][size] = statistics.median(rates[1:])
+        for size in args.decode:
+            cache = loaded(batch(size, PROMPT), logits_to_keep=1, use_cache=True).past_key_values
+            one = batch(size, 1)
+
+            def decode():
+                for _ in range(OUTPUT - 1):
+                    loaded(one, past_key_values=cache, use_cache=True)
+
+            result["decode"][size] = size * (OUTPUT - 1) / timed(decode)
+    return result
+
+
+def prepare(args) -> None:
+    """Writes the models for the rivals, and for the engine beside them: GGUF in every format, and Hugging Face folders."""
+    import gguf
+    import numpy as np
+    import torch
+    from gguf.quants import dequantize, quantize
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel, GgufConfig
+
+    args.prepare.mkdir(parents=True, exist_ok=True)
+    kinds = {name: getattr(gguf.GGMLQuantizationType, name.upper()) for name in args.formats}
+
+    def write(path: Path, kind, fields, tensors) -> None:
+        writer = gguf.GGUFWriter(path, fields["general.architecture"])
+        for key, (value, value_type, item_type) in fields["all"].items():
+            writer.add_key_value(key, value, value_type, item_type)
+        for name, data in tensors.items():
+            wide = data.ndim == 1 or "position_embd" in name
+            this = gguf.GGMLQuantizationType.F32 if wide else kind
+            writer.add_tensor(name, quantize(data, this), raw_dtype=this)
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+
+    if args.smollm2:
+        reader = gguf.GGUFReader(args.smollm2)
+        fields = {"all": {}}
+        for field in reader.fields.values():
+            if field.name.startswith("GGUF.") or field.name == "general.file_type":
+                continue
+            if field.name == "general.architecture":
+                fields[field.name] = field.contents()
+                continue
+            item = field.types[-1] if field.types[0] == gguf.GGUFValueType.ARRAY else None
+            fields["all"][field.name] = (field.contents(), field.types[0], item)
+        tensors = {t.name: dequantize(t.data, t.tensor_type).reshape(tuple(reversed(t.shape.tolist()))).astype(np.float32)
+                   for t in reader.tensors}
+        for name, kind in kinds.items():
+            write(args.prepare / f"smollm2-135m-{name}.gguf", kind, fields, tensors)
+        settings = dict(gguf_file=args.smollm2.name, quantization_config=GgufConfig(dequantize=True))
+        AutoModelForCausalLM.from_pretrained(args.smollm2.parent, **settings, dtype=torch.float32).save_pretrained(
+            args.prepare / "smollm2-135m-hf")
+        AutoTokenizer.from_pretrained(args.smollm2.parent, gguf_file=args.smollm2.name).save_pretrained(
+            args.prepare / "smollm2-135m-hf")
+
+    torch.manual_seed(0)
+    model = GPT2LMHeadModel(GPT2Config())
+    model.save_pretrained(args.prepare / "gpt2-hf")
+    shape = SHAPES["gpt2"]
+    kind = gguf.GGUFValueType
+    # A vocabulary of letters and nothing else: no text is ever made of it.
+    words = [chr(0x100 + i) for i in range(256)] + ["\u0100\u0101"] + [f"[PAD{i}]" for i in range(257, shape["vocab"])]
+    fields = {"general.architecture": "gpt2", "all": {
+        "gpt2.context_length": (shape["context"], kind.UINT32, None),
+        "gpt2.embedding_length": (shape["hidden"], kind.UINT32, None),
+        "gpt2.block_count": (shape["layers"], kind.UINT32, None),
+        "gpt2.feed_forward_length": (shape["inner"], kind.UINT32, None),
+        "gpt2.attention.head_count": (shape["heads"], kind.UINT32, None),
+        "gpt2.attention.layer_norm_epsilon": (1e-5, kind.FLOAT32, None),
+        "tokenizer.ggml.model": ("gpt2", kind.STRING, None),
+        "tokenizer.ggml.pre": ("gpt-2", kind.STRING, None),
+        "tokenizer.ggml.tokens": (words, kind.ARRAY, kind.STRING),
+        "tokenizer.ggml.token_type": ([1] * 257 + [5] * (shape["vocab"] - 257), kind.ARRAY, kind.INT32),
+        "tokenizer.ggml.merges": (["\u0100 \u0101"], kind.ARRAY, kind.STRING),
+        "tokenizer.ggml.bos_token_id": (0, kind.UINT32, None),
+        "tokenizer.ggml.eos_token_id": (0, kind.UINT32, None),
+    }}
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.GPT2, shape["layers"])
+    tensors = {}
+    for key, tensor in model.transformer.state_dict().items():
+        data = tensor.numpy()
+        if key.endswith(("c_attn.weight", "c_proj.weight", "c_fc.weight")):
+            data = data.T
+        tensors[names.get_name(key, (".weight", ".bias"))] = np.ascontiguousarray(data, np.float32)
+    for name, kind in kinds.items():
+        write(args.prepare / f"gpt2-{name}.gguf", kind, fields, tensors)
+
+
+def summary(values: list) -> dict:
+    return {"median": statistics.median(values), "low": min(values), "high": max(values)}
+
+
+def measure(args) -> dict:
+    table, bandwidths = {}, []
+    for run in range(args.runs):
+        bandwidths.append(child([args.program, "-", "--bandwidth", "512"])["bytes_per_s"])
+        for model in args.models:
+            for form in args.formats:
+                subjects = [("engine", lambda: ours(args, model, form))]
+                for name in args.rivals:
+                    if name == "llamacpp" or form in ("f32", "bf16"):
+                        subjects.append((name, lambda name=name: rival(args, name, model, form)))
+                # The one that begins changes from run to run.
+                for name, subject in subjects[run % len(subjects):] + subjects[:run % len(subjects)]:
+                    result = subject()
+                    if "failed" in result:
+                        print(f"{name} on {model} in {form} ended with {result['failed']}", file=sys.stderr)
+                        continue
+                    row = table.setdefault((model, form, name), {})
+                    for kind in ("prefill", "decode"):
+                        for size, rate in result[kind].items():
+                            row.setdefault(f"{kind} {size}", []).append(rate)
+                    row.setdefault("peak MiB", []).append(result["peak_mib"])
+                    if "load_s" in result:
+                        row.setdefault("ready s", []).append(result["open_s"] + result["load_s"])
+                    row.setdefault("at", []).append(time.time())
+    bandwidth = max(bandwidths)
+    rows = []
+    for (model, form, name), columns in table.items():
+        columns.pop("at")
+        figures = {column: summary(values) for column, values in columns.items()}
+        row = {"model": model, "format": form, "subject": name, "figures": figures}
+        if "decode 1" in figures and form in BYTES:
+            rate = figures["decode 1"]["median"] * multiplied(model) * BYTES[form]
+            row["share_of_bandwidth"] = rate / bandwidth
+        rows.append(row)
+    return {"threads": threads(), "runs": args.runs, "read_bytes_per_s": summary(bandwidths), "rows": rows}
+
+
+def markdown(result: dict) -> str:
+    columns = []
+    for row in result["rows"]:
+        columns += [column for column in row["figures"] if column not in columns]
+    read = result["read_bytes_per_s"]
+    lines = [
+        f"Tokens per second, median (lowest–highest) of {result['runs']} runs, {result['threads']} threads. "
+        f"Plain reading: {read['median'] / 1e9:.1f} GB/s ({read['low'] / 1e9:.1f}–{read['high'] / 1e9:.1f}); "
+        "shares are of the highest.",
+        "",
+        "| model | format | subject | " + " | ".join(columns) + " | of bandwidth |",
+        "|---|---|---|" + "---|" * (len(columns) + 1),
+    ]
+    for row in result["rows"]:
+        cells = []
+        for column in columns:
+            figure = row["figures"].get(column)
+            digits = 2 if column == "ready s" else 0 if not figure or figure["median"] >= 100 else 1
+            cells.append(figure and f"{figure['median']:.{digits}f} ({figure['low']:.{digits}f}–{figure['high']:.{digits}f})" or "")
+        share = row.get("share_of_bandwidth")
+        lines.append(f"| {row['model']} | {row['format']} | {row['subject']} | " + " | ".join(cells)
+                     + f" | {f'{share:.0%}' if share else ''} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    several = lambda text: text.split(",") if text else []
+    sizes = lambda text: [int(size) for size in several(text)]
+    parser.add_argument("--models", type=several, default=["gpt2", "smollm2-135m"])
+    parser.add_argument("--formats", type=several)
+    parser.add_argument("--prefill", type=sizes, default=list(PREFILL))
+    parser.add_argument("--decode", type=sizes, default=list(DECODE))
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--program", type=Path, help="built example `measure` [default: built now]")
+    parser.add_argument("--files", type=Path)
+    parser.add_argument("--prepare", type=Path)
+    parser.add_argument("--smollm2", type=Path)
+    parser.add_argument("--rivals", type=several, default=[])
+    parser.add_argument("--python", default=sys.executable)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--markdown", type=Path)
+    parser.add_argument("--one", nargs=3, metavar=("RIVAL", "MODEL", "FORMAT"), help="run one rival once and print JSON")
+    args = parser.parse_args()
+    if args.one:
+        rivals = {"llamacpp": one_llamacpp, "transformers": one_transformers}
+        print(json.dumps(rivals[args.one[0]](args, *args.one[1:])))
+        return 0
+    args.formats = args.formats or (["f32", "bf16", "q8_0", "q4_1"] if args.files or args.prepare else ["f32", "bf16", "q8_0"])
+    if args.prepare:
+        prepare(args)
+        return 0
+    if args.rivals and not args.files:
+        parser.error("rivals need --files, which --prepare writes")
+    if not args.program:
+        command = ["cargo", "build", "--release", "--quiet", "--package", "sagellm-engine", "--example", "measure"]
+        subprocess.run(command, cwd=HOME, check=True)
+        args.program = TARGET / "release" / "examples" / "measure"
+    result = measure(args)
+    text = markdown(result)
+    print(text, end="")
+    if args.markdown:
+        args.markdown.write_text(text)
+    if args.json:
+        args.json.write_text(json.dumps(result, indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,66 @@
+//! The instruction sets.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// The instruction sets that there are kernels for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isa {
+    /// x86-64 with AVX-512 F, BW, DQ and VL.
+    Avx512,
+    /// x86-64 with AVX2, FMA and F16C.
+    Avx2,
+    /// AArch64.
+    Neon,
+    /// Any processor.
+    Scalar,
+}
+
+impl Isa {
+    /// Those that this processor has, best first.
+    pub fn available() -> Vec<Self> {
+        let mut found = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512dq")
+                && is_x86_feature_detected!("avx512vl")
+            {
+                found.push(Self::Avx512);
+            }
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c") {
+                found.push(Self::Avx2);
+            }
+        }
+        if cfg!(target_arch = "aarch64") {
+            found.push(Self::Neon);
+        }
+        found.push(Self::Scalar);
+        found
+    }
+}
+
+impl fmt::Display for Isa {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Avx512 => "avx512",
+            Self::Avx2 => "avx2",
+            Self::Neon => "neon",
+            Self::Scalar => "scalar",
+        })
+    }
+}
+
+impl FromStr for Isa {
+    type Err = String;
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            "avx512" => Ok(Self::Avx512),
+            "avx2" => Ok(Self::Avx2),
+            "neon" => Ok(Self::Neon),
+            "scalar" => Ok(Self::Scalar),
+            _ => Err("expected avx512, avx2, neon or scalar".into()),
+        }
+    }
+}

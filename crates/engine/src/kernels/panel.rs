@@ -1,0 +1,161 @@
+//! The one inner loop of everything that multiplies: 16 outputs side by side, a panel, for several rows at once.
+//!
+//! A panel holds one value of each of its outputs, then the next of each, and so on, so weights are read in the order in
+//! which they lie and no sum is ever reduced across lanes. Every output is summed by itself in ascending order; tiles
+//! only decide which outputs are computed at the same time. So a row's result does not depend on its company.
+
+use super::simd::Simd;
+
+/// Outputs of a panel. A multiple of every instruction set's lanes, so one layout serves all.
+pub(crate) const PANEL: usize = 16;
+/// Vectors of a panel at most.
+const VECTORS: usize = 4;
+
+/// Sums of `ROWS` rows by `PANELS` panels. Only the first `PANEL / LANES` vectors of each are used.
+pub(super) type Sums<S, const ROWS: usize, const PANELS: usize> = [[[<S as Simd>::V; VECTORS]; PANELS]; ROWS];
+
+/// A number that a vector load can widen to f32.
+pub(super) trait Element: Copy {
+    /// Whether it is f32 already.
+    const SINGLE: bool;
+    /// Loads `S::LANES` elements.
+    ///
+    /// # Safety
+    /// As for [`Simd::load`].
+    unsafe fn load<S: Simd>(from: *const Self) -> S::V;
+    /// As f32.
+    fn to_single(self) -> f32;
+    /// From f32, rounded.
+    fn from_single(value: f32) -> Self;
+}
+
+impl Element for f32 {
+    const SINGLE: bool = true;
+    #[inline(always)]
+    unsafe fn load<S: Simd>(from: *const Self) -> S::V {
+        // SAFETY: forwarded.
+        unsafe { S::load(from) }
+    }
+    #[inline(always)]
+    fn to_single(self) -> f32 {
+        self
+    }
+    #[inline(always)]
+    fn from_single(value: f32) -> Self {
+        value
+    }
+}
+
+impl Element for half::bf16 {
+    const SINGLE: bool = false;
+    #[inline(always)]
+    unsafe fn load<S: Simd>(from: *const Self) -> S::V {
+        // SAFETY: forwarded; bf16 is a transparent u16.
+        unsafe { S::load_bf16(from.cast()) }
+    }
+    #[inline(always)]
+    fn to_single(self) -> f32 {
+        self.to_f32()
+    }
+    #[inline(always)]
+    fn from_single(value: f32) -> Self {
+        Self::from_f32(value)
+    }
+}
+
+impl Element for half::f16 {
+    const SINGLE: bool = false;
+    #[inline(always)]
+    unsafe fn load<S: Simd>(from: *const Self) -> S::V {
+        // SAFETY: forwarded; f16 is a transparent u16.
+        unsafe { S::load_f16(from.cast()) }
+    }
+    #[inline(always)]
+    fn to_single(self) -> f32 {
+        self.to_f32()
+    }
+    #[inline(always)]
+    fn from_single(value: f32) -> Self {
+        Self::from_f32(value)
+    }
+}
+
+/// Sums at zero.
+///
+/// # Safety
+/// As for [`Simd`].
+#[inline(always)]
+pub(super) unsafe fn zeros<S: Simd, const ROWS: usize, const PANELS: usize>() -> Sums<S, ROWS, PANELS> {
+    // SAFETY: the caller has the instruction set.
+    unsafe { [[[S::zero(); VECTORS]; PANELS]; ROWS] }
+}
+
+/// Adds `x[row][i] · w[panel][i · stride ..][..16]` for `i` in `0..count` to the sums.
+///
+/// # Safety
+/// Each `x` must be valid for `count` numbers, each `w` for `count` runs of 16, and the processor must have `S`.
+#[inline(always)]
+pub(super) unsafe fn accumulate<S: Simd, E: Element, const ROWS: usize, const PANELS: usize>(
+    x: [*const f32; ROWS],
+    w: [*const E; PANELS],
+    stride: usize,
+    count: usize,
+    sums: &mut Sums<S, ROWS, PANELS>,
+) {
+    // SAFETY: by this function's own contract.
+    unsafe {
+        for i in 0..count {
+            if ROWS < PANELS {
+                // Few rows: their values stay in registers, and every weight is used as it comes.
+                let values = x.map(|x| S::splat(*x.add(i)));
+                for (panel, w) in w.into_iter().enumerate() {
+                    for v in 0..PANEL / S::LANES {
+                        let weight = E::load::<S>(w.add(i * stride + v * S::LANES));
+                        for (sums, value) in sums.iter_mut().zip(values) {
+                            sums[panel][v] = S::fma(value, weight, sums[panel][v]);
+                        }
+                    }
+                }
+            } else {
+                let mut weights = [[S::zero(); VECTORS]; PANELS];
+                for (weights, w) in weights.iter_mut().zip(w) {
+                    for (v, weight) in weights.iter_mut().enumerate().take(PANEL / S::LANES) {
+                        *weight = E::load::<S>(w.add(i * stride + v * S::LANES));
+                    }
+                }
+                for (sums, x) in sums.iter_mut().zip(x) {
+                    let value = S::splat(*x.add(i));
+                    for (sums, weights) in sums.iter_mut().zip(&weights) {
+                        for v in 0..PANEL / S::LANES {
+                            sums[v] = S::fma(value, weights[v], sums[v]);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Loads the sums of one row and panel from 16 numbers.
+///
+/// # Safety
+/// As for [`Simd::load`].
+#[inline(always)]
+pub(super) unsafe fn load<S: Simd>(from: *const f32, sums: &mut [S::V; VECTORS]) {
+    for (v, sum) in sums.iter_mut().enumerate().take(PANEL / S::LANES) {
+        // SAFETY: forwarded.
+        *sum = unsafe { S::load(from.add(v * S::LANES)) };
+    }
+}
+
+/// Stores the sums of one row and panel to 16 numbers.
+///
+/// # Safety
+/// As for [`Simd::store`].
+#[inline(always)]
+pub(super) unsafe fn store<S: Simd>(to: *mut f32, sums: &[S::V; VECTORS]) {
+    for (v, sum) in sums.iter().enumerate().take(PANEL / S::LANES) {
+        // SAFETY: forwarded.
+        unsafe { S::store(to.add(v * S::LANES), *sum) };
+    }
+}
