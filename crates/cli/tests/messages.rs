@@ -313,7 +313,7 @@ fn a_disk_that_is_full() {
     // A limit on the size of files, in blocks of 512 bytes, stands for a disk that fills up: it is met by the plan, by
     // the journal of five requests, or, when there is only one, by the figures. Without the trap it is a deadly signal.
     for (blocks, prompts, file) in
-        [(0, 5, "./plan.jsonl"), (20, 5, "full/short_input.records.jsonl"), (20, 1, "full/short_input_metrics.json")]
+        [(0, 5, "full/plan.jsonl"), (20, 5, "full/short_input.records.jsonl"), (20, 1, "full/short_input_metrics.json")]
     {
         let place = Place::new();
         let run = format!("{RUN} --num-prompts {prompts} --quiet --output full");

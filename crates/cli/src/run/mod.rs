@@ -31,11 +31,13 @@ pub(crate) fn run(args: RunArgs, printer: &Printer) -> Result<Exit, Failure> {
     let progress = Progress::new(printer, args.quiet);
 
     let subject = Subject::open(&args, &interrupt, &progress)?;
-    let mut plan = setup::plan(wanted, &subject, output.scratch())?;
+    let scratch = output.scratch(&interrupt)?;
+    let mut plan = setup::plan(wanted, &subject, &scratch)?;
     let hashes = subject.hashes(&plan);
     let calibration = subject.calibrate(&args, &plan, &progress)?;
     let Ready { backend, mut watch, launched } = subject.start(&args, &plan, clock, monitor)?;
     let mut output = output.open(&args, &mut plan, hashes, backend.info(), clock)?;
+    drop(scratch);
 
     let mut reporter = Reporter::new(&progress, clock, args.verbose);
     reporter.introduce(&backend.info(), args.quiet);

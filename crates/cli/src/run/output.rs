@@ -5,12 +5,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use sagellm_core::{BackendInfo, Clock, Exit, Failure};
-use sagellm_plan::PlanFile;
+use sagellm_plan::{PlanError, PlanFile};
 use sagellm_report::{Hashes, Host, MANIFEST_FILE, Manifest, Summary, summarize_folder, write_json, write_results};
 use sagellm_run::Journal;
 use sagellm_telemetry::host;
 
 use crate::args::RunArgs;
+use crate::signals::Interrupt;
 
 /// Name of the plan in the folder of a run.
 const PLAN_FILE: &str = "plan.jsonl";
@@ -43,9 +44,19 @@ impl Output {
         Ok(Self { folder: args.output.clone(), json: args.output_json.clone() })
     }
 
-    /// A folder that exists, on the same disk as the results where that can be: the place for what may not be kept.
-    pub(super) fn scratch(&self) -> &Path {
-        nearest(&self.folder)
+    /// A place for what may not be kept, on the same disk as the results where that can be.
+    pub(super) fn scratch(&self, interrupt: &Interrupt) -> Result<Scratch, Failure> {
+        let folder = nearest(&self.folder).join(format!(".sagellm-benchmark-{}", std::process::id()));
+        let doomed = folder.clone();
+        // Told first, so that a signal finds nothing that it does not know of.
+        interrupt.before_exit(move || drop(fs::remove_dir_all(&doomed)));
+        match fs::create_dir(&folder) {
+            Ok(()) => Ok(Scratch { folder, plan: self.folder.join(PLAN_FILE) }),
+            Err(error) => {
+                let message = format!("cannot make the folder `{}`: {error}", folder.display());
+                Err(Failure::new(Exit::Input, message).with_hint("choose another place with `--output`"))
+            }
+        }
     }
 
     /// Makes the folder, and notes in it what is about to be run.
@@ -72,6 +83,34 @@ impl Output {
         open.write_manifest()?;
         plan.keep(&open.output.folder.join(PLAN_FILE))?;
         Ok(open)
+    }
+}
+
+/// A folder that goes when it is dropped, and when a signal ends the program at once.
+pub(super) struct Scratch {
+    folder: PathBuf,
+    /// Where the plan in it is to go.
+    plan: PathBuf,
+}
+
+impl Scratch {
+    pub(super) fn path(&self) -> &Path {
+        &self.folder
+    }
+
+    /// An error about the plan, by the name that the plan will have.
+    pub(super) fn name(&self, error: PlanError) -> PlanError {
+        match error {
+            PlanError::File { action, source, .. } => PlanError::File { path: self.plan.clone(), action, source },
+            other => other,
+        }
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What cannot be removed is empty, and hidden.
+        let _ = fs::remove_dir_all(&self.folder);
     }
 }
 

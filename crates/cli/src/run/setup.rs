@@ -1,6 +1,5 @@
 //! From the command line to plans and a backend.
 
-use std::path::Path;
 use std::time::Duration;
 
 use sagellm_core::{Clock, Exit, Failure};
@@ -8,6 +7,7 @@ use sagellm_engine::CpuEngine;
 use sagellm_model::Model;
 use sagellm_plan::{Outline, PlanFile, Planner, Spec};
 
+use super::output::Scratch;
 use super::subject::Subject;
 use crate::args::RunArgs;
 use crate::workloads::specs;
@@ -59,8 +59,8 @@ pub(super) fn wanted(args: &RunArgs) -> Result<Wanted, Failure> {
     })
 }
 
-/// The exact requests of every workload: made, in a scratch file in `folder`, or read from the file that was given.
-pub(super) fn plan(wanted: Wanted, subject: &Subject, folder: &Path) -> Result<PlanFile, Failure> {
+/// The exact requests of every workload: made, in a file in `scratch`, or read from the file that was given.
+pub(super) fn plan(wanted: Wanted, subject: &Subject, scratch: &Scratch) -> Result<PlanFile, Failure> {
     let (tokenizer, context) = (subject.tokenizer(), subject.context_length());
     let specs = match wanted {
         Wanted::Specs(specs) => specs,
@@ -74,7 +74,7 @@ pub(super) fn plan(wanted: Wanted, subject: &Subject, folder: &Path) -> Result<P
         spec
     });
     let planners = specs.map(|spec| Planner::new(&spec, tokenizer, context)).collect::<Result<Vec<_>, _>>()?;
-    Ok(sagellm_plan::write(folder, &planners, tokenizer)?)
+    Ok(sagellm_plan::write(scratch.path(), &planners, tokenizer).map_err(|error| scratch.name(error))?)
 }
 
 /// The requests of a plan have to mean the same here as where they were made.
