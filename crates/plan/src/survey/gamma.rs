@@ -3,7 +3,7 @@
 /// P(gap ≤ x) of a gamma distribution of that shape and mean 1: the regularised lower incomplete gamma function
 /// P(shape, shape·x), by its series and by its continued fraction (Abramowitz and Stegun 6.5.29 and 6.5.31). Relative error
 /// about 1e-10 for shapes up to a million.
-pub(super) fn unit_mean_cdf(shape: f64, x: f64) -> f64 {
+pub(crate) fn unit_mean_cdf(shape: f64, x: f64) -> f64 {
     if x <= 0.0 {
         return 0.0;
     }

@@ -13,6 +13,9 @@ pub use arrivals::{ArrivalStats, TimeBin};
 pub use lengths::Lengths;
 pub use prefixes::Prefixes;
 
+#[cfg(test)]
+pub(crate) use gamma::unit_mean_cdf;
+
 use arrivals::ArrivalPass;
 use prefixes::PrefixPass;
 
