@@ -21,7 +21,7 @@ use sagellm_core::{
     Backend, BackendInfo, Clock, EventKind, ModelInfo, Prompt, RecordBuilder, Request, Sampling, Stamp, WallTime, ms,
     seconds,
 };
-use sagellm_http::{HttpBackend, HttpOptions, StampChoice, Target};
+use sagellm_http::{HttpBackend, HttpOptions, RequestIds, StampChoice, Target};
 use sagellm_server::{SimulateOptions, Simulator};
 use serde_json::Value;
 
@@ -63,6 +63,7 @@ fn main() {
     if arguments.get(4).is_some_and(|word| word == "user") {
         options.stamp = StampChoice::User;
     }
+    let ids = options.request_ids.clone();
     let backend = HttpBackend::start(options, None, clock).unwrap();
     let request = |id| Request {
         id,
@@ -119,7 +120,7 @@ fn main() {
     let connects = records.iter().filter(|record| record.http.as_ref().unwrap().connect_ns.is_some()).count();
     println!("merged chunks: {merged}; requests that had to connect: {connects}; drift {} ns", backend.wall_drift_ns());
     if itl > 0.0 {
-        compare(clock, address, &records);
+        compare(clock, address, &records, &ids);
     }
     print(
         "sent after scheduled",
@@ -130,7 +131,7 @@ fn main() {
 }
 
 /// Compares records with what the simulator truly did.
-fn compare(clock: Clock, address: &str, records: &[sagellm_core::Record]) {
+fn compare(clock: Clock, address: &str, records: &[sagellm_core::Record], ids: &RequestIds) {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.write_all(b"GET /admin/truth HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
     let mut page = String::new();
@@ -143,7 +144,7 @@ fn compare(clock: Clock, address: &str, records: &[sagellm_core::Record]) {
     let at = |line: &Value, key: &str| clock.at_wall(WallTime { unix_ns: line[key].as_u64().unwrap() }) as f64 / 1e6;
     let (mut ttft, mut tpot, mut late) = (Vec::new(), Vec::new(), Vec::new());
     for record in records {
-        let line = &truth[&format!("sagellm-{}", record.id)];
+        let line = &truth[&ids.of(record.id)];
         let (sent, first) = (ms(record.sent_ns.unwrap()), ms(record.first_token_ns.unwrap()));
         let last = ms(record.last_token_ns.unwrap());
         let (arrival, first_write, last_write) =

@@ -16,6 +16,7 @@ use crate::limits;
 use crate::request::RequestWriter;
 use crate::shard::{Command, Common, Reach, Shard, Timeouts, WAKE};
 use crate::socket::{StampKeeper, try_stamps};
+use crate::target::check_proxy;
 use crate::tls::TlsMaker;
 use crate::transport::Route;
 use crate::{EndpointType, HttpError, HttpOptions, StampChoice, Target};
@@ -57,9 +58,7 @@ impl HttpBackend {
         limits::make_room_for(options.connections)?;
         let target = &options.target;
         let next_hop = options.proxy.as_ref().unwrap_or(target);
-        if options.proxy.as_ref().is_some_and(|proxy| proxy.https) {
-            return Err(HttpError::Setting("a proxy is spoken to over http, not https".into()));
-        }
+        check_proxy(options.proxy.as_ref())?;
         let keeper = match options.stamp {
             StampChoice::Kernel => try_stamps(),
             StampChoice::User => None,
@@ -67,7 +66,7 @@ impl HttpBackend {
         let common = Arc::new(Common {
             route: Route {
                 addresses: next_hop.resolve()?,
-                tunnel: (options.proxy.is_some() && target.https).then(|| target.authority()),
+                tunnel: options.proxy.is_some().then(|| target.authority()),
                 tls: target.https.then(|| TlsMaker::new(&options.tls, &target.host)).transpose()?,
                 stamping: keeper.is_some(),
                 clock,
@@ -151,6 +150,7 @@ fn describe(options: &HttpOptions, threads: usize, stamping: bool) -> Result<Bac
     set("endpoint_type", endpoint.into());
     set("client_threads", threads.to_string());
     set("connections", options.connections.to_string());
+    set("request_ids", format!("{}<number of the request, hexadecimal>", options.request_ids.prefix()));
     set("request_fields", RequestWriter::new(options)?.field_names(&example));
     if options.stamp == StampChoice::Kernel && !stamping {
         set("stamp", "user, since this system's kernel does not stamp what it receives".into());

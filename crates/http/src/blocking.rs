@@ -12,7 +12,8 @@ use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
 use ureq::{Agent, Body, Proxy, http::Response};
 
 use crate::excerpt::excerpt;
-use crate::{HttpError, Secret, Target, TlsOptions, tls};
+use crate::target::check_proxy;
+use crate::{HttpError, RequestIds, Secret, Target, TlsOptions, tls};
 
 /// How a server is reached.
 #[derive(Clone, Debug)]
@@ -25,7 +26,7 @@ pub struct Access {
     pub api_key: Option<Secret>,
     /// Whom TLS trusts.
     pub tls: TlsOptions,
-    /// An HTTP proxy to go through, by `CONNECT` to plain HTTP servers too; those of the environment are not used.
+    /// An HTTP proxy to go through by `CONNECT`; those of the environment are not used.
     pub proxy: Option<Target>,
 }
 
@@ -102,6 +103,7 @@ impl BlockingClient {
     /// # Errors
     /// When a certificate or key cannot be used, or the proxy is none.
     pub fn new(access: Access) -> Result<Self, HttpError> {
+        check_proxy(access.proxy.as_ref())?;
         let proxy = match &access.proxy {
             Some(proxy) => {
                 let url = proxy.url("");
@@ -150,12 +152,17 @@ impl BlockingClient {
         self.answer(response, timeout)
     }
 
-    /// Posts JSON to a path.
+    /// Posts JSON to a path, as a measured request would be: named, and ready for a stream.
     ///
     /// # Errors
     /// When no answer comes within `timeout`.
     pub fn post(&self, path: &str, body: &[u8], timeout: Duration) -> Result<Answer, NoAnswer> {
-        let mut request = self.agent.post(self.target().url(path)).header("content-type", "application/json");
+        let mut request = self.agent.post(self.target().url(path));
+        let named = RequestIds::draw().of(0);
+        let own = [("accept", "text/event-stream"), ("content-type", "application/json"), ("x-request-id", &named)];
+        for (name, value) in own {
+            request = request.header(name, value);
+        }
         for (name, value) in self.headers() {
             request = request.header(name, value);
         }

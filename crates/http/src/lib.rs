@@ -18,6 +18,7 @@ mod options;
 mod probe;
 mod profile;
 mod request;
+mod request_id;
 mod response;
 mod shard;
 mod socket;
@@ -36,4 +37,5 @@ pub use options::{
 };
 pub use probe::{Probe, ProbeError, ProbeOptions, ServedModel, Understood, prepare};
 pub use profile::{Accepts, PROFILES, Profile};
+pub use request_id::RequestIds;
 pub use target::Target;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use sagellm_core::BackendInfo;
 use serde_json::{Map, Value};
 
-use crate::Target;
+use crate::{RequestIds, Target};
 
 /// Counts the tokens of a text, as the model's tokenizer does, without special tokens.
 pub type CountTokens = Arc<dyn Fn(&str) -> u32 + Send + Sync>;
@@ -30,11 +30,12 @@ pub struct HttpOptions {
     pub headers: Vec<(String, String)>,
     /// Sent as `Authorization: Bearer`.
     pub api_key: Option<Secret>,
-    /// Begins the `x-request-id` of every request; the request's number follows after a dash.
-    pub request_id_prefix: String,
+    /// The `x-request-id` of every request.
+    pub request_ids: RequestIds,
     /// Whom TLS trusts.
     pub tls: TlsOptions,
-    /// An HTTP proxy to go through.
+    /// An HTTP proxy to go through by `CONNECT`, to plain HTTP servers too: what lies between is then passed on byte by
+    /// byte, whereas a proxy that reads requests and answers may hold a stream back.
     pub proxy: Option<Target>,
     /// Who takes the stamps.
     pub stamp: StampChoice,
@@ -70,7 +71,7 @@ impl HttpOptions {
             fields: RequestFields::default(),
             headers: Vec::new(),
             api_key: None,
-            request_id_prefix: "sagellm".into(),
+            request_ids: RequestIds::draw(),
             tls: TlsOptions::default(),
             proxy: None,
             stamp: StampChoice::Kernel,

@@ -124,11 +124,14 @@ pub const PROFILES: [Profile; 6] = [
         completions: "/v1/completions",
         chat: "/v1/chat/completions",
         health: Some("/health"),
-        version: &[("/props", "/build_info")],
+        // The latter is that of its Python server.
+        version: &[("/props", "/build_info"), ("/openapi.json", "/info/version")],
         models: "/v1/models",
         metrics: Some("/metrics"),
-        metrics_hint: Some("start llama.cpp's server with --metrics"),
-        accepts: Accepts { ignore_eos: true, top_k: true, max_completion_tokens: false, ..OPENAI },
+        metrics_hint: Some("start `llama-server` with --metrics; the server of llama-cpp-python has none"),
+        // The Python server reads no `ignore_eos` but `min_tokens`, `llama-server` the other way round; either passes over
+        // the one that it does not know.
+        accepts: Accepts { ignore_eos: true, min_tokens: true, top_k: true, max_completion_tokens: false, ..OPENAI },
         launch: Some("llama-server --model {model} --port {port} --metrics"),
     },
     Profile {

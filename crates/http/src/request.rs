@@ -6,11 +6,12 @@ use sagellm_core::Request;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use crate::request_id::last_group;
 use crate::{EndpointType, HttpError, HttpOptions, RequestFields};
 
 /// Writes requests. What is the same for all of them is made once.
 pub(crate) struct RequestWriter {
-    /// Request line and headers up to the number in `x-request-id`.
+    /// Request line and headers up to the number of the request, which ends its `x-request-id`.
     head: Vec<u8>,
     bodies: BodyWriter,
     /// Room for a body, whose length has to be known before it is sent.
@@ -49,7 +50,7 @@ impl RequestWriter {
         self.body = self.bodies.write(request, body);
         out.extend_from_slice(&self.head);
         // Writing into memory cannot fail.
-        let _ = write!(out, "{}\r\ncontent-length: {}\r\n\r\n", request.id, self.body.len());
+        let _ = write!(out, "{}\r\ncontent-length: {}\r\n\r\n", last_group(request.id), self.body.len());
         out.extend_from_slice(&self.body);
     }
 }
@@ -169,14 +170,14 @@ fn comma(out: &mut Vec<u8>) {
 /// Request line and headers, up to the number of the request.
 fn head(options: &HttpOptions) -> Result<Vec<u8>, HttpError> {
     let target = &options.target;
-    let through_proxy = options.proxy.is_some() && !target.https;
-    let place = if through_proxy { target.url(&options.path) } else { target.path(&options.path) };
+    let place = target.path(&options.path);
     if !place.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(HttpError::Url { url: place, why: "it holds what no path of a request may hold".into() });
     }
     for (name, value) in &options.headers {
         check_header(name, value)?;
-        if ["content-length", "transfer-encoding", "connection"].iter().any(|own| name.eq_ignore_ascii_case(own)) {
+        let own = ["content-length", "transfer-encoding", "connection", "x-request-id"];
+        if own.iter().any(|own| name.eq_ignore_ascii_case(own)) {
             return Err(HttpError::Setting(format!("the header `{name}` is set by the client itself")));
         }
     }
@@ -203,12 +204,11 @@ fn head(options: &HttpOptions) -> Result<Vec<u8>, HttpError> {
         }
         headers.push(("authorization", format!("Bearer {}", key.reveal())));
     }
-    check_header("x-request-id", &options.request_id_prefix)?;
     let mut head = format!("POST {place} HTTP/1.1\r\n");
     for (name, value) in headers {
         head.extend([name, ": ", &value, "\r\n"]);
     }
-    head.extend(["x-request-id: ", &options.request_id_prefix, "-"]);
+    head.extend(["x-request-id: ", options.request_ids.prefix()]);
     Ok(head.into_bytes())
 }
 
@@ -230,7 +230,7 @@ mod tests {
 
     use super::*;
     use crate::options::tests::options;
-    use crate::{MaxTokensField, Secret, Target};
+    use crate::{MaxTokensField, Secret};
 
     fn request() -> Request {
         Request {
@@ -256,7 +256,8 @@ mod tests {
 
     #[test]
     fn a_request_holds_what_openai_knows() {
-        let (head, body) = written(&options("http://h:1/base"), &request());
+        let options = options("http://h:1/base");
+        let (head, body) = written(&options, &request());
         assert_eq!(
             body,
             r#"{"model":"m","prompt":"say \"hi\"\n","max_tokens":16,"temperature":0.0,"stream":true,"stream_options":{"include_usage":true}}"#
@@ -264,8 +265,9 @@ mod tests {
         let expected = format!(
             "POST /base/v1/completions HTTP/1.1\r\nhost: h:1\r\nuser-agent: sagellm-benchmark/{}\r\n\
              accept: text/event-stream\r\naccept-encoding: identity\r\ncontent-type: application/json\r\n\
-             x-request-id: sagellm-7\r\ncontent-length: {}",
+             x-request-id: {}\r\ncontent-length: {}",
             env!("CARGO_PKG_VERSION"),
+            options.request_ids.of(7),
             body.len()
         );
         assert_eq!(head, expected);
@@ -337,15 +339,6 @@ mod tests {
         options.api_key = Some(Secret::new("sk\n1"));
         let error = RequestWriter::new(&options).err().unwrap().to_string();
         assert!(!error.contains("sk"), "{error}");
-    }
-
-    #[test]
-    fn a_plain_proxy_gets_the_whole_url() {
-        let mut options = options("http://h:1");
-        options.proxy = Some(Target::parse("http://proxy:3128").unwrap());
-        assert!(
-            written(&options, &request()).0.starts_with("POST http://h:1/v1/completions HTTP/1.1\r\nhost: h:1\r\n")
-        );
     }
 
     #[test]

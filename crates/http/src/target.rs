@@ -116,6 +116,14 @@ impl Target {
     }
 }
 
+/// Refuses a proxy that cannot be gone through.
+pub(crate) fn check_proxy(proxy: Option<&Target>) -> Result<(), HttpError> {
+    match proxy {
+        Some(proxy) if proxy.https => Err(HttpError::Setting("a proxy is spoken to over http, not https".into())),
+        _ => Ok(()),
+    }
+}
+
 impl fmt::Display for Target {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(&self.url(""))

@@ -24,7 +24,7 @@ const TOLERANCE: Nanos = 1_000_000;
 pub(crate) struct Route {
     /// Where to connect: the server, or its proxy.
     pub(crate) addresses: Vec<SocketAddr>,
-    /// Host and port to be named to the proxy, when a tunnel is needed.
+    /// Host and port to be named to the proxy, where there is one.
     pub(crate) tunnel: Option<String>,
     pub(crate) tls: Option<TlsMaker>,
     pub(crate) stamping: bool,

@@ -52,6 +52,7 @@ fn run(case: &Case) {
             other => panic!("{}: nobody here can ask for `{other}`", case.name),
         }
     }
+    let name = options.request_ids.of(request.id);
     let client = Client::start(options, clock);
     let ended = client.ask(request);
     for (key, expected) in &case.script.expect {
@@ -62,7 +63,7 @@ fn run(case: &Case) {
         };
         assert!(as_expected, "{}: {key} is {found}, not {expected}\n{:#?}", case.name, ended.record);
     }
-    check_times(case, &server, &ended);
+    check_times(case, &server, &ended, &name);
 }
 
 /// What was found, named as in a script.
@@ -92,10 +93,10 @@ fn value(ended: &Ended, key: &str) -> String {
 }
 
 /// Compares the record with what the server knows to have done.
-fn check_times(case: &Case, server: &Scripted, ended: &Ended) {
+fn check_times(case: &Case, server: &Scripted, ended: &Ended, name: &str) {
     let truth = server.truth();
     let [exchange] = truth.as_slice() else { panic!("{}: one request was sent, not {}", case.name, truth.len()) };
-    assert_eq!(exchange.request_id.as_deref(), Some("sagellm-1"), "{}", case.name);
+    assert_eq!(exchange.request_id.as_deref(), Some(name), "{}", case.name);
     let record = &ended.record;
     let near = |what: &str, measured: Option<Nanos>, truth: Nanos| {
         let measured = measured.unwrap_or_else(|| panic!("{}: {what} was not measured", case.name));

@@ -15,7 +15,7 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 use sagellm_core::{Backend, Clock, OutcomeKind, Stamp, UserError};
-use sagellm_http::{HttpBackend, HttpError, HttpOptions, Target};
+use sagellm_http::{Access, BlockingClient, HttpBackend, HttpError, HttpOptions, Target};
 
 use support::wire::{Server, answer, keep_answering, read_request, tunnel};
 use support::{Client, options, request};
@@ -246,14 +246,24 @@ fn a_proxy_that_refuses_is_quoted() {
 }
 
 #[test]
-fn plain_requests_are_given_to_the_proxy_whole() {
-    let proxy = Server::start(|_, mut stream| {
-        let (head, _) = read_request(&mut stream).unwrap();
-        assert!(head.starts_with("POST http://far.invalid:8000/v1/completions HTTP/1.1\r\nhost: far.invalid:8000\r\n"));
-        stream.write_all(answer("").as_bytes()).unwrap();
-        std::thread::sleep(Duration::from_millis(200));
-    });
-    let mut options = options("http://far.invalid:8000");
+fn plain_requests_go_through_a_tunnel_as_probes_do() {
+    let server = Server::start(|_, stream| keep_answering(stream));
+    let proxy = proxy(server.address, None);
+    let mut options = options(&format!("http://localhost:{}", server.address.port()));
     options.proxy = Some(Target::parse(&proxy.url()).unwrap());
+    let access = Access { proxy: options.proxy.clone(), ..Access::new(options.target.clone()) };
+    let probe = BlockingClient::new(access).unwrap().post("/v1/completions", b"{}", Duration::from_secs(10)).unwrap();
+    assert!(probe.is_success() && probe.body.ends_with("data: [DONE]\n\n"), "{probe:?}");
     assert_eq!(start(options).unwrap().ask(request(0)).record.outcome, OutcomeKind::Success);
+    assert_eq!(server.connections(), proxy.connections());
+}
+
+#[test]
+fn a_proxy_behind_tls_is_refused_by_both() {
+    let mut options = options("http://localhost:1");
+    options.proxy = Some(Target::parse("https://localhost:2").unwrap());
+    let access = Access { proxy: options.proxy.clone(), ..Access::new(options.target.clone()) };
+    let refusal = "a proxy is spoken to over http, not https";
+    assert!(why(options).contains(refusal));
+    assert!(BlockingClient::new(access).err().unwrap().to_string().contains(refusal));
 }

@@ -11,8 +11,10 @@ pub mod server_metrics;
 mod server_window;
 mod slots;
 mod tree;
+mod vllm_cache;
 
 pub use host::{Host, host};
 pub use monitor::{Monitor, Observation};
 pub use process::{process_cpu_seconds, thread_cpu_seconds};
 pub use scraper::{Fetch, SCRAPE_INTERVAL, Scraper};
+pub use tree::process_runs;

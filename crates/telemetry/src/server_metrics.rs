@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 
 use sagellm_core::ServerSample;
 
-use crate::prometheus::{Exposition, Kind, Sample};
+use crate::prometheus::{Exposition, Kind};
+use crate::vllm_cache::VllmCache;
 
 /// Whose names the metrics carry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -253,10 +254,11 @@ impl Reading {
         sample.kv_used_tokens = first(exposition, names.kv_used_tokens, total);
         reading.kv_capacity_tokens = first(exposition, names.kv_capacity_tokens, total);
         if dialect == Dialect::Vllm {
-            (reading.kv_capacity_tokens, reading.kv_capacity_bytes) = vllm_capacity(exposition);
+            let cache = VllmCache::new(exposition);
+            (reading.kv_capacity_tokens, reading.kv_capacity_bytes) = (cache.tokens, cache.bytes);
             // Blocks in use count in full, so this is an upper bound within one block per request.
-            let used = reading.sample.kv_usage.zip(reading.kv_capacity_tokens);
-            reading.sample.kv_used_tokens = used.map(|(usage, capacity)| usage * capacity);
+            let used = reading.sample.kv_usage.zip(cache.usable);
+            reading.sample.kv_used_tokens = used.map(|(usage, usable)| usage * usable);
         }
         if dialect == Dialect::Sglang {
             // In units of 2^30: 16384 tokens of 23040 bytes are told as 0.3516.
@@ -265,21 +267,6 @@ impl Reading {
         }
         reading
     }
-}
-
-/// Tokens and bytes of the KV caches of all engines, from the labels of `vllm:cache_config_info`.
-fn vllm_capacity(exposition: &Exposition<'_>) -> (Option<f64>, Option<f64>) {
-    let engines = exposition.samples("vllm:cache_config_info");
-    let number = |sample: &Sample<'_>, label: &str| sample.label(label).and_then(|text| text.parse::<u64>().ok());
-    let tokens = |sample: &Sample<'_>| {
-        number(sample, "kv_cache_size_tokens")
-            .or_else(|| number(sample, "num_gpu_blocks")?.checked_mul(number(sample, "block_size")?))
-            .map(|tokens| tokens as f64)
-    };
-    let bytes = |sample: &Sample<'_>| number(sample, "kv_cache_memory_bytes").map(|bytes| bytes as f64);
-    let sum =
-        |of: &dyn Fn(&Sample<'_>) -> Option<f64>| engines.iter().map(of).sum::<Option<f64>>().filter(|sum| *sum > 0.0);
-    (sum(&tokens), sum(&bytes))
 }
 
 /// The value under the first of the names that is exposed.
@@ -396,7 +383,7 @@ mod tests {
             "vllm:cache_config_info{block_size=\"16\",num_gpu_blocks=\"100\"} 1\n",
         ));
         assert_eq!((read.sample.kv_usage, read.kv_capacity_tokens), (Some(0.5), Some(1600.0)));
-        assert_eq!((read.sample.kv_used_tokens, read.kv_capacity_bytes), (Some(800.0), None));
+        assert_eq!((read.sample.kv_used_tokens, read.kv_capacity_bytes), (Some(0.5 * 99.0 * 16.0), None));
         assert_eq!(read.counters.get(&Counter::PrefixHits), Some(&3.0));
     }
 

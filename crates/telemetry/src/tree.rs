@@ -23,6 +23,11 @@ struct Member {
     cpu_last: u64,
 }
 
+/// Whether a process of this number can be seen and has not ended.
+pub fn process_runs(pid: u32) -> bool {
+    Tree::new(pid).is_ok()
+}
+
 /// Why a tree cannot be read once its root is gone.
 const ENDED: &str = "the server process ended";
 
@@ -138,6 +143,7 @@ mod tests {
         drop(child.stdin.take());
         child.wait().unwrap();
         assert_eq!(tree.memory_bytes().unwrap_err(), ENDED);
+        assert!(!process_runs(child.id()) && process_runs(std::process::id()));
         assert_eq!(Tree::new(child.id()).err().unwrap(), ENDED);
     }
 

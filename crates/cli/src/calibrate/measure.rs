@@ -11,7 +11,7 @@ use sagellm_core::{
     Arrival, BackendInfo, Clock, Exit, Failure, Measured, Mode, ModelInfo, OutcomeKind, Plan, Prompt, Record, Request,
     Sampling, Source, Stamp, Workload, seconds,
 };
-use sagellm_http::{HttpBackend, HttpOptions, RequestFields, StampChoice};
+use sagellm_http::{HttpBackend, HttpOptions, RequestFields, RequestIds, StampChoice};
 use sagellm_run::{Observed, RunOptions, Silent, Watch, execute};
 use sagellm_server::Truth;
 use sagellm_telemetry::{Monitor, process_cpu_seconds};
@@ -111,13 +111,13 @@ impl Measurement {
 
 /// Measures a simulated server under a load.
 pub(crate) fn measure(load: &Load) -> Result<Measurement, Failure> {
-    const ID_PREFIX: &str = "calibrate";
     let clock = Clock::start();
     let simulator = SimulatorProcess::start(load)?;
     let connections = (load.streams as usize).min(load.requests as usize);
+    let ids = RequestIds::draw();
     let options = HttpOptions {
         fields: RequestFields { ignore_eos: true, ..RequestFields::default() },
-        request_id_prefix: ID_PREFIX.into(),
+        request_ids: ids.clone(),
         stamp: load.stamp,
         client_threads: load.client_threads,
         connections,
@@ -147,7 +147,7 @@ pub(crate) fn measure(load: &Load) -> Result<Measurement, Failure> {
         _ => "program",
     };
     let truths = simulator.truth()?;
-    compare(load, stamp, &records, &close, &watch, |id| truths.get(&format!("{ID_PREFIX}-{id}")))
+    compare(load, stamp, &records, &close, &watch, |id| truths.get(&ids.of(id)))
 }
 
 fn compare<'t>(

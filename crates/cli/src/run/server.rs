@@ -14,7 +14,7 @@ use sagellm_http::{
 use sagellm_model::Tokenizer;
 use sagellm_plan::{Outline, PlanFile};
 use sagellm_run::WorkloadRun;
-use sagellm_telemetry::{SCRAPE_INTERVAL, Scraper};
+use sagellm_telemetry::{SCRAPE_INTERVAL, Scraper, process_runs};
 use serde_json::{Map, Value};
 
 use super::subject::{Ready, open_options};
@@ -54,6 +54,12 @@ impl Server {
     pub(super) fn open(args: &RunArgs, interrupt: &Interrupt, progress: &Progress) -> Result<Self, Failure> {
         let options = &args.server;
         let profile = profile(args)?;
+        if let Some(pid) = options.server_pid.filter(|pid| !process_runs(*pid)) {
+            let failure = Failure::new(Exit::Usage, format!("`--server-pid {pid}`: no such process runs"));
+            return Err(
+                failure.with_hint("give the number of the server's first process; its children are counted too")
+            );
+        }
         let endpoint = match options.endpoint_type {
             Some(EndpointName::Chat) => EndpointType::Chat,
             Some(EndpointName::Completions) | None => EndpointType::Completions,

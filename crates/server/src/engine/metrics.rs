@@ -170,7 +170,8 @@ impl Service {
             "# HELP vllm:cache_config_info Size of the KV cache.\n# TYPE vllm:cache_config_info gauge\n\
              vllm:cache_config_info{{block_size=\"{block}\",num_gpu_blocks=\"{}\",kv_cache_size_tokens=\"{capacity}\",\
              enable_prefix_caching=\"{}\",engine=\"0\"}} 1",
-            capacity / block,
+            // vLLM's number has one more, which it never hands out.
+            capacity / block + 1,
             settings.get("prefix_caching").map_or("", String::as_str),
         );
         if let Some(bytes) = resident_bytes() {
