@@ -24,6 +24,8 @@ pub(crate) struct Reading {
     pub(crate) tokenizer: Option<CountTokens>,
     /// Whether pieces carry their text.
     pub(crate) stream_text: bool,
+    /// Whether the server gives a finish reason, so that an answer without one was cut off even where `[DONE]` ends it.
+    pub(crate) finish_reason: bool,
     /// Blotted out of what the server is quoted with.
     pub(crate) secret: Option<Secret>,
 }
@@ -294,7 +296,14 @@ mod tests {
     use crate::fuzzing::{Read, answer_as};
 
     fn reading() -> Reading {
-        Reading { model: "smollm2".into(), max_line: 8 << 20, tokenizer: None, stream_text: true, secret: None }
+        Reading {
+            model: "smollm2".into(),
+            max_line: 8 << 20,
+            tokenizer: None,
+            stream_text: true,
+            finish_reason: false,
+            secret: None,
+        }
     }
 
     /// Reads an answer in pieces that end at `cuts`, after which the server closes the connection.

@@ -76,6 +76,7 @@ impl HttpBackend {
                 max_line: options.max_line,
                 tokenizer: options.tokenizer.clone(),
                 stream_text: options.stream_text,
+                finish_reason: options.finish_reason,
                 secret: options.api_key.clone(),
             },
             timeouts: Timeouts {

@@ -92,7 +92,8 @@ pub struct Read {
 /// Reads an answer to a request for the model `m`, after which the server closes the connection.
 pub fn answer(bytes: &[u8], cuts: &[usize], max_line: usize, key: Option<&str>) -> Read {
     let secret = key.map(Secret::new);
-    let reading = Reading { model: "m".into(), max_line, tokenizer: None, stream_text: true, secret };
+    let reading =
+        Reading { model: "m".into(), max_line, tokenizer: None, stream_text: true, finish_reason: true, secret };
     answer_as(bytes, cuts, &reading)
 }
 

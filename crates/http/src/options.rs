@@ -55,6 +55,9 @@ pub struct HttpOptions {
     pub tokenizer: Option<CountTokens>,
     /// Whether events carry the text of their tokens.
     pub stream_text: bool,
+    /// Whether the server is known to give a finish reason: then an answer without one was cut off, even where `[DONE]`
+    /// ends it. llama.cpp's Python server ends a stream so when the next request comes.
+    pub finish_reason: bool,
     /// What is known of the server; the client enters its own settings and the stamp.
     pub info: BackendInfo,
 }
@@ -83,6 +86,7 @@ impl HttpOptions {
             max_line: 8 << 20,
             tokenizer: None,
             stream_text: false,
+            finish_reason: false,
             info,
         }
     }

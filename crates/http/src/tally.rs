@@ -119,6 +119,10 @@ impl Tally {
         self.last = arrival.at;
         if data == b"[DONE]" {
             self.done = true;
+            if reading.finish_reason && !self.choices.is_empty() && !self.finished() {
+                let how = "the stream ended with [DONE] but without the finish reason that this server gives";
+                self.fail(OutcomeKind::Truncated, how);
+            }
             return;
         }
         if event.error {

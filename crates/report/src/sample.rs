@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use sagellm_core::journal::{Close, Header};
-use sagellm_core::{OutcomeKind, Record, Stamp, TokenSource};
+use sagellm_core::{FinishReason, OutcomeKind, Record, Stamp, TokenSource};
 use sagellm_stats::{Concurrency, Distribution, Spans};
 
 use crate::WorkloadSummary;
@@ -128,7 +128,7 @@ impl Sample {
             self.latencies.push(record, sent);
             self.tokens.0 += u64::from(record.input_tokens);
             self.tokens.1 += u64::from(record.output_tokens);
-            self.wrong_lengths += u64::from(record.ignore_eos && record.output_tokens != record.max_tokens);
+            self.wrong_lengths += u64::from(record.ignore_eos && !has_full_length(record));
             push_new(&mut self.token_sources, record.output_tokens_source);
             record.chunks.iter().for_each(|chunk| self.chunk_tokens.push(f64::from(chunk.tokens)));
         }
@@ -179,6 +179,14 @@ impl Sample {
         ];
         all.into_iter().filter_map(|(name, values)| Some((name.to_owned(), values.relative_error()?))).collect()
     }
+}
+
+/// Whether an answer is as long as asked. A tokenizer may cut its text into fewer tokens than the model made, and a chunk
+/// may hold several; where only these counted, the server's word that the length was reached stands.
+fn has_full_length(record: &Record) -> bool {
+    let counted_by_server = matches!(record.output_tokens_source, TokenSource::Usage | TokenSource::Engine);
+    record.output_tokens == record.max_tokens
+        || (!counted_by_server && record.finish_reason == Some(FinishReason::Length))
 }
 
 fn push_new<T: PartialEq>(list: &mut Vec<T>, item: T) {

@@ -3,7 +3,7 @@
 
 mod support;
 
-use sagellm_core::{Arrival, Exit, OutcomeKind, Record};
+use sagellm_core::{Arrival, Exit, FinishReason, OutcomeKind, Record, TokenSource};
 use sagellm_report::{Code, Validity, Verdict, WorkloadSummary};
 use support::*;
 
@@ -66,6 +66,23 @@ fn lengths_count_only_where_they_had_to_be_reached() {
     assert_eq!(reasons(&summarize(header("w", 5), &records, Some(&close()))), [Code::OutputLength]);
     records[2].ignore_eos = false;
     assert_eq!(reasons(&summarize(header("w", 5), &records, Some(&close()))), []);
+}
+
+#[test]
+fn a_server_that_says_length_is_believed_where_it_does_not_count() {
+    for (source, finish_reason, believed) in [
+        (TokenSource::Tokenizer, FinishReason::Length, true),
+        (TokenSource::Chunks, FinishReason::Length, true),
+        (TokenSource::Usage, FinishReason::Length, false),
+        (TokenSource::Tokenizer, FinishReason::Stop, false),
+    ] {
+        let mut records = sequential(5);
+        records[2].max_tokens = 5;
+        records[2].output_tokens_source = source;
+        records[2].finish_reason = Some(finish_reason);
+        let summary = summarize(header("w", 5), &records, Some(&close()));
+        assert_eq!(!reasons(&summary).contains(&Code::OutputLength), believed, "{source:?} {finish_reason:?}");
+    }
 }
 
 #[test]

@@ -157,6 +157,7 @@ impl Server {
             timeout_between: seconds("--timeout-between", options.timeout_between)?,
             tokenizer: Some(Arc::new(count)),
             stream_text: args.verbose,
+            finish_reason: self.probe.understood.finish_reason,
             ..HttpOptions::new(self.access.target.clone(), path, self.probe.model.id.clone(), info)
         };
         let scraper = self.scraper(options, clock)?;

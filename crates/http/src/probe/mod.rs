@@ -144,6 +144,7 @@ fn settings(options: &ProbeOptions, models: &[ServedModel], understood: &Underst
         ("probe.models".into(), if names.is_empty() { "none listed".into() } else { names }),
         ("probe.usage".into(), yes_no(understood.usage).into()),
         ("probe.cached_tokens".into(), yes_no(understood.cached_tokens).into()),
+        ("probe.finish_reason".into(), yes_no(understood.finish_reason).into()),
         ("probe.server_times".into(), yes_no(understood.server_times).into()),
         ("probe.reasoning".into(), yes_no(understood.reasoning).into()),
         ("max_tokens_field".into(), understood.fields.max_tokens.name().into()),

@@ -27,6 +27,8 @@ pub struct Understood {
     pub usage: bool,
     /// Whether the counts tell prompt tokens found in the prefix cache.
     pub cached_tokens: bool,
+    /// Whether a stream tells why it ended.
+    pub finish_reason: bool,
     /// Whether the server tells its own times.
     pub server_times: bool,
     /// Whether the model thinks aloud before it answers.
@@ -52,6 +54,7 @@ pub(super) struct Trial<'a> {
 #[derive(Debug, Default)]
 struct Stream {
     usage: Option<Usage>,
+    finish_reason: bool,
     length: bool,
     chunks: u32,
     reasoning: bool,
@@ -84,6 +87,7 @@ impl Trial<'_> {
             fields,
             usage: stream.usage.is_some_and(|usage| usage.completion.is_some()),
             cached_tokens: stream.usage.is_some_and(|usage| usage.cached.is_some()),
+            finish_reason: stream.finish_reason,
             server_times: stream.server_times,
             reasoning: stream.reasoning,
             answered_model: stream.model,
@@ -233,6 +237,7 @@ fn take(stream: &mut Stream, data: &[u8]) -> Result<(), Option<String>> {
             stream.chunks += 1;
             stream.reasoning |= matches!(content, Content::Reasoning(_));
         }
+        stream.finish_reason |= choice.finish_reason().is_some();
         stream.length |= choice.finish_reason().is_some_and(|reason| reason == "length");
     }
     Ok(())
