@@ -13,6 +13,7 @@ from pathlib import Path
 TREE = Path(__file__).resolve().parent.parent
 CRATES = TREE / "crates"
 MODELS = TREE / "testdata" / "models"
+SERVERS = TREE / "testdata" / "servers"
 
 
 def put(target: str, name: str, data: bytes | str) -> None:
@@ -21,17 +22,27 @@ def put(target: str, name: str, data: bytes | str) -> None:
     (folder / name).write_bytes(data if isinstance(data, bytes) else data.encode())
 
 
+def answers(*suffixes: str) -> list[Path]:
+    return sorted(path for path in SERVERS.glob("*/*") if path.suffix in suffixes)
+
+
 def streams() -> None:
-    """Captures were kept without the frame of their body, which is put back: one chunk for each event."""
-    for path in sorted((CRATES / "http/tests/captures").iterdir()):
+    """Most answers were kept without the frame of their body, which is put back: one chunk for each event."""
+    for path in answers(".http"):
+        for target in ("response", "answer"):
+            put(target, f"{path.parent.name}-{path.name}", path.read_bytes())
+    for path in answers(".sse", ".json", ".txt"):
+        if not path.read_bytes().startswith(b"HTTP/"):
+            continue
+        name = f"{path.parent.name}-{path.name}"
         head, body = path.read_text().replace("\r\n", "\n").split("\n\n", 1)
         head = head.replace("\n", "\r\n") + "\r\n\r\n"
         if "transfer-encoding: chunked" in head.lower():
-            put("sse", path.name, body)
+            put("sse", name, body)
             events = [event + "\n\n" for event in body.split("\n\n") if event.strip()]
             body = "".join(f"{len(event):x}\r\n{event}\r\n" for event in events) + "0\r\n\r\n"
         for target in ("response", "answer"):
-            put(target, path.name, head + body)
+            put(target, name, head + body)
     ok = "HTTP/1.1 200 OK\r\n"
     chunk = 'data: {"model":"m","choices":[{"index":0,"text":" \\ud83d\\ude00a\\n","finish_reason":null}],"usage":null}\n\n'
     heads = {
@@ -62,11 +73,9 @@ def streams() -> None:
 
 
 def metrics() -> None:
-    for path in sorted((CRATES / "telemetry/tests/captures").iterdir()):
-        text = path.read_text()
-        if path.suffix == ".json":
-            put("metrics", path.name, text)
-            continue
+    put("metrics", "slots.json", (SERVERS / "llama-server" / "slots.json").read_text())
+    for path in answers(".prom"):
+        name, text = f"{path.parent.name}-{path.stem}", path.read_text()
         # Blocks of one metric; of the buckets of a histogram two are enough.
         block, number = "", 0
         for part in text.split("# HELP ")[1:]:
@@ -74,9 +83,9 @@ def metrics() -> None:
             buckets = [line for line in lines if "_bucket{" in line]
             block += "# HELP " + "".join(line for line in lines if line not in buckets[2:])
             if len(block) > 2000:
-                put("metrics", f"{path.stem}-{number}", block)
+                put("metrics", f"{name}-{number}", block)
                 block, number = "", number + 1
-        put("metrics", f"{path.stem}-{number}", block)
+        put("metrics", f"{name}-{number}", block)
 
 
 def tensors() -> tuple[dict[str, tuple[list[int], bytes]], bytes]:

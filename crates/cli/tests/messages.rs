@@ -59,6 +59,8 @@ fn servers_that_cannot_be_measured() {
         format!("vllm {nowhere} --api-key-file missing"),
         format!("vllm {nowhere} --ca-cert missing"),
         format!("vllm {nowhere} --launch x"),
+        // No system has so many processes.
+        format!("vllm {nowhere} --server-pid 4000000000"),
         "openai --launch".to_owned(),
     ];
     let ends: Vec<&str> = ends.iter().map(String::as_str).collect();

@@ -6,6 +6,8 @@
 mod answer;
 mod backend;
 mod blocking;
+#[cfg(test)]
+mod captures;
 mod chunk;
 mod error;
 mod excerpt;

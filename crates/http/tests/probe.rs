@@ -120,10 +120,8 @@ fn everything_that_a_server_tells_is_found() {
 
 #[test]
 fn real_streams_are_understood() {
-    for (name, backend) in [("vllm", "vllm"), ("sglang", "sglang"), ("llamacpp", "llamacpp")] {
-        let path = format!("{}/tests/captures/{name}_completions_stream.sse", env!("CARGO_MANIFEST_DIR"));
-        let capture = std::fs::read_to_string(path).unwrap().replace("\r\n", "\n");
-        let body = capture.split_once("\n\n").unwrap().1.to_owned();
+    for (name, backend) in [("vllm", "vllm"), ("sglang", "sglang"), ("llama-server", "llamacpp")] {
+        let (_, body) = kept(&format!("{name}/completions_stream.sse"));
         let found = probe(completions_with(move |_| (200, body.clone())), &options(backend)).unwrap();
         assert!(found.understood.usage, "{name}");
         assert_eq!(found.understood.answered_model.as_deref(), Some("smollm2"), "{name}");
@@ -131,8 +129,88 @@ fn real_streams_are_understood() {
             found.settings["probe.ignore_eos"], "not obeyed: 12 of 8 tokens came",
             "{name}: it was recorded with 12"
         );
-        assert_eq!(found.understood.server_times, name == "llamacpp", "{name}");
+        assert_eq!(found.understood.server_times, name == "llama-server", "{name}");
+        assert!(found.understood.finish_reason, "{name}");
     }
+}
+
+/// Status and body of a real answer.
+fn kept(name: &str) -> (u16, String) {
+    let path = format!("{}/../../testdata/servers/{name}", env!("CARGO_MANIFEST_DIR"));
+    let whole = std::fs::read_to_string(path).unwrap().replace("\r\n", "\n");
+    let Some(rest) = whole.strip_prefix("HTTP/1.1 ") else { return (200, whole) };
+    let (head, body) = rest.split_once("\n\n").unwrap();
+    let status = head.split(' ').next().unwrap().parse().unwrap();
+    if !head.to_lowercase().contains("transfer-encoding: chunked") || !name.ends_with(".http") {
+        return (status, body.to_owned());
+    }
+    // The lines that frame the chunks are the only ones made of a hexadecimal number.
+    let text = |line: &&str| u32::from_str_radix(line, 16).is_err();
+    (status, body.split('\n').filter(text).collect::<Vec<_>>().join("\n"))
+}
+
+#[test]
+fn real_servers_tell_what_they_are() {
+    for (backend, version, context_length, answers) in [
+        (
+            "vllm",
+            Some("0.32.0"),
+            Some(2048),
+            &[("/health", ""), ("/version", "vllm/version.txt"), ("/v1/models", "vllm/models.json")][..],
+        ),
+        ("sglang", None, Some(8192), &[("/health", ""), ("/v1/models", "sglang/models.json")]),
+        (
+            "llamacpp",
+            Some("b0-unknown"),
+            Some(2048),
+            &[("/health", ""), ("/props", "llama-server/props.json"), ("/v1/models", "llama-server/models.json")],
+        ),
+        ("llamacpp", None, None, &[("/v1/models", "llama-cpp-python/models.http")]),
+    ] {
+        let address = serve(move |asked| match answers.iter().find(|(path, _)| *path == asked.path) {
+            Some((_, "")) => (200, String::new()),
+            Some((_, file)) => kept(file),
+            None if asked.path == "/v1/completions" => vllm(asked),
+            None => kept("llama-cpp-python/metrics.http"),
+        });
+        let found = probe(address, &options(backend)).unwrap();
+        assert_eq!((found.model.id.as_str(), found.version.as_deref()), ("smollm2", version), "{backend}");
+        assert_eq!(found.model.context_length, context_length, "{backend}");
+    }
+}
+
+#[test]
+fn llamacpps_python_server_is_understood() {
+    let streams = Arc::new(Mutex::new(Vec::new()));
+    let keep = Arc::clone(&streams);
+    let address = serve(move |asked| match asked.path.as_str() {
+        "/v1/models" => kept("llama-cpp-python/models.http"),
+        "/openapi.json" => (200, r#"{"info": {"title": "llama.cpp Python API", "version": "0.3.36"}}"#.into()),
+        "/v1/completions" => {
+            let name = asked.headers.lines().find_map(|line| line.strip_prefix("x-request-id: ")).unwrap();
+            keep.lock().unwrap().push(name.to_owned());
+            // It takes no other names than UUIDs, and no token ids.
+            let uuid = name.split('-').map(str::len).eq([8, 4, 4, 4, 12]) && name.len() == 36;
+            match asked.body["prompt"] {
+                _ if !uuid => kept("llama-cpp-python/error_request_id.http"),
+                Value::Array(_) => kept("llama-cpp-python/error_value.http"),
+                _ => kept("llama-cpp-python/completions_stream.http"),
+            }
+        }
+        _ => kept("llama-cpp-python/metrics.http"),
+    });
+    let found = probe(address, &options("llamacpp")).unwrap();
+    assert_eq!(found.version.as_deref(), Some("0.3.36"));
+    let fields = &found.understood.fields;
+    assert!(fields.ignore_eos && fields.min_tokens && !fields.token_ids, "{fields:?}");
+    assert!(!found.understood.usage && found.understood.finish_reason);
+    let note = &found.settings["probe.token_ids"];
+    assert!(note.starts_with("refused (status 500): 1 validation error"), "{note}");
+    let names = streams.lock().unwrap();
+    assert!(names.len() >= 2 && names.iter().all(|name| names.iter().filter(|other| *other == name).count() == 1));
+    let client = client(address);
+    let reason = client.text("/metrics", Duration::from_secs(5)).unwrap_err();
+    assert!(reason.contains("status 404"), "{reason}");
 }
 
 #[test]

@@ -302,7 +302,7 @@ mod tests {
 
         #[test]
         fn a_damaged_capture_is_read_or_refused(at in 0_usize..2500, bytes in "[ -~\n]{0,6}") {
-            let whole = std::fs::read_to_string("tests/captures/llamacpp_metrics.prom").unwrap();
+            let whole = std::fs::read_to_string("../../testdata/servers/llama-server/metrics.prom").unwrap();
             let at = at.min(whole.len() - 6);
             let damaged = format!("{}{bytes}{}", &whole[..at], &whole[at + 6..]);
             match parse(&damaged) {

@@ -322,12 +322,12 @@ mod tests {
     }
 
     fn capture(name: &str) -> String {
-        std::fs::read_to_string(format!("tests/captures/{name}")).unwrap()
+        std::fs::read_to_string(format!("../../testdata/servers/{name}")).unwrap()
     }
 
     #[test]
     fn a_real_vllm_is_read() {
-        let read = reading(&capture("vllm_metrics.prom"));
+        let read = reading(&capture("vllm/metrics.prom"));
         assert_eq!(read.dialect, Some(Dialect::Vllm));
         let sample = ServerSample {
             at_ns: 7,
@@ -350,8 +350,23 @@ mod tests {
     }
 
     #[test]
+    fn a_real_vllm_at_work_is_read() {
+        let read = reading(&capture("vllm/metrics_loaded.prom"));
+        let sample = &read.sample;
+        assert_eq!(
+            (sample.running, sample.waiting, sample.kv_usage),
+            (Some(10.0), Some(0.0), Some(0.082_644_628_099_173_5))
+        );
+        // Ten requests, each with 256 tokens of prompt and some more: three blocks of 128.
+        assert!((sample.kv_used_tokens.unwrap() - 3840.0).abs() < 1e-9);
+        assert_eq!(read.kv_capacity_tokens, Some(46592.0));
+        let counter = |counter| read.counters.get(&counter).copied();
+        assert_eq!((counter(Counter::TtftCount), counter(Counter::QueueCount)), (Some(23.0), Some(13.0)));
+    }
+
+    #[test]
     fn a_real_sglang_is_read() {
-        let read = reading(&capture("sglang_metrics.prom"));
+        let read = reading(&capture("sglang/metrics.prom"));
         assert_eq!(read.dialect, Some(Dialect::Sglang));
         assert_eq!((read.sample.running, read.sample.kv_used_tokens), (Some(0.0), Some(0.0)));
         assert_eq!(read.kv_capacity_tokens, Some(16384.0));
@@ -366,12 +381,12 @@ mod tests {
 
     #[test]
     fn a_real_llamacpp_is_read() {
-        let mut read = reading(&capture("llamacpp_metrics.prom"));
+        let mut read = reading(&capture("llama-server/metrics.prom"));
         assert_eq!(read.dialect, Some(Dialect::LlamaCpp));
         assert_eq!(read.counters.get(&Counter::PrefixHits), Some(&8565.0));
         assert_eq!(read.counters.get(&Counter::PrefixMisses), Some(&1801.0));
         assert_eq!(read.sample.kv_used_tokens, None);
-        read.add_slots(&capture("llamacpp_slots.json")).unwrap();
+        read.add_slots(&capture("llama-server/slots.json")).unwrap();
         assert_eq!(read.sample.kv_used_tokens, Some(0.0));
     }
 

@@ -252,7 +252,8 @@ mod tests {
     }
 
     fn captured(server: &str) -> BackendStats {
-        let read = |name: &str| std::fs::read_to_string(format!("tests/captures/{server}_{name}.prom")).unwrap();
+        let read =
+            |name: &str| std::fs::read_to_string(format!("../../testdata/servers/{server}/{name}.prom")).unwrap();
         between(&read("metrics_before"), &read("metrics"))
     }
 
@@ -299,7 +300,7 @@ mod tests {
 
     #[test]
     fn llamacpp_in_a_real_window() {
-        let stats = captured("llamacpp");
+        let stats = captured("llama-server");
         assert_eq!(stats.prefix_hit_tokens, Measured::known(8565));
         assert_eq!(stats.prefix_lookup_tokens, Measured::known(1801 + 8565), "its prompt tokens exclude cached ones");
         assert_eq!((stats.spec_drafted_tokens, stats.spec_accepted_tokens), (Measured::known(0), Measured::known(0)));
