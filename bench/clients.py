@@ -100,13 +100,15 @@ def ours(args, url: str, load: Load, folder: str):
     command += ["--num-warmups", "0", "--no-calibrate", "--quiet", "--output", folder, "--stamp", args.stamp]
     cost = cost_of(command, folder)
     reported, lags = {}, []
+    with open(os.path.join(folder, "manifest.json")) as manifest:
+        name = json.load(manifest)["backend"]["settings"]["request_ids"].partition("<")[0]
     with open(os.path.join(folder, "random.records.jsonl")) as journal:
         for line in map(json.loads, journal):
             if line["line"] == "request" and line["outcome"] == "success":
                 lags.append((line["sent_ns"] - line["scheduled_ns"]) / 1e6)
                 ttft = line["first_token_ns"] - line["sent_ns"]
                 tpot = (line["last_token_ns"] - line["first_token_ns"]) / (line["output_tokens"] - 1)
-                reported[f"sagellm-{line['id']}"] = (ttft / 1e6, tpot / 1e6)
+                reported[f"{name}{line['id']:012x}"] = (ttft / 1e6, tpot / 1e6)
     return cost, reported, {"lag_p99_ms": p99(lags)} if load.rate else {}
 
 
