@@ -18,6 +18,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::builder::RangedU64ValueParser;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand};
 use sagellm_core::{Exit, Failure};
 use sagellm_report::render::Format;
@@ -43,6 +44,24 @@ pub(crate) use workload::WorkloadArgs;
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Cli {
+    /// The command line. Clap prints help and usage errors itself, and exits with 0 or 2.
+    ///
+    /// # Errors
+    /// When `run` is given an option of vLLM's that it does not have.
+    pub(crate) fn parse_or_explain() -> Result<Self, Failure> {
+        Self::try_parse().or_else(|error| match error.get(ContextKind::InvalidArg) {
+            Some(ContextValue::String(word))
+                if error.kind() == ErrorKind::UnknownArgument && std::env::args().nth(1).as_deref() == Some("run") =>
+            {
+                let option = word.split_once('=').map_or(word.as_str(), |(option, _)| option);
+                crate::vllm_flags::refusal(option).map_or_else(|| error.exit(), Err)
+            }
+            _ => error.exit(),
+        })
+    }
 }
 
 fn version() -> &'static str {
@@ -112,6 +131,24 @@ pub(crate) fn refuse(given: &[(&str, bool)], with: &str, hint: &str) -> Result<(
         None => Ok(()),
         Some((option, _)) => {
             Err(Failure::new(Exit::Usage, format!("`{option}` has no meaning with {with}")).with_hint(hint))
+        }
+    }
+}
+
+/// A note such as `tp=2`.
+#[derive(Clone, Debug)]
+pub(crate) struct Pair {
+    pub(crate) key: String,
+    pub(crate) value: String,
+}
+
+impl FromStr for Pair {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('=').map(|(key, value)| (key.trim(), value.trim())) {
+            Some((key, value)) if !key.is_empty() => Ok(Self { key: key.into(), value: value.into() }),
+            _ => Err("expected KEY=VALUE".into()),
         }
     }
 }

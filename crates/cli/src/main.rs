@@ -10,13 +10,13 @@ mod schema;
 mod serve;
 mod signals;
 mod terminal;
+mod vllm_flags;
 mod workloads;
 
 use std::any::Any;
 use std::panic::{self, AssertUnwindSafe};
 use std::process::ExitCode;
 
-use clap::Parser;
 use sagellm_core::{Exit, Failure};
 
 use args::{Cli, Command};
@@ -26,9 +26,14 @@ use terminal::Printer;
 const GIT_COMMIT: Option<&str> = option_env!("SAGELLM_GIT_COMMIT");
 
 fn main() -> ExitCode {
-    // Clap prints help and usage errors itself, and exits with 0 or 2.
-    let cli = Cli::parse();
     let printer = Printer::new();
+    let cli = match Cli::parse_or_explain() {
+        Ok(cli) => cli,
+        Err(failure) => {
+            printer.failure(&failure);
+            return ExitCode::from(failure.exit.code());
+        }
+    };
     // What a library panics over is turned into an error where it can be; only what nobody caught is told, below.
     panic::set_hook(Box::new(|_| ()));
     let result = panic::catch_unwind(AssertUnwindSafe(|| match cli.command {

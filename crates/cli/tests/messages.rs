@@ -44,6 +44,16 @@ fn command_lines_that_are_wrong() {
 }
 
 #[test]
+fn options_of_vllm_that_are_not_ours() {
+    let ends =
+        ["--host localhost", "--disable-tqdm", "--served-model-name=gpt2", "--use-beam-search", "--hf-split train"];
+    let mut said = refused(&Place::new(), RUN, &ends);
+    // Elsewhere they are as unknown as any other.
+    said += &Place::new().refused("report --disable-tqdm");
+    insta::assert_snapshot!(said);
+}
+
+#[test]
 fn servers_that_cannot_be_measured() {
     let place = Place::new();
     // Nobody listens on the port of the discard service.

@@ -22,6 +22,9 @@ pub struct Manifest {
     pub started_at: String,
     /// Every setting in force, defaults included.
     pub config: BTreeMap<String, String>,
+    /// What the person who ran it noted.
+    #[serde(default)]
+    pub metadata: BTreeMap<String, String>,
     /// Every seed by what it was used for.
     pub seeds: BTreeMap<String, u64>,
     /// What shows that two runs had the same input.
@@ -76,6 +79,7 @@ impl Manifest {
             command_line: Vec::new(),
             started_at: started.rfc3339(),
             config: BTreeMap::new(),
+            metadata: BTreeMap::new(),
             seeds: BTreeMap::new(),
             hashes: Hashes::default(),
             backend,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use sagellm_report::render::Format;
 
-use super::{EngineArgs, LimitArgs, ServerArgs, WorkloadArgs};
+use super::{EngineArgs, LimitArgs, Pair, ServerArgs, WorkloadArgs};
 
 /// What can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -62,6 +62,9 @@ pub(crate) struct RunArgs {
     /// Also write the metrics of all workloads, keyed by workload, to this file
     #[arg(long, value_name = "FILE")]
     pub(crate) output_json: Option<PathBuf>,
+    /// Notes that the results are to hold, such as --metadata gpu=H100 tp=2
+    #[arg(long, value_name = "KEY=VALUE", num_args = 1..)]
+    pub(crate) metadata: Vec<Pair>,
     /// Form of the closing report on standard output, as of `report`
     #[arg(long, default_value = "table", value_name = "FORMAT")]
     pub(crate) format: Format,

@@ -31,6 +31,11 @@ pub(super) struct OpenOutput {
 impl Output {
     /// Checks that results can be written, before time is spent on making them.
     pub(super) fn check(args: &RunArgs) -> Result<Self, Failure> {
+        let twice = |nth: usize| args.metadata[..nth].iter().any(|before| before.key == args.metadata[nth].key);
+        if let Some(nth) = (0..args.metadata.len()).find(|nth| twice(*nth)) {
+            let message = format!("`--metadata {}` is given twice", args.metadata[nth].key);
+            return Err(Failure::new(Exit::Usage, message).with_hint("give every note a name of its own"));
+        }
         check_folder(&args.output)?;
         if let Some(file) = &args.output_json {
             // Files are put in place by renaming, which would replace a device or a pipe instead of writing to it.
@@ -77,6 +82,7 @@ impl Output {
         manifest.command_line = command_line();
         manifest.config = config(args);
         manifest.config.insert("model".into(), manifest.backend.model.name.clone());
+        manifest.metadata = args.metadata.iter().map(|pair| (pair.key.clone(), pair.value.clone())).collect();
         manifest.seeds = seeds(plan);
         manifest.hashes = hashes;
         let open = OpenOutput { output: self, manifest };

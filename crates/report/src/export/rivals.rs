@@ -32,7 +32,8 @@ pub(crate) fn vllm(summary: &Summary) -> String {
         object.insert("date".into(), date(&workload.details.started_at).into());
         object.insert("endpoint_type".into(), about.backend.clone().into());
         object.insert("backend".into(), about.backend.into());
-        object.insert("label".into(), Value::Null);
+        let metadata = summary.environment.as_ref().map(|manifest| &manifest.metadata);
+        object.insert("label".into(), json!(metadata.and_then(|metadata| metadata.get("label"))));
         object.insert("model_id".into(), about.model.clone().into());
         object.insert("tokenizer_id".into(), about.model.into());
         object.insert("num_prompts".into(), workload.details.workload.num_prompts.into());
@@ -48,6 +49,9 @@ pub(crate) fn vllm(summary: &Summary) -> String {
         object.insert("max_concurrent_requests".into(), number(workload.get("peak_concurrency")));
         for (ours, theirs, _) in LATENCIES {
             latency(&mut object, workload, ours, theirs, &[Stat::P90, Stat::P95, Stat::P99]);
+        }
+        for (key, value) in metadata.into_iter().flatten() {
+            object.entry(key.as_str()).or_insert_with(|| value.as_str().into());
         }
         object
     })

@@ -116,6 +116,9 @@ fn environment(text: &mut String, manifest: &Manifest) {
         let value = value.trim().trim_start_matches(", ");
         let _ = writeln!(text, "| {name} | {} |", if value.is_empty() { "not known".into() } else { escape(value) });
     }
+    for (key, value) in &manifest.metadata {
+        let _ = writeln!(text, "| {} | {} |", escape(key), escape(value));
+    }
     if !settings.is_empty() {
         let _ = writeln!(text, "| settings | {} |", settings.join("<br>"));
     }
