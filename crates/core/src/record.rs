@@ -33,6 +33,9 @@ pub struct Record {
     pub stamp: Stamp,
     /// Tokens of the prompt.
     pub input_tokens: u32,
+    /// The same by the plan, where the prompt was tokenized before it was sent and the backend counted as well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub planned_input_tokens: Option<u32>,
     /// Prompt tokens served from a prefix cache, where the backend tells.
     pub cached_tokens: Option<u32>,
     /// Output tokens asked for.
@@ -86,14 +89,16 @@ pub enum Stamp {
 #[derive(Debug)]
 pub struct RecordBuilder {
     record: Record,
+    /// Tokens of the prompt by the plan.
+    planned: Option<u32>,
     ended: bool,
 }
 
 impl RecordBuilder {
     /// Begins the record of `request`, due at `scheduled_ns`.
     pub fn new(request: &Request, scheduled_ns: Nanos, warmup: bool, stamp: Stamp) -> Self {
-        let input_tokens =
-            request.prompt.token_ids.as_ref().map_or(0, |ids| u32::try_from(ids.len()).unwrap_or(u32::MAX));
+        let tokens = |ids: &Vec<u32>| u32::try_from(ids.len()).unwrap_or(u32::MAX);
+        let planned = request.prompt.token_ids.as_ref().map(tokens);
         Self {
             record: Record {
                 id: request.id,
@@ -107,7 +112,8 @@ impl RecordBuilder {
                 end_ns: scheduled_ns,
                 chunks: Vec::with_capacity(request.max_tokens.min(4096) as usize),
                 stamp,
-                input_tokens,
+                input_tokens: planned.unwrap_or(0),
+                planned_input_tokens: None,
                 cached_tokens: None,
                 max_tokens: request.max_tokens,
                 ignore_eos: request.ignore_eos,
@@ -120,6 +126,7 @@ impl RecordBuilder {
                 finish_reason: None,
                 http: None,
             },
+            planned,
             ended: false,
         }
     }
@@ -153,6 +160,7 @@ impl RecordBuilder {
                 record.finish_reason = end.finish_reason;
                 if let Some(tokens) = end.input_tokens {
                     record.input_tokens = tokens;
+                    record.planned_input_tokens = self.planned;
                 }
                 record.cached_tokens = end.cached_tokens;
                 record.output_tokens = end.output_tokens;

@@ -20,6 +20,7 @@ pub mod registry;
 pub mod render;
 mod sample;
 mod schema;
+mod stimulus;
 mod summary;
 mod throughput;
 mod validity;

@@ -54,6 +54,8 @@ pub enum Unit {
     Percent,
     /// A number of happenings.
     Count,
+    /// A number without a unit.
+    Ratio,
 }
 
 /// Which way is good.
@@ -103,6 +105,7 @@ impl Unit {
             Self::Share => "0 to 1",
             Self::Percent => "%",
             Self::Count => "count",
+            Self::Ratio => "ratio",
         }
     }
 

@@ -9,6 +9,7 @@ use sagellm_stats::{Concurrency, Distribution, Spans};
 use crate::WorkloadSummary;
 use crate::damage::check;
 use crate::latency::{Latencies, signed_ms};
+use crate::stimulus::Stimulus;
 use crate::throughput::Throughput;
 use crate::wire::Wire;
 
@@ -41,17 +42,18 @@ pub struct Sample {
     pub(crate) token_sources: Vec<TokenSource>,
     /// Known once the sample is finished.
     pub(crate) concurrency: Option<Concurrency>,
+    pub(crate) stimulus: Stimulus,
     spans: Spans,
     seen: Seen,
 }
 
 /// The requests that were seen: a bit for each, in words of 64 neighbours by worker.
 #[derive(Debug, Default)]
-struct Seen(HashMap<(u32, u64), u64>);
+pub(crate) struct Seen(HashMap<(u32, u64), u64>);
 
 impl Seen {
     /// Whether the request was not seen before.
-    fn insert(&mut self, worker: u32, id: u64) -> bool {
+    pub(crate) fn insert(&mut self, worker: u32, id: u64) -> bool {
         let word = self.0.entry((worker, id / 64)).or_default();
         let bit = 1 << (id % 64);
         let new = *word & bit == 0;
@@ -76,6 +78,7 @@ impl Sample {
             return Err(format!("max_error_rate is {}, which is no share between 0 and 1", header.max_error_rate));
         }
         Ok(Self {
+            stimulus: Stimulus::new(&header),
             header,
             sent: 0,
             outcomes: BTreeMap::new(),
@@ -120,6 +123,7 @@ impl Sample {
         push_new(&mut self.stamps, record.stamp);
         let Some(sent) = record.sent_ns else { return Ok(()) };
         self.sent += 1;
+        self.stimulus.push(record, sent, success);
         self.spans.push(sent, record.end_ns);
         self.waits.push(signed_ms(record.scheduled_ns, sent));
         self.throughput.push(record, sent, success);

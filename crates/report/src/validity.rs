@@ -53,6 +53,10 @@ pub enum Code {
     NeverSent,
     /// Invalid: the client was late.
     ScheduleLag,
+    /// Invalid: requests were not sent in the pattern of the plan.
+    Arrivals,
+    /// Invalid: the server counts other tokens in the prompts than the plan.
+    PromptLength,
     /// Invalid: the client's own error is too large beside what it measured.
     ClientError,
     /// Invalid: the server's and the tokenizer's counts of output tokens differ.
@@ -65,6 +69,8 @@ pub enum Code {
     Interrupted,
     /// Invalid: the run did not end properly.
     Unfinished,
+    /// Warning: the server adds tokens to every prompt.
+    PromptsLonger,
     /// Warning: requests failed, though fewer than the limit allows.
     SomeFailed,
     /// Warning: too few successes for a percentile.

@@ -225,6 +225,13 @@ fn every_figure_is_what_the_hand_finds() {
         ["ttft", "e2e"].iter().flat_map(|name| infinite.map(|stat| format!("{stat}_{name}_inflated_ms"))).collect();
     let wanted = BTreeMap::from([
         ("1 of 4 requests failed: this percentile lies among them", infinite.iter().map(String::as_str).collect()),
+        // The patterns of arrivals are computed by hand in `stimulus.rs`.
+        (
+            "fewer than 30 arrivals, or all at one time",
+            vec!["arrival_rate_rps", "planned_arrival_rate_rps", "arrival_cv", "planned_arrival_cv"],
+        ),
+        ("arrivals do not fill 10 s with 10 in each", vec!["arrival_dispersion", "planned_arrival_dispersion"]),
+        ("the server does not count prompt tokens, or the plan does not", vec!["prompt_tokens_discrepancy"]),
         ("the engine runs in this process", vec!["client_cpu_percent"]),
         ("the engine runs in this process: nothing lies between it and the client", HTTP_ONLY.to_vec()),
     ]);

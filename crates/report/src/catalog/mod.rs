@@ -1,6 +1,7 @@
 //! The entries of the registry.
 
 mod http;
+mod stimulus;
 
 use crate::registry::{Better, Group, Metric, Stat, Unit, statistic};
 
@@ -80,6 +81,7 @@ pub(crate) fn metrics() -> Vec<Metric> {
     list.throughput();
     list.reliability();
     list.load();
+    list.stimulus();
     list.memory();
     list.cache();
     list.client();

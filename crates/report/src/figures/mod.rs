@@ -1,6 +1,7 @@
 //! The formulas: from a sample to its figures.
 
 mod http;
+mod stimulus;
 
 use std::collections::BTreeMap;
 
@@ -88,6 +89,7 @@ pub(crate) fn compute(sample: &Sample, close: Option<&Close>) -> Computed {
     throughput(&mut figures, sample);
     reliability(&mut figures, sample);
     load(&mut figures, sample);
+    stimulus::compute(&mut figures, sample);
     memory(&mut figures, close.map(|close| &close.memory), sample.over_http());
     cache(&mut figures, close.map(|close| &close.backend));
     match close {

@@ -1,6 +1,7 @@
 //! The rules by which a workload is judged.
 
 mod http;
+mod stimulus;
 
 use sagellm_core::journal::Close;
 use sagellm_core::{Arrival, OutcomeKind};
@@ -18,6 +19,7 @@ pub(crate) fn judge(sample: &Sample, close: Option<&Close>, summary: &WorkloadSu
     judge.completeness();
     judge.outcomes();
     judge.lateness();
+    judge.stimulus();
     if sample.over_http() {
         judge.http();
     }
@@ -113,12 +115,7 @@ impl Judge<'_> {
                 "requests were sent {lag:.3} ms late on average, more than {} of the median TTFT of {ttft:.3} ms",
                 percent(MOST_DISTURBANCE)
             );
-            let remedy = if self.sample.over_http() {
-                http::HELP_CLIENT
-            } else {
-                "leave a core to the client (`--threads`), lower the request rate, or quieten the machine"
-            };
-            self.reject(Code::ScheduleLag, message, remedy);
+            self.reject(Code::ScheduleLag, message, self.help_client());
         }
         let wait = self.summary.get("avg_queue_client_ms").filter(|wait| *wait > MOST_DISTURBANCE * ttft);
         if let (Some(wait), Some(cap)) = (wait, workload.max_concurrency) {
@@ -130,6 +127,14 @@ impl Judge<'_> {
                 ),
                 "read the `_from_schedule` figures, or raise `--max-concurrency`".into(),
             );
+        }
+    }
+
+    /// What makes the client keep its times.
+    fn help_client(&self) -> &'static str {
+        match self.sample.over_http() {
+            true => http::HELP_CLIENT,
+            false => "leave a core to the client (`--threads`), lower the request rate, or quieten the machine",
         }
     }
 

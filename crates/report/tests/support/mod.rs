@@ -55,6 +55,7 @@ pub(crate) fn success(id: u64, sent_ms: u64, ttft_ms: u64, gap_ms: u64) -> Recor
         chunks,
         stamp: Stamp::Engine,
         input_tokens: 128,
+        planned_input_tokens: Some(128),
         cached_tokens: Some(0),
         max_tokens: 4,
         ignore_eos: true,
