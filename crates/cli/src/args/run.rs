@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use sagellm_report::render::Format;
 
-use super::{EngineArgs, LimitArgs, Pair, ServerArgs, WorkloadArgs};
+use super::{EngineArgs, LimitArgs, Pair, ServerArgs, WorkloadArgs, whole};
 
 /// What can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -59,6 +59,12 @@ pub(crate) struct RunArgs {
     /// Folder for the results
     #[arg(long, short, default_value = "./benchmark_results", value_name = "FOLDER")]
     pub(crate) output: PathBuf,
+    /// Runs, each with seeds of its own (the seed, the seed + 1, ...) and in a folder of its own: run-1, run-2, ...
+    #[arg(long, default_value_t = 1, value_name = "R", value_parser = whole::<u32>(1..=1000), conflicts_with_all = ["plan", "output_json"])]
+    pub(crate) repeat: u32,
+    /// Which of the runs this is, counted from 0.
+    #[arg(skip)]
+    pub(crate) nth: u32,
     /// Also write the metrics of all workloads, keyed by workload, to this file
     #[arg(long, value_name = "FILE")]
     pub(crate) output_json: Option<PathBuf>,

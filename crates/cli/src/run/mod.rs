@@ -2,13 +2,14 @@
 
 mod observer;
 mod output;
+mod repeat;
 mod server;
 mod setup;
 mod subject;
 mod watch;
 
 use sagellm_core::{Clock, Exit, Failure};
-use sagellm_report::render;
+use sagellm_report::{Summary, render};
 use sagellm_run::{RunOptions, execute};
 use sagellm_telemetry::Monitor;
 
@@ -21,22 +22,35 @@ use subject::{Ready, Subject};
 
 /// Plans, measures, saves, and shows; the exit code says whether the result can be used.
 pub(crate) fn run(args: RunArgs, printer: &Printer) -> Result<Exit, Failure> {
-    let clock = Clock::start();
-    let timeout = setup::timeout(&args)?;
-    let drain = setup::drain(&args)?;
-    let wanted = setup::wanted(&args)?;
-    let output = Output::check(&args)?;
     let interrupt = Interrupt::listen(printer)?;
+    if args.repeat > 1 {
+        return repeat::run(args, &interrupt, printer);
+    }
+    let (summary, exit) = once(&args, &interrupt, printer)?;
+    printer.result(&render::render(&summary, args.format, printer.colour())?)?;
+    if !args.quiet {
+        printer.note(&format!("Results are in {}", args.output.display()));
+    }
+    Ok(exit)
+}
+
+/// Plans, measures and saves one run.
+fn once(args: &RunArgs, interrupt: &Interrupt, printer: &Printer) -> Result<(Summary, Exit), Failure> {
+    let clock = Clock::start();
+    let timeout = setup::timeout(args)?;
+    let drain = setup::drain(args)?;
+    let wanted = setup::wanted(args)?;
+    let output = Output::check(args)?;
     let monitor = Monitor::new(clock);
     let progress = Progress::new(printer, args.quiet);
 
-    let subject = Subject::open(&args, &interrupt, &progress)?;
-    let scratch = output.scratch(&interrupt)?;
+    let subject = Subject::open(args, interrupt, &progress)?;
+    let scratch = output.scratch(interrupt)?;
     let mut plan = setup::plan(wanted, &subject, &scratch)?;
     let hashes = subject.hashes(&plan);
-    let calibration = subject.calibrate(&args, &plan, &progress)?;
-    let Ready { backend, mut watch, launched } = subject.start(&args, &plan, clock, monitor)?;
-    let mut output = output.open(&args, &mut plan, hashes, backend.info(), clock)?;
+    let calibration = subject.calibrate(args, &plan, &progress)?;
+    let Ready { backend, mut watch, launched } = subject.start(args, &plan, clock, monitor)?;
+    let mut output = output.open(args, &mut plan, hashes, backend.info(), clock)?;
     drop(scratch);
 
     let mut reporter = Reporter::new(&progress, clock, args.verbose);
@@ -62,9 +76,6 @@ pub(crate) fn run(args: RunArgs, printer: &Printer) -> Result<Exit, Failure> {
         }
     }
     let summary = output.finish(ending == Exit::Interrupted)?;
-    printer.result(&render::render(&summary, args.format, printer.colour())?)?;
-    if !args.quiet {
-        printer.note(&format!("Results are in {}", args.output.display()));
-    }
-    Ok(if ending == Exit::Ok { summary.validity.exit() } else { ending })
+    let exit = if ending == Exit::Ok { summary.validity.exit() } else { ending };
+    Ok((summary, exit))
 }

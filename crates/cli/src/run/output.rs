@@ -199,6 +199,7 @@ fn config(args: &RunArgs) -> BTreeMap<String, String> {
     };
     BTreeMap::from([
         ("workload".into(), name),
+        ("repeat".into(), format!("{} of {}", args.nth + 1, args.repeat)),
         ("backend".into(), backend.name().into()),
         ("mode".into(), or_own(workload.mode.map(|mode| format!("{mode:?}").to_lowercase()))),
         ("num_prompts".into(), or_own(load.num_prompts.map(|v| text(&v)))),

@@ -5,6 +5,7 @@
 mod footnotes;
 mod markdown;
 mod number;
+pub mod repeats;
 mod sections;
 mod table;
 

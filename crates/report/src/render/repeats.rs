@@ -1,0 +1,101 @@
+//! Several runs of the same, side by side: what can be seen of a figure is not its value in one run.
+
+use std::fmt::Write;
+
+use sagellm_stats as stats;
+
+use super::number;
+use crate::{Summary, Verdict, registry};
+
+/// A figure over the runs.
+struct Row {
+    workload: String,
+    key: &'static str,
+    runs: usize,
+    median: f64,
+    min: f64,
+    max: f64,
+    /// Standard deviation as a share of the mean; `None` for one run.
+    spread: Option<f64>,
+}
+
+/// As a table for a terminal.
+pub fn table(runs: &[Summary]) -> String {
+    let mut text = verdicts(runs);
+    let mut last = String::new();
+    for row in rows(runs) {
+        if row.workload != last {
+            let _ = writeln!(
+                text,
+                "\n{:<24}{:>6}{:>11}{:>11}{:>11}{:>9}",
+                row.workload, "runs", "median", "min", "max", "spread"
+            );
+            last.clone_from(&row.workload);
+        }
+        let [median, min, max] = [row.median, row.min, row.max].map(number::figure);
+        let _ = writeln!(text, "{:<24}{:>6}{median:>11}{min:>11}{max:>11}{:>9}", row.key, row.runs, spread(&row));
+    }
+    text + "\nspread: standard deviation / mean over the runs\n"
+}
+
+/// As Markdown.
+pub fn markdown(runs: &[Summary]) -> String {
+    let mut text = format!("## {}\n", verdicts(runs).replace('\n', "\n\n").trim_end());
+    text.push_str("\n| workload | figure | runs | median | min | max | spread |\n|---|---|--:|--:|--:|--:|--:|\n");
+    for row in rows(runs) {
+        let [median, min, max] = [row.median, row.min, row.max].map(number::figure);
+        let unit = registry::find(row.key).map_or("", |metric| metric.unit.symbol());
+        let _ = writeln!(
+            text,
+            "| `{}` | `{}` ({unit}) | {} | {median} | {min} | {max} | {} |",
+            row.workload,
+            row.key,
+            row.runs,
+            spread(&row)
+        );
+    }
+    text + "\nspread: standard deviation / mean over the runs\n"
+}
+
+fn spread(row: &Row) -> String {
+    row.spread.map_or_else(|| "-".into(), number::percent)
+}
+
+fn verdicts(runs: &[Summary]) -> String {
+    let invalid = runs.iter().filter(|run| run.validity.verdict == Verdict::Invalid).count();
+    let mut text = format!("{} of {} runs VALID\n", runs.len() - invalid, runs.len());
+    for (nth, run) in (1..).zip(runs) {
+        for finding in &run.validity.reasons {
+            let workload = finding.workload.as_deref().unwrap_or("all");
+            let _ = writeln!(text, "run {nth} INVALID, {workload}: {}; {}", finding.message, finding.remedy);
+        }
+    }
+    text
+}
+
+/// The headline figures of every workload, of the runs that have them.
+fn rows(runs: &[Summary]) -> Vec<Row> {
+    let mut names: Vec<&str> = Vec::new();
+    for workload in runs.iter().flat_map(|run| run.workloads.iter()) {
+        if !names.contains(&workload.name()) {
+            names.push(workload.name());
+        }
+    }
+    let keys = || registry::all().iter().filter(|metric| metric.headline).map(|metric| metric.key.as_str());
+    let row = |workload: &str, key: &'static str| {
+        let of = |run: &Summary| run.workloads.get(workload).and_then(|workload| workload.get(key));
+        let mut values: Vec<f64> = runs.iter().filter_map(of).collect();
+        values.sort_by(f64::total_cmp);
+        let spread = stats::sample_std(&values).zip(stats::mean(&values)).map(|(std, mean)| std / mean);
+        Some(Row {
+            workload: workload.to_owned(),
+            key,
+            runs: values.len(),
+            median: stats::quantile(&values, 0.5)?,
+            min: *values.first()?,
+            max: *values.last()?,
+            spread: spread.filter(|spread| spread.is_finite()),
+        })
+    };
+    names.iter().flat_map(|name| keys().filter_map(move |key| row(name, key))).collect()
+}
