@@ -20,7 +20,7 @@ use std::time::Duration;
 use clap::builder::RangedU64ValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand};
-use sagellm_core::{Exit, Failure};
+use sagellm_core::{Exit, Failure, Objective};
 use sagellm_report::render::Format;
 
 pub(crate) use calibrate::{CalibrateArgs, CalibrateFormat};
@@ -110,6 +110,9 @@ pub(crate) struct ReportArgs {
     /// Form of the report: table, json, markdown, csv, vllm, sglang, junit, openmetrics
     #[arg(long, default_value = "table", value_name = "FORMAT")]
     pub(crate) format: Format,
+    /// Judge the requests by these limits in place of those of the run: see `run --goodput`
+    #[arg(long, num_args = 1.., value_name = "LIMIT")]
+    pub(crate) goodput: Vec<Objective>,
 }
 
 #[derive(Debug, Args)]

@@ -197,6 +197,29 @@ fn a_report_is_the_same_from_every_side() {
 }
 
 #[test]
+fn goodput_counts_what_kept_the_limits() {
+    let place = Place::new();
+    let workload = "name: mine\nsource: {random: {input_tokens: 16, output_tokens: 4}}\nnum_prompts: 5\n";
+    fs::write(place.file("w.yaml"), format!("{workload}goodput: {{ttft_ms: 1e9, e2e_ms: 1e-6}}\n")).unwrap();
+    place.succeed(&format!("{TINY} --workload w.yaml --output own"));
+    let own = place.json("own/mine_metrics.json");
+    assert_eq!(own["workload"]["goodput"], serde_json::json!({"ttft_ms": 1e9, "tbt_ms": null, "e2e_ms": 1e-6}));
+    assert_eq!(number(&own, "slo_attainment_ttft"), 1.0);
+    assert_eq!(number(&own, "slo_attainment_e2e"), 0.0);
+    assert_eq!((number(&own, "slo_attainment"), number(&own, "goodput_rps")), (0.0, 0.0));
+    // The command line goes before the file, and the report before both.
+    place.succeed(&format!("{TINY} --workload w.yaml --goodput ttft:1e9 tpot:1e9 --output given"));
+    let given = place.json("given/mine_metrics.json");
+    assert_eq!(given["goodput_rps"], given["request_throughput_rps"]);
+    let judged = place.succeed("report --input given --format json --goodput e2el:1e-6").out;
+    let judged: Value = serde_json::from_str(&judged).unwrap();
+    assert_eq!(number(&judged["workloads"]["mine"], "goodput_rps"), 0.0);
+    let vllm = place.succeed("report --input given --format vllm").out;
+    let vllm: Value = serde_json::from_str(&vllm).unwrap();
+    assert_eq!(number(&vllm, "request_goodput"), number(&given, "goodput_rps"));
+}
+
+#[test]
 fn results_go_to_standard_output_and_all_else_does_not() {
     let place = Place::new();
     let ran = place.succeed(&format!("{TINY} --format json -v"));

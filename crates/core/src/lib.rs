@@ -13,6 +13,7 @@ mod plan;
 mod progress;
 mod record;
 mod request;
+mod slo;
 mod workload;
 
 pub use backend::{Backend, BackendInfo, BackendStats, EventSink, ModelInfo, Prepared, ServerSample, ServerWindow};
@@ -24,6 +25,7 @@ pub use plan::{DataFile, Plan, PlanHeader, PlanLine, Requests};
 pub use progress::{NoProgress, Progress};
 pub use record::{Chunk, Record, RecordBuilder, Stamp};
 pub use request::{Answer, Message, Prompt, Request, Sampling};
+pub use slo::{Limited, Objective, Slo, SloError};
 pub use workload::{Arrival, Mode, RampShape, RatePhase, SharegptRules, Source, TraceFormat, Workload};
 
 /// Version of every persisted format of this release. Raised when a reader of the former version would be misled.

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::Slo;
+
 /// How a workload is offered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -37,6 +39,9 @@ pub struct Workload {
     pub num_warmups: u32,
     /// Seed of prompts and offsets.
     pub seed: u64,
+    /// What a request must keep to be of use; absent when nothing was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub goodput: Option<Slo>,
 }
 
 impl Workload {

@@ -56,6 +56,7 @@ impl<'a> Planner<'a> {
             arrival: spec.arrival.clone(),
             num_warmups: spec.num_warmups,
             seed: spec.seed,
+            goodput: spec.goodput.clone(),
         };
         Ok(Self { spec: spec.clone(), workload, tokenizer, context_length, drafts, count })
     }

@@ -1,6 +1,6 @@
 //! What a workload is, before it is known how many requests its source holds.
 
-use sagellm_core::{Arrival, Mode, Source};
+use sagellm_core::{Arrival, Mode, Slo, Source};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +38,9 @@ pub struct Spec {
     /// How tokens are chosen.
     #[serde(default)]
     pub sampling: Decoding,
+    /// What a request must keep to count as goodput.
+    #[serde(default)]
+    pub goodput: Option<Slo>,
 }
 
 fn one() -> u32 {
@@ -58,6 +61,7 @@ impl Spec {
             num_warmups: one(),
             seed: 0,
             sampling: Decoding::default(),
+            goodput: None,
         }
     }
 
@@ -73,6 +77,10 @@ impl Spec {
             return Err(PlanError::Value { option: "name", value: self.name.clone(), range });
         }
         self.sampling.check()?;
+        if let Some(slo) = self.goodput.as_ref().filter(|slo| !slo.is_sound()) {
+            let range = "limits that are positive numbers of milliseconds, at least one";
+            return Err(PlanError::Value { option: "goodput", value: slo.to_string(), range });
+        }
         arrival::check(&self.arrival)?;
         planner::check(self)
     }

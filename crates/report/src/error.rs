@@ -76,6 +76,12 @@ pub enum Error {
         /// What it is.
         what: &'static str,
     },
+    /// There are figures but no requests to judge.
+    #[error("there are no journals at `{path}`: without the requests nothing can be judged anew", path = path.display())]
+    NoRecords {
+        /// What was given.
+        path: PathBuf,
+    },
     /// Two journals of one run claim the same workload.
     #[error("`{first}` and `{second}` are both journals of workload `{name}`", first = first.display(), second = second.display())]
     Twice {
@@ -129,6 +135,7 @@ impl UserError for Error {
             }
             Self::Newer { .. } => "install the version of sagellm-benchmark that wrote it, or a later one".into(),
             Self::OtherFile { .. } => "give the `benchmark_summary.json` beside it, or the folder".into(),
+            Self::NoRecords { .. } => "give the folder of the run".into(),
             Self::Twice { .. } => "move one of them out of the folder".into(),
             Self::Json(_) => return None,
         })

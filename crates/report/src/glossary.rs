@@ -49,6 +49,8 @@ fn title(group: Group) -> &'static str {
         Group::Throughput => "Throughput",
         Group::Reliability => "Reliability",
         Group::Load => "Load",
+        Group::Objective => "Service level objective",
+        Group::Steady => "Steady state",
         Group::Memory => "Memory",
         Group::Cache => "KV cache and speculative decoding",
         Group::Client => "The client itself",

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 use sagellm_core::journal::{Close, Header, Line};
-use sagellm_core::{Record, SCHEMA_VERSION};
+use sagellm_core::{Record, SCHEMA_VERSION, Slo};
 use serde::Deserialize;
 
 use crate::{Error, Sample, WorkloadSummary};
@@ -13,29 +13,33 @@ use crate::{Error, Sample, WorkloadSummary};
 /// Longest line that is read. A record of 65 536 single-token chunks takes 3 MB.
 const LONGEST_LINE: u64 = 64 << 20;
 
-/// Header and figures of a journal. `None` when it ends before its header does, as that of a run that crashed at the
-/// very beginning.
+/// Header and figures of a journal, judged by `slo` in place of the workload's own objective. `None` when it ends before its header
+/// does, as that of a run that crashed at the very beginning.
 ///
 /// A last line that is torn, as a crash leaves it, is left out; the verdict then says that the run did not end.
 ///
 /// # Errors
 /// When the file cannot be read, was written by a later version, or is damaged anywhere but in its last line.
-pub fn read_journal(path: &Path) -> Result<Option<(Header, WorkloadSummary)>, Error> {
-    read_records(path, &mut |_| {})
+pub fn read_journal(path: &Path, slo: Option<&Slo>) -> Result<Option<(Header, WorkloadSummary)>, Error> {
+    read_records(path, slo, &mut |_| {})
 }
 
 /// The same, and shows every measured record to `look`.
 pub(crate) fn read_records(
     path: &Path,
+    slo: Option<&Slo>,
     look: &mut dyn FnMut(&Record),
 ) -> Result<Option<(Header, WorkloadSummary)>, Error> {
     let file = File::open(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
     let mut lines = Lines { path, reader: BufReader::with_capacity(1 << 16, file), number: 0 };
-    let header = match lines.next()? {
+    let mut header = match lines.next()? {
         None => return Ok(None),
         Some(Line::Header(header)) => header,
         Some(_) => return Err(lines.wrong("the first line is not a header")),
     };
+    if let Some(slo) = slo {
+        header.workload.goodput = Some(slo.clone());
+    }
     let mut sample = Sample::new(header.clone()).map_err(|message| lines.wrong(&message))?;
     let mut close: Option<Close> = None;
     while let Some(line) = lines.next()? {

@@ -13,6 +13,15 @@ pub(crate) struct Latency {
     course: Series,
 }
 
+/// The times of one request in milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Times {
+    pub(crate) ttft: f64,
+    pub(crate) e2e: f64,
+    /// `None` when the answer came in one chunk.
+    pub(crate) tbt: Option<f64>,
+}
+
 /// The latencies of the successes. In milliseconds but for the rate, which is in tokens per second.
 #[derive(Debug, Default)]
 pub(crate) struct Latencies {
@@ -67,23 +76,29 @@ impl Latency {
     }
 }
 
-impl Latencies {
-    /// Takes a success that was sent at `sent`.
-    pub(crate) fn push(&mut self, record: &Record, sent: Nanos) {
-        self.push_gaps(&record.chunks);
-        let Some((first, last)) = record.first_token_ns.zip(record.last_token_ns) else { return };
+impl Times {
+    /// The times of a request that was sent at `sent`; `None` without a token.
+    pub(crate) fn of(record: &Record, sent: Nanos) -> Option<Self> {
+        let (first, last) = record.first_token_ns.zip(record.last_token_ns)?;
         let in_first_chunk = record.chunks.first().map_or(0, |chunk| chunk.tokens);
         let after_first = record.output_tokens.saturating_sub(in_first_chunk);
+        let tbt = (after_first > 0).then(|| ms(last - first) / f64::from(after_first));
+        Some(Self { ttft: ms(first - sent), e2e: ms(last - sent), tbt })
+    }
+}
+
+impl Latencies {
+    /// Takes a success that was sent at `sent`.
+    pub(crate) fn push(&mut self, record: &Record, sent: Nanos, times: Option<&Times>) {
+        self.push_gaps(&record.chunks);
+        let Some(Times { ttft, e2e, tbt }) = times.copied() else { return };
         let n = f64::from(record.output_tokens);
-        let (ttft, e2e) = (ms(first - sent), ms(last - sent));
         let waited = signed_ms(record.scheduled_ns, sent);
         self.ttft.push(ttft);
         self.e2e.push(e2e);
         self.scheduled_ttft.push(ttft + waited);
         self.scheduled_e2e.push(e2e + waited);
-        if after_first > 0 {
-            self.tbt.push(ms(last - first) / f64::from(after_first));
-        }
+        tbt.into_iter().for_each(|tbt| self.tbt.push(tbt));
         if n > 0.0 {
             self.tpot.push(e2e / n);
             self.scheduled_tpot.push((e2e + waited) / n);

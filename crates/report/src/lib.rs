@@ -6,11 +6,13 @@
 
 mod catalog;
 pub mod compare;
+mod course;
 mod damage;
 mod error;
 mod export;
 mod figures;
 mod glossary;
+mod goodput;
 mod journal;
 mod judge;
 mod latency;
@@ -28,14 +30,15 @@ mod wire;
 mod workload;
 mod write;
 
+pub use course::SteadyMethod;
 pub use error::Error;
 pub use glossary::glossary;
 pub use journal::read_journal;
-pub use load::{MANIFEST_FILE, SUMMARY_FILE, journal_file, load, metrics_file, summarize_folder};
+pub use load::{MANIFEST_FILE, SUMMARY_FILE, journal_file, load, load_with_slo, metrics_file, summarize_folder};
 pub use manifest::{Hashes, Host, Manifest};
 pub use sample::Sample;
 pub use schema::schemas;
 pub use summary::{Overall, Summary, Workloads};
 pub use validity::{Code, Finding, Validity, Verdict};
-pub use workload::{Details, Interval, Method, ServerSource, TailSamples, WorkloadSummary};
+pub use workload::{Details, Interval, Method, ServerSource, SteadyWindow, TailSamples, WorkloadSummary};
 pub use write::{write_atomic, write_json, write_results};

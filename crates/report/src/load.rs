@@ -4,8 +4,8 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use sagellm_core::SCHEMA_VERSION;
 use sagellm_core::journal::Header;
+use sagellm_core::{SCHEMA_VERSION, Slo};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -57,6 +57,22 @@ pub fn load(path: &Path) -> Result<Summary, Error> {
     read_json(path)
 }
 
+/// The same, with every request judged by `slo` in place of the objectives of the workloads. This needs the journals: those
+/// beside a summary file will do.
+///
+/// # Errors
+/// As [`load`], and when there are no journals.
+pub fn load_with_slo(path: &Path, slo: &Slo) -> Result<Summary, Error> {
+    let beside = path.file_name().is_some_and(|name| name == SUMMARY_FILE).then(|| path.parent()).flatten();
+    let folder = if path.is_dir() { path } else { beside.unwrap_or(path) };
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    if has_journals(folder) {
+        return summarize(folder, Some(slo));
+    }
+    load(path)?;
+    Err(Error::NoRecords { path: path.to_owned() })
+}
+
 /// The summary of the run whose journals and manifest lie in `folder`.
 ///
 /// A folder can hold journals of former runs. Those of the run that the manifest describes count (without a manifest:
@@ -65,11 +81,15 @@ pub fn load(path: &Path) -> Result<Summary, Error> {
 /// # Errors
 /// As [`load`].
 pub fn summarize_folder(folder: &Path) -> Result<Summary, Error> {
+    summarize(folder, None)
+}
+
+fn summarize(folder: &Path, slo: Option<&Slo>) -> Result<Summary, Error> {
     let manifest_path = folder.join(MANIFEST_FILE);
     let manifest: Option<Manifest> = manifest_path.exists().then(|| read_json(&manifest_path)).transpose()?;
     let mut read: Vec<(PathBuf, Header, WorkloadSummary)> = Vec::new();
     for path in journals(folder)? {
-        if let Some((header, workload)) = read_journal(&path)? {
+        if let Some((header, workload)) = read_journal(&path, slo)? {
             read.push((path, header, workload));
         }
     }

@@ -80,6 +80,10 @@ pub enum Group {
     Reliability,
     /// What was offered, and how many requests ran at once.
     Load,
+    /// The service level objective, and how many requests kept it.
+    Objective,
+    /// The part of the run in which it was steady.
+    Steady,
     /// Memory.
     Memory,
     /// The KV cache and speculative decoding.
@@ -148,6 +152,9 @@ impl Stat {
         [Self::Avg, Self::Std, Self::Min, Self::Max, Self::P50, Self::P90, Self::P95, Self::P99, Self::P999];
     /// Those of a delay of the client.
     pub const DELAY: [Self; 4] = [Self::Avg, Self::P50, Self::P99, Self::Max];
+
+    /// Those of the steady window.
+    pub const STEADY: [Self; 3] = [Self::Avg, Self::P50, Self::P99];
 
     /// Those that failures, which take forever, can have.
     pub const INFLATED: [Self; 5] = [Self::P50, Self::P90, Self::P95, Self::P99, Self::P999];

@@ -4,18 +4,22 @@ use std::collections::{BTreeMap, HashMap};
 
 use sagellm_core::journal::{Close, Header};
 use sagellm_core::{FinishReason, OutcomeKind, Record, Stamp, TokenSource};
-use sagellm_stats::{Concurrency, Distribution, Spans};
+use sagellm_stats::{Concurrency, Distribution};
 
 use crate::WorkloadSummary;
+use crate::course::{Course, NotSteady, Steady};
 use crate::damage::check;
-use crate::latency::{Latencies, signed_ms};
+use crate::figures::SEED;
+use crate::goodput::Goodput;
+use crate::latency::{Latencies, Times, signed_ms};
 use crate::stimulus::Stimulus;
 use crate::throughput::Throughput;
 use crate::wire::Wire;
 
 /// Takes records one by one and ends as a [`WorkloadSummary`].
 ///
-/// Memory grows by 16 bytes per request, which the exact peak of concurrency needs, and not with the tokens.
+/// Memory grows by 56 bytes per request, which the exact peak of concurrency and the steady window need, and not with
+/// the tokens.
 #[derive(Debug)]
 pub struct Sample {
     pub(crate) header: Header,
@@ -40,10 +44,14 @@ pub struct Sample {
     pub(crate) wire: Wire,
     pub(crate) stamps: Vec<Stamp>,
     pub(crate) token_sources: Vec<TokenSource>,
+    /// `None` without an objective.
+    pub(crate) goodput: Option<Goodput>,
     /// Known once the sample is finished.
     pub(crate) concurrency: Option<Concurrency>,
     pub(crate) stimulus: Stimulus,
-    spans: Spans,
+    /// Likewise.
+    pub(crate) steady: Result<Steady, NotSteady>,
+    course: Course,
     seen: Seen,
 }
 
@@ -74,9 +82,13 @@ impl Sample {
             // The name becomes that of a file.
             return Err(format!("`{name}` is no name of a workload: letters, digits, `-`, `_` and `.` make one"));
         }
+        if header.workload.goodput.as_ref().is_some_and(|slo| !slo.is_sound()) {
+            return Err("goodput has no limit, or one that is no positive number".into());
+        }
         if !(0.0..=1.0).contains(&header.max_error_rate) {
             return Err(format!("max_error_rate is {}, which is no share between 0 and 1", header.max_error_rate));
         }
+        let goodput = header.workload.goodput.clone().map(Goodput::new);
         Ok(Self {
             stimulus: Stimulus::new(&header),
             header,
@@ -93,8 +105,10 @@ impl Sample {
             wire: Wire::default(),
             stamps: Vec::new(),
             token_sources: Vec::new(),
+            goodput,
             concurrency: None,
-            spans: Spans::default(),
+            steady: Err(NotSteady::TooFew(0)),
+            course: Course::default(),
             seen: Seen::default(),
         })
     }
@@ -124,12 +138,14 @@ impl Sample {
         let Some(sent) = record.sent_ns else { return Ok(()) };
         self.sent += 1;
         self.stimulus.push(record, sent, success);
-        self.spans.push(sent, record.end_ns);
+        let times = Times::of(record, sent).filter(|_| success);
+        self.course.push(sent, record.end_ns, success, record.output_tokens, times);
+        let good = success && self.goodput.as_mut().is_some_and(|goodput| goodput.push(times.as_ref()));
         self.waits.push(signed_ms(record.scheduled_ns, sent));
-        self.throughput.push(record, sent, success);
+        self.throughput.push(record, sent, success, good);
         self.wire.push(record, sent, success);
         if success {
-            self.latencies.push(record, sent);
+            self.latencies.push(record, sent, times.as_ref());
             self.tokens.0 += u64::from(record.input_tokens);
             self.tokens.1 += u64::from(record.output_tokens);
             self.wrong_lengths += u64::from(record.ignore_eos && !has_full_length(record));
@@ -141,7 +157,9 @@ impl Sample {
 
     /// The figures of what was taken; `close` is the closing line, which a run that crashed does not have.
     pub fn finish(mut self, close: Option<&Close>) -> WorkloadSummary {
-        self.concurrency = std::mem::take(&mut self.spans).concurrency();
+        let mut course = std::mem::take(&mut self.course);
+        self.concurrency = course.concurrency();
+        self.steady = course.steady(&self.header.workload, SEED);
         WorkloadSummary::of(&self, close)
     }
 

@@ -15,15 +15,18 @@ pub(crate) struct Throughput {
     /// First sent and last end.
     pub(crate) window: Option<(Nanos, Nanos)>,
     /// In the order of [`KEYS`].
-    series: [Series; 4],
+    series: [Series; 5],
 }
 
-const KEYS: [&str; 4] =
-    ["request_throughput_rps", "input_throughput_tps", "output_throughput_tps", "total_throughput_tps"];
+const KEYS: [&str; 5] =
+    ["request_throughput_rps", "input_throughput_tps", "output_throughput_tps", "total_throughput_tps", GOODPUT];
+
+/// Only with an objective.
+const GOODPUT: &str = "goodput_rps";
 
 impl Throughput {
-    /// Takes a request that was sent at `sent`. Requests come in about the order in which they ended.
-    pub(crate) fn push(&mut self, record: &Record, sent: Nanos, success: bool) {
+    /// Takes a request that was sent at `sent`, which is `good` when it kept the objective. Requests come in about the order in which they ended.
+    pub(crate) fn push(&mut self, record: &Record, sent: Nanos, success: bool, good: bool) {
         let (first, last) = self.window.unwrap_or((sent, sent));
         let window = (first.min(sent), last.max(record.end_ns));
         self.window = Some(window);
@@ -31,9 +34,9 @@ impl Throughput {
         let time = seconds((first - window.0) + (window.1 - last));
         let amounts = if success {
             let (input, output) = (f64::from(record.input_tokens), f64::from(record.output_tokens));
-            [1.0, input, output, input + output]
+            [1.0, input, output, input + output, f64::from(u8::from(good))]
         } else {
-            [0.0; 4]
+            [0.0; 5]
         };
         for (series, amount) in self.series.iter_mut().zip(amounts) {
             series.push_pair(amount, time);
@@ -42,8 +45,9 @@ impl Throughput {
 
     /// The intervals by key. Requests that ran together end together: a block holds at least `peak` requests, as many as
     /// ran at once.
-    pub(crate) fn intervals(&self, peak: u64, seed: u64) -> impl Iterator<Item = (String, Interval)> {
-        KEYS.into_iter().zip(&self.series).map(move |(key, series)| {
+    pub(crate) fn intervals(&self, objective: bool, peak: u64, seed: u64) -> impl Iterator<Item = (String, Interval)> {
+        let asked = KEYS.into_iter().zip(&self.series).filter(move |(key, _)| objective || *key != GOODPUT);
+        asked.map(move |(key, series)| {
             let n = series.count();
             let reason = too_few(n).unwrap_or_else(|| {
                 if n / peak.max(1) < FEWEST_BLOCKS as u64 {

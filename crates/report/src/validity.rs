@@ -77,6 +77,10 @@ pub enum Code {
     FewSamples,
     /// Warning: the first measured request found everything cold.
     NoWarmup,
+    /// Warning: at no time was the load steady.
+    NoSteadyState,
+    /// Warning: the figures changed in the course of the run.
+    Drift,
     /// Warning: requests waited for a free place in the client.
     ClientQueueing,
     /// Warning: the client read late, which the kernel's stamps do not suffer from.

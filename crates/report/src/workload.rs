@@ -13,6 +13,7 @@ use serde::ser::{Error as _, SerializeMap};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
+use crate::SteadyMethod;
 use crate::figures::{self, Computed, Figures};
 use crate::judge::judge;
 use crate::registry::{self, Stat};
@@ -59,6 +60,9 @@ pub struct Details {
     /// share.
     #[serde(default)]
     pub sketch_relative_error: BTreeMap<String, f64>,
+    /// The steady part of the run; `null` when there is none, for the reason of `steady_start_s`.
+    #[serde(default)]
+    pub steady: Option<SteadyWindow>,
     /// 95 % intervals of the headline figures.
     pub intervals: BTreeMap<String, Interval>,
     /// Successes that each percentile needs before it may be claimed, and how many are missing.
@@ -75,6 +79,17 @@ pub enum ServerSource {
     Metrics,
     /// Its answers, each about itself.
     Answers,
+}
+
+/// The steady part of a run, and how it was found.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SteadyWindow {
+    /// How it was found.
+    pub method: SteadyMethod,
+    /// Its beginning in seconds from the first sent request.
+    pub start_s: f64,
+    /// Its end, likewise.
+    pub end_s: f64,
 }
 
 /// A 95 % interval, or the reason why there is none.
@@ -154,6 +169,11 @@ impl WorkloadSummary {
                 server_source,
                 calibration: sample.header.calibration.clone(),
                 sketch_relative_error: sample.sketched(),
+                steady: sample.steady.as_ref().ok().map(|steady| SteadyWindow {
+                    method: steady.method,
+                    start_s: steady.start_s,
+                    end_s: steady.start_s + steady.length_s,
+                }),
                 intervals,
                 tail_samples,
                 validity: Validity::default(),

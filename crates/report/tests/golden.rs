@@ -24,12 +24,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use sagellm_core::Stamp;
-use sagellm_report::{Code, Finding, ServerSource, TailSamples, Verdict, WorkloadSummary, read_journal, registry};
+use sagellm_core::{Slo, Stamp};
+use sagellm_report::{
+    Code, Finding, ServerSource, SteadyMethod, TailSamples, Verdict, WorkloadSummary, read_journal, registry,
+};
 
 fn golden(journal: &str) -> WorkloadSummary {
+    judged(journal, None)
+}
+
+fn judged(journal: &str, slo: Option<&Slo>) -> WorkloadSummary {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(journal);
-    read_journal(&path).unwrap().unwrap().1
+    read_journal(&path, slo).unwrap().unwrap().1
 }
 
 fn check(summary: &WorkloadSummary, wanted: &[(&str, f64)]) {
@@ -68,6 +74,29 @@ const HTTP_ONLY: [&str; 27] = [
     "tokenizer_output_tokens",
     "content_chunks",
     "output_tokens_discrepancy",
+];
+
+/// Figures that need limits.
+const GOODPUT: [&str; 5] =
+    ["goodput_rps", "slo_attainment", "slo_attainment_ttft", "slo_attainment_tbt", "slo_attainment_e2e"];
+
+/// Figures of a steady window.
+const STEADY: [&str; 15] = [
+    "steady_start_s",
+    "steady_time_s",
+    "steady_requests",
+    "steady_request_throughput_rps",
+    "steady_output_throughput_tps",
+    "steady_avg_ttft_ms",
+    "steady_p50_ttft_ms",
+    "steady_p99_ttft_ms",
+    "steady_avg_tbt_ms",
+    "steady_p50_tbt_ms",
+    "steady_p99_tbt_ms",
+    "steady_avg_e2e_ms",
+    "steady_p50_e2e_ms",
+    "steady_p99_e2e_ms",
+    "littles_law_residual",
 ];
 
 #[test]
@@ -234,8 +263,60 @@ fn every_figure_is_what_the_hand_finds() {
         ("the server does not count prompt tokens, or the plan does not", vec!["prompt_tokens_discrepancy"]),
         ("the engine runs in this process", vec!["client_cpu_percent"]),
         ("the engine runs in this process: nothing lies between it and the client", HTTP_ONLY.to_vec()),
+        ("no limits were set with `--goodput`", GOODPUT.to_vec()),
+        ("4 requests cannot show a steady state: it takes 50", STEADY.to_vec()),
     ]);
     assert_eq!(why, wanted, "every key of the registry is either above or unknown");
+}
+
+#[test]
+fn goodput_is_what_the_hand_finds() {
+    let slo = Slo { ttft_ms: Some(25.0), tbt_ms: Some(12.0), e2e_ms: Some(50.0) };
+    let wanted = [
+        // Of four judged requests, one of which failed. TTFT is 10, 20, 30; TBT 10, 15, none; E2E 40, 50, 30.
+        ("slo_attainment_ttft", 2.0 / 4.0),
+        ("slo_attainment_tbt", 2.0 / 4.0), // one chunk has no time between tokens that could be too long
+        ("slo_attainment_e2e", 3.0 / 4.0), // the limit itself is kept
+        ("slo_attainment", 1.0 / 4.0),     // request 1 fails by TBT, 2 by TTFT
+        ("goodput_rps", 1.0 / 0.2),
+    ];
+    assert_eq!(wanted.map(|(key, _)| key).into_iter().collect::<BTreeSet<_>>(), GOODPUT.into());
+    let summary = judged("golden.records.jsonl", Some(&slo));
+    check(&summary, &wanted);
+    assert_eq!(summary.details.workload.goodput, Some(slo));
+}
+
+#[test]
+fn the_steady_window_is_what_the_hand_finds() {
+    // A closed loop of two, of which 95 % are two. All succeed.
+    // | request | a    | tokens                 | end  |
+    // | 0       | 1000 | 1009, 1022, 1035, 1048 | 1050 |
+    // | 1       | 1010 | 1020, 1038             | 1040 |
+    // | 2       | 1040 | 1046, 1062, 1078       | 1080 |
+    // | 3       | 1050 | 1062, 1074, 1086, 1098 | 1100 |
+    // Two run from 1010 to 1080: 0, 1 and 2 end within, 1, 2 and 3 are sent within.
+    let wanted = [
+        ("steady_start_s", 0.010),
+        ("steady_time_s", 0.070),
+        ("steady_requests", 3.0),
+        ("steady_request_throughput_rps", 3.0 / 0.070),
+        ("steady_output_throughput_tps", (4.0 + 2.0 + 3.0) / 0.070),
+        ("steady_avg_ttft_ms", (10.0 + 6.0 + 12.0) / 3.0),
+        ("steady_p50_ttft_ms", 10.0),
+        ("steady_p99_ttft_ms", 10.0 + 0.98 * 2.0),
+        ("steady_avg_tbt_ms", (18.0 / 1.0 + 32.0 / 2.0 + 36.0 / 3.0) / 3.0),
+        ("steady_p50_tbt_ms", 16.0),
+        ("steady_p99_tbt_ms", 16.0 + 0.98 * 2.0),
+        ("steady_avg_e2e_ms", (28.0 + 38.0 + 48.0) / 3.0),
+        ("steady_p50_e2e_ms", 38.0),
+        ("steady_p99_e2e_ms", 38.0 + 0.98 * 10.0),
+        // L · 70 = 40 + 30 + 40 + 30; λW · 70 = 30 + 40 + 50.
+        ("littles_law_residual", (140.0 - 120.0) / 140.0),
+    ];
+    assert_eq!(wanted.map(|(key, _)| key).into_iter().collect::<BTreeSet<_>>(), STEADY.into());
+    let summary = golden("golden_closed.records.jsonl");
+    check(&summary, &wanted);
+    assert_eq!(summary.details.steady.unwrap().method, SteadyMethod::Cap);
 }
 
 #[test]

@@ -85,6 +85,7 @@ mod tests {
                 arrival: Arrival::Immediate,
                 num_warmups: 0,
                 seed: 0,
+                goodput: None,
             },
             clock_started: WallTime { unix_ns: 0 },
             start_ns: 0,

@@ -60,7 +60,12 @@ impl Series {
     /// The 95 % interval of `Σ numerators / Σ denominators`; blocks hold at least `block` observations. See
     /// [`Estimate::ratio`].
     pub fn interval(&self, block: u64, seed: u64) -> Option<Interval> {
-        Estimate::ratio(&self.batches, block.div_ceil(self.batch) as usize, seed).map(|it| it.interval)
+        self.estimate(block, seed).map(|it| it.interval)
+    }
+
+    /// The ratio with that interval.
+    pub fn estimate(&self, block: u64, seed: u64) -> Option<Estimate> {
+        Estimate::ratio(&self.batches, block.div_ceil(self.batch) as usize, seed)
     }
 
     /// The number of independent observations that would know the ratio as well as these; see

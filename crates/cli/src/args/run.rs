@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use sagellm_core::Objective;
 use sagellm_report::render::Format;
 
 use super::{EngineArgs, LimitArgs, Pair, ServerArgs, WorkloadArgs, whole};
@@ -56,6 +57,10 @@ pub(crate) struct RunArgs {
     /// synthetic:gpt2]; of a server: the name it goes by there [default: its first]
     #[arg(long)]
     pub(crate) model: Option<String>,
+    /// Limits in milliseconds that a request must keep to count as goodput, such as `ttft:500 tpot:50 e2el:5000` (tpot is
+    /// our tbt, e2el our e2e), or a preset of MLPerf such as `mlperf:llama3.1-8b-interactive` [default: the workload's]
+    #[arg(long, num_args = 1.., value_name = "LIMIT")]
+    pub(crate) goodput: Vec<Objective>,
     /// Folder for the results
     #[arg(long, short, default_value = "./benchmark_results", value_name = "FOLDER")]
     pub(crate) output: PathBuf,

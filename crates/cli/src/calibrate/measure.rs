@@ -230,6 +230,7 @@ fn plan(load: &Load) -> Plan {
         arrival,
         num_warmups: 0,
         seed: 0,
+        goodput: None,
     };
     Plan::of(workload, requests.collect())
 }

@@ -8,7 +8,7 @@ mod setup;
 mod subject;
 mod watch;
 
-use sagellm_core::{Clock, Exit, Failure};
+use sagellm_core::{Clock, Exit, Failure, Slo};
 use sagellm_report::{Summary, render};
 use sagellm_run::{RunOptions, execute};
 use sagellm_telemetry::Monitor;
@@ -39,6 +39,7 @@ fn once(args: &RunArgs, interrupt: &Interrupt, printer: &Printer) -> Result<(Sum
     let clock = Clock::start();
     let timeout = setup::timeout(args)?;
     let drain = setup::drain(args)?;
+    let slo = Slo::of(&args.goodput)?;
     let wanted = setup::wanted(args)?;
     let output = Output::check(args)?;
     let monitor = Monitor::new(clock);
@@ -63,7 +64,9 @@ fn once(args: &RunArgs, interrupt: &Interrupt, printer: &Printer) -> Result<(Sum
         reporter.expect(outline.output_tokens);
         let calibration = calibration.clone();
         let options = RunOptions { journal: &journal, timeout, drain, max_error_rate, calibration, stop };
-        let run = execute(plan.plan(nth)?, &*backend, &options, &mut *watch, &mut reporter)?;
+        let mut plan = plan.plan(nth)?;
+        plan.workload.goodput = slo.clone().or(plan.workload.goodput);
+        let run = execute(plan, &*backend, &options, &mut *watch, &mut reporter)?;
         output.save()?;
         if run.interrupted {
             ending = Exit::Interrupted;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use sagellm_core::{BackendInfo, Clock, Exit, Failure};
+use sagellm_core::{BackendInfo, Clock, Exit, Failure, Slo};
 use sagellm_plan::{PlanError, PlanFile};
 use sagellm_report::{Hashes, Host, MANIFEST_FILE, Manifest, Summary, summarize_folder, write_json, write_results};
 use sagellm_run::Journal;
@@ -190,6 +190,7 @@ fn seeds(plan: &PlanFile) -> BTreeMap<String, u64> {
 fn config(args: &RunArgs) -> BTreeMap<String, String> {
     let RunArgs { workload, backend, limits, .. } = args;
     let (load, sampling, dataset) = (&workload.load, &workload.sampling, &workload.dataset);
+    let slo = Slo::of(&args.goodput).ok().flatten();
     let or_own = |value: Option<String>| value.unwrap_or_else(|| "workload".into());
     let text = |value: &dyn ToString| value.to_string();
     let name = match (&args.plan, dataset.dataset_name) {
@@ -212,6 +213,7 @@ fn config(args: &RunArgs) -> BTreeMap<String, String> {
         ("seed".into(), or_own(load.seed.map(|v| text(&v)))),
         ("timeout_s".into(), text(&limits.timeout)),
         ("max_error_rate".into(), text(&limits.max_error_rate)),
+        ("goodput".into(), or_own(slo.map(|v| text(&v)))),
         ("temperature".into(), or_own(sampling.temperature.map(|v| text(&v)))),
         ("top_p".into(), or_own(sampling.top_p.map(|v| text(&v)))),
         ("top_k".into(), or_own(sampling.top_k.map(|v| text(&v)))),

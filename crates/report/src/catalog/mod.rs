@@ -1,6 +1,7 @@
 //! The entries of the registry.
 
 mod http;
+mod objective;
 mod stimulus;
 
 use crate::registry::{Better, Group, Metric, Stat, Unit, statistic};
@@ -82,6 +83,8 @@ pub(crate) fn metrics() -> Vec<Metric> {
     list.reliability();
     list.load();
     list.stimulus();
+    list.objective();
+    list.steady();
     list.memory();
     list.cache();
     list.client();

@@ -112,7 +112,9 @@ impl Side {
         let mut side = Self::new(name.to_owned(), &summary);
         for path in journals(folder)? {
             let mut records = Records::default();
-            let Some((header, workload)) = read_records(&path, &mut |record| records.push(record))? else { continue };
+            let Some((header, workload)) = read_records(&path, None, &mut |record| records.push(record))? else {
+                continue;
+            };
             // Journals of former runs may lie in the same folder; the summary knows which count.
             let counts = summary
                 .workloads

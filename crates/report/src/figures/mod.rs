@@ -1,13 +1,14 @@
 //! The formulas: from a sample to its figures.
 
 mod http;
+mod objective;
 mod stimulus;
 
 use std::collections::BTreeMap;
 
 use sagellm_core::journal::{Close, Memory};
 use sagellm_core::{BackendStats, Measured, OutcomeKind, Workload, seconds};
-use sagellm_stats::Distribution;
+use sagellm_stats::{Ascending, Distribution};
 
 use crate::latency::Latency;
 use crate::registry::{self, Stat};
@@ -18,7 +19,7 @@ use crate::workload::{Interval, ServerSource};
 const NO_CLOSE: &str = "the journal has no closing line: the run did not end";
 
 /// Seed of the resampling. A constant, so that the same records give the same interval.
-const SEED: u64 = 0x5a6e_11b3;
+pub(crate) const SEED: u64 = 0x5a6e_11b3;
 
 /// The figures of one workload: a number, or the reason why there is none, for every key of the registry.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -54,13 +55,7 @@ impl Figures {
     fn describe(&mut self, quantity: &str, of: &[Stat], values: &Distribution, reason: &str) {
         let ascending = values.ascending();
         for stat in of {
-            let value = match *stat {
-                Stat::Avg => values.mean(),
-                Stat::Std => values.sample_std(),
-                Stat::Min => values.min(),
-                Stat::Max => values.max(),
-                Stat::Percentile(_, q) => ascending.quantile(q),
-            };
+            let value = value_of(*stat, values, &ascending);
             let reason = if *stat == Stat::Std && values.count() == 1 { "one value has no spread" } else { reason };
             self.set(&stat.key(quantity), value, reason);
         }
@@ -68,6 +63,17 @@ impl Figures {
 
     fn describe_none(&mut self, quantity: &str, of: &[Stat], reason: &str) {
         self.describe(quantity, of, &Distribution::default(), reason);
+    }
+}
+
+/// A statistic of values, which are also given in ascending order.
+fn value_of(stat: Stat, values: &Distribution, ascending: &Ascending<'_>) -> Option<f64> {
+    match stat {
+        Stat::Avg => values.mean(),
+        Stat::Std => values.sample_std(),
+        Stat::Min => values.min(),
+        Stat::Max => values.max(),
+        Stat::Percentile(_, q) => ascending.quantile(q),
     }
 }
 
@@ -90,6 +96,8 @@ pub(crate) fn compute(sample: &Sample, close: Option<&Close>) -> Computed {
     reliability(&mut figures, sample);
     load(&mut figures, sample);
     stimulus::compute(&mut figures, sample);
+    objective::goodput(&mut figures, sample);
+    objective::steady(&mut figures, sample);
     memory(&mut figures, close.map(|close| &close.memory), sample.over_http());
     cache(&mut figures, close.map(|close| &close.backend));
     match close {
@@ -112,7 +120,7 @@ pub(crate) fn compute(sample: &Sample, close: Option<&Close>) -> Computed {
     }
     intervals.insert("avg_throughput_tps".into(), of.user_rate.mean_interval(SEED));
     let peak = sample.concurrency.map_or(1, |it| it.peak);
-    intervals.extend(sample.throughput.intervals(peak, SEED));
+    intervals.extend(sample.throughput.intervals(sample.goodput.is_some(), peak, SEED));
     Computed { figures, intervals, server_source }
 }
 

@@ -1,5 +1,6 @@
 //! The rules by which a workload is judged.
 
+mod course;
 mod http;
 mod stimulus;
 
@@ -23,6 +24,7 @@ pub(crate) fn judge(sample: &Sample, close: Option<&Close>, summary: &WorkloadSu
     if sample.over_http() {
         judge.http();
     }
+    judge.course();
     judge.footing();
     let name = Some(sample.header.workload.name.clone());
     let mut validity = judge.validity;

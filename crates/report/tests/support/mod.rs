@@ -27,6 +27,7 @@ pub(crate) fn header(name: &str, num_prompts: u32) -> Header {
             arrival: Arrival::Immediate,
             num_warmups: 1,
             seed: 42,
+            goodput: None,
         },
         clock_started: STARTED,
         start_ns: 1000 * MS,

@@ -216,6 +216,7 @@ pub(crate) fn plan(offsets: &[u64], warmups: u32, max_concurrency: Option<u32>) 
             arrival: if immediate { Arrival::Immediate } else { Arrival::Poisson { rate: 1.0 } },
             num_warmups: warmups,
             seed: 0,
+            goodput: None,
         },
         warmups: (0..u64::from(warmups)).map(|k| request(count + k, 0)).collect(),
         requests: (0..).zip(offsets).map(|(id, offset)| request(id, *offset)).collect(),

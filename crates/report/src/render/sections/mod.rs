@@ -1,5 +1,6 @@
 //! What is shown: sections of rows and columns.
 
+mod course;
 mod http;
 
 use super::footnotes::{FEW, Footnotes, UNKNOWN};
@@ -95,6 +96,7 @@ pub(crate) fn sections(summary: &Summary, notes: &mut Footnotes) -> Vec<Section>
         plain("Memory and concurrency", &MEMORY, summary, notes),
         plain("KV cache", &CACHE, summary, notes),
     ];
+    sections.extend(course::sections(summary, notes));
     if summary.workloads.iter().any(WorkloadSummary::over_http) {
         sections.extend(http::sections(summary, notes));
     }
