@@ -22,7 +22,7 @@ const OTHER_DATA: &str = "this data set is not read; save it as a JSONL file for
 const TRACE_FIELDS: &str = "name the trace's format: `--dataset-name mooncake`, `azure` or `burstgpt`";
 const NOT_GENERATION: &str = "only generation is measured, not embedding or ranking";
 const PLOTS: &str =
-    "`report --format csv` has every figure, and the records of a run every token, for a plot of one's own";
+    "`plan check --svg FILE` draws the arrivals, and `report --format csv` has every figure for other plots";
 
 /// The table, by name.
 pub(crate) const FLAGS: [(&str, Fate); 101] = [
@@ -62,7 +62,7 @@ pub(crate) const FLAGS: [(&str, Fate); 101] = [
     ("--endpoint", Same("")),
     ("--extra-body", Same("")),
     ("--frequency-penalty", Renamed("`--extra-body '{\"frequency_penalty\": X}'`")),
-    ("--goodput", Refused("percentiles and intervals are reported, not yet the share of requests within limits")),
+    ("--goodput", Same("e2el is our e2e; presets of MLPerf too")),
     ("--header", Same("once for each header")),
     ("--hf-name", Refused(HUB_DATA)),
     ("--hf-output-len", Refused(HUB_DATA)),

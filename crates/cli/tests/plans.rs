@@ -25,6 +25,29 @@ fn notes_of_a_run_are_in_its_results() {
 }
 
 #[test]
+fn arrivals_are_checked_and_drawn_as_planned_and_as_sent() {
+    let place = Place::new();
+    // Whether the machine keeps such a pace is not the question here.
+    place.run(&format!("{} --request-rate 400 --burstiness 0.5", RUN.replace("prompts 2", "prompts 40")));
+    let planned = place.succeed("plan check benchmark_results/plan.jsonl --svg planned.svg").out;
+    assert!(planned.contains("shared       0.0 %") && !planned.contains("as sent"), "{planned}");
+    let sent = place.succeed("plan check --results benchmark_results --svg sent.svg --workload text").out;
+    assert!(sent.contains("as sent      40 arrivals"), "{sent}");
+    let (planned, sent) = (place.text("planned.svg"), place.text("sent.svg"));
+    assert!(planned.contains("text: 40 arrivals as planned") && sent.contains("text: 40 arrivals as sent"));
+    for wrong in [
+        "plan check",
+        "plan check a --results b",
+        "plan check --results nowhere",
+        "plan check --workload x benchmark_results/plan.jsonl",
+    ] {
+        assert!([2, 3].contains(&place.run(wrong).code), "{wrong}");
+    }
+    let wrong = place.refused("plan check benchmark_results/plan.jsonl --svg x.svg --workload other");
+    assert!(wrong.contains("the plan holds the workloads text"), "{wrong}");
+}
+
+#[test]
 fn repeated_runs_have_folders_and_seeds_of_their_own() {
     let place = Place::new();
     let first = place.succeed(&format!("{RUN} --repeat 4 --seed 7 -o one"));

@@ -26,6 +26,6 @@ pub use export::{Exported, Format, export};
 pub use overrides::{Overrides, Ramp};
 pub use planner::Planner;
 pub use spec::{Decoding, Spec};
-pub use survey::{ArrivalStats, Lengths, Prefixes, Survey, TimeBin, survey};
+pub use survey::{ArrivalStats, Lengths, Prefixes, Survey, TimeBin, arrivals_svg, offsets, survey};
 pub use workload_file::{names_file, read_workloads, workload_schema};
 pub use workloads::{NAMES, builtin, builtin_text};

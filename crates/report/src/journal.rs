@@ -25,7 +25,10 @@ pub fn read_journal(path: &Path, slo: Option<&Slo>) -> Result<Option<(Header, Wo
 }
 
 /// The same, and shows every measured record to `look`.
-pub(crate) fn read_records(
+///
+/// # Errors
+/// As [`read_journal`].
+pub fn read_records(
     path: &Path,
     slo: Option<&Slo>,
     look: &mut dyn FnMut(&Record),

@@ -33,7 +33,7 @@ mod write;
 pub use course::SteadyMethod;
 pub use error::Error;
 pub use glossary::glossary;
-pub use journal::read_journal;
+pub use journal::{read_journal, read_records};
 pub use load::{MANIFEST_FILE, SUMMARY_FILE, journal_file, load, load_with_slo, metrics_file, summarize_folder};
 pub use manifest::{Hashes, Host, Manifest};
 pub use sample::Sample;

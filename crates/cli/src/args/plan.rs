@@ -48,8 +48,17 @@ pub(crate) struct PlanWriteArgs {
 #[derive(Debug, Args)]
 pub(crate) struct PlanCheckArgs {
     /// The plan
-    #[arg(value_name = "FILE")]
-    pub(crate) plan: PathBuf,
+    #[arg(value_name = "FILE", required_unless_present = "results", conflicts_with = "results")]
+    pub(crate) plan: Option<PathBuf>,
+    /// Folder of a run: the plan in it is checked, and beside its arrivals those that were realised are shown
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) results: Option<PathBuf>,
+    /// Draw the arrivals (those realised, with --results): their rate over time and the distribution of their gaps
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
+    /// Workload to draw, when there are several
+    #[arg(long, value_name = "NAME", requires = "svg")]
+    pub(crate) workload: Option<String>,
 }
 
 #[derive(Debug, Args)]

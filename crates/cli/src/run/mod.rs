@@ -18,6 +18,7 @@ use crate::signals::Interrupt;
 use crate::terminal::{Printer, Progress};
 use observer::Reporter;
 use output::Output;
+pub(crate) use output::PLAN_FILE;
 use subject::{Ready, Subject};
 
 /// Plans, measures, saves, and shows; the exit code says whether the result can be used.

@@ -14,7 +14,7 @@ use crate::args::RunArgs;
 use crate::signals::Interrupt;
 
 /// Name of the plan in the folder of a run.
-const PLAN_FILE: &str = "plan.jsonl";
+pub(crate) const PLAN_FILE: &str = "plan.jsonl";
 
 /// Where results go, known to be writable, with nothing written yet.
 pub(super) struct Output {

@@ -26,6 +26,14 @@ impl Rescaled {
         Some(Self { profile: Profile::of(arrival, count), burstiness })
     }
 
+    /// The same for every process with a rate, its gaps random or not: what it should bring up to an offset.
+    pub(crate) fn expected(arrival: &Arrival, count: u64) -> Option<Self> {
+        match arrival {
+            Arrival::Immediate | Arrival::Trace => None,
+            _ => Some(Self { profile: Profile::of(arrival, count), burstiness: 1.0 }),
+        }
+    }
+
     /// The sum of the unit gaps up to an offset. Asked with ascending offsets.
     pub(crate) fn passed(&mut self, at: Nanos) -> f64 {
         self.profile.requests_until(at as f64 / 1e9)

@@ -52,6 +52,14 @@ pub struct TimeBin {
 }
 
 impl ArrivalStats {
+    /// The numbers of arrivals at ascending offsets, drawn from a process or taken down when they came.
+    pub fn of(arrival: &Arrival, offsets: &[Nanos]) -> Self {
+        let last = offsets.last().copied().unwrap_or(0);
+        let mut pass = ArrivalPass::new(arrival, offsets.len() as u64, last);
+        offsets.iter().for_each(|at| pass.add(*at));
+        pass.finish()
+    }
+
     /// The arrivals over time as lines of text with a bar each; empty when all are due at once.
     pub fn plot(&self) -> String {
         let most = self.bins.iter().map(|bin| bin.count).max().unwrap_or(0).max(1);

@@ -3,6 +3,7 @@
 mod arrivals;
 mod gamma;
 mod lengths;
+mod plot;
 mod prefixes;
 
 use sagellm_core::{Nanos, Workload};
@@ -11,6 +12,7 @@ use crate::artefact::Read;
 use crate::{PlanError, PlanFile};
 pub use arrivals::{ArrivalStats, TimeBin};
 pub use lengths::Lengths;
+pub use plot::arrivals_svg;
 pub use prefixes::Prefixes;
 
 #[cfg(test)]
@@ -97,4 +99,21 @@ pub fn survey(file: &PlanFile, nth: usize) -> Result<Survey, PlanError> {
         arrivals: arrivals.finish(),
         prefixes: prefixes.finish(),
     })
+}
+
+/// When the requests, or conversations, of the `nth` workload of a plan are due. Memory: 8 bytes for each.
+///
+/// # Errors
+/// As [`survey`].
+pub fn offsets(file: &PlanFile, nth: usize) -> Result<Vec<Nanos>, PlanError> {
+    let mut open = None;
+    let mut offsets = Vec::new();
+    for request in file.section(nth)?.requests {
+        let request = request?;
+        if request.session.is_none() || request.session != open {
+            offsets.push(request.offset_ns);
+        }
+        open = request.session;
+    }
+    Ok(offsets)
 }
