@@ -2,15 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Clock, Event, Failure, Measured, Request, Stamp};
-
-/// Where a backend puts its events. Cheap to clone, never blocks.
-pub type EventSink = Sender<Event>;
+use crate::{Clock, EventSink, Failure, Measured, Request, Stamp};
 
 /// A request made ready to be sent, so that nothing slow is left to do when it is due.
 pub type Prepared = Arc<Request>;

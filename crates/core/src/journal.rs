@@ -4,12 +4,13 @@
 //! of a run that crashed or still goes on; everything it holds is good.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::tagged::{self, Tagged};
 use crate::{BackendStats, Measured, Nanos, Record, WallTime, Workload};
 
 /// One line.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(tag = "line", rename_all = "snake_case")]
 #[expect(clippy::large_enum_variant, reason = "lines are written and read one at a time, never stored in bulk")]
 pub enum Line {
@@ -19,6 +20,25 @@ pub enum Line {
     Request(Record),
     /// The last.
     Close(Close),
+}
+
+impl<'de> Tagged<'de> for Line {
+    const TAGS: &'static [&'static str] = &["header", "request", "close"];
+
+    fn rest<D: Deserializer<'de>>(tag: &str, rest: D) -> Result<Option<Self>, D::Error> {
+        Ok(Some(match tag {
+            "header" => Self::Header(Header::deserialize(rest)?),
+            "request" => Self::Request(Record::deserialize(rest)?),
+            "close" => Self::Close(Close::deserialize(rest)?),
+            _ => return Ok(None),
+        }))
+    }
+}
+
+impl<'de> Deserialize<'de> for Line {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        tagged::read(deserializer)
+    }
 }
 
 /// What the lines below it are about.

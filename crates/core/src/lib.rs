@@ -13,10 +13,12 @@ mod plan;
 mod progress;
 mod record;
 mod request;
+mod sink;
 mod slo;
+mod tagged;
 mod workload;
 
-pub use backend::{Backend, BackendInfo, BackendStats, EventSink, ModelInfo, Prepared, ServerSample, ServerWindow};
+pub use backend::{Backend, BackendInfo, BackendStats, ModelInfo, Prepared, ServerSample, ServerWindow};
 pub use clock::{Clock, Nanos, WallTime, ms, seconds};
 pub use error::{Exit, Failure, UserError};
 pub use event::{End, Event, EventKind, FinishReason, HttpFacts, OutcomeKind, Piece, TokenSource};
@@ -25,6 +27,7 @@ pub use plan::{DataFile, Plan, PlanHeader, PlanLine, Requests};
 pub use progress::{NoProgress, Progress};
 pub use record::{Chunk, Record, RecordBuilder, Stamp};
 pub use request::{Answer, Message, Prompt, Request, Sampling};
+pub use sink::{EventSink, Events, event_channel};
 pub use slo::{Limited, Objective, Slo, SloError};
 pub use workload::{Arrival, Mode, RampShape, RatePhase, SharegptRules, Source, TraceFormat, Workload};
 

@@ -3,8 +3,9 @@
 use std::fmt;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::tagged::{self, Tagged};
 use crate::{Failure, Request, Workload};
 
 /// The measured requests of a plan by ascending offset, made or read one at a time, so that a plan of a million requests
@@ -35,7 +36,7 @@ impl fmt::Debug for Plan {
 }
 
 /// One line of `plan.jsonl`. A header comes first; each workload is followed by its requests, warm-ups first.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(tag = "line", rename_all = "snake_case")]
 pub enum PlanLine {
     /// The first line.
@@ -46,6 +47,26 @@ pub enum PlanLine {
     Warmup(Request),
     /// A measured request.
     Request(Request),
+}
+
+impl<'de> Tagged<'de> for PlanLine {
+    const TAGS: &'static [&'static str] = &["header", "workload", "warmup", "request"];
+
+    fn rest<D: Deserializer<'de>>(tag: &str, rest: D) -> Result<Option<Self>, D::Error> {
+        Ok(Some(match tag {
+            "header" => Self::Header(PlanHeader::deserialize(rest)?),
+            "workload" => Self::Workload(Workload::deserialize(rest)?),
+            "warmup" => Self::Warmup(Request::deserialize(rest)?),
+            "request" => Self::Request(Request::deserialize(rest)?),
+            _ => return Ok(None),
+        }))
+    }
+}
+
+impl<'de> Deserialize<'de> for PlanLine {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        tagged::read(deserializer)
+    }
 }
 
 /// What a plan as a whole was made with.

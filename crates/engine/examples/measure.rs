@@ -12,9 +12,8 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::mpsc::channel;
 
-use sagellm_core::{Backend, Clock, EventKind, NoProgress, OutcomeKind, Prompt, Request, Sampling};
+use sagellm_core::{Backend, Clock, EventKind, NoProgress, OutcomeKind, Prompt, Request, Sampling, event_channel};
 use sagellm_engine::{ComputeDtype, CpuEngine, EngineOptions};
 use sagellm_model::OpenOptions;
 
@@ -88,7 +87,7 @@ struct Figures {
 impl Figures {
     /// Sends requests at once; gives when each was sent and when its tokens came.
     fn run(&mut self, count: usize, prompt: usize, output: usize) -> Vec<(u64, Vec<u64>)> {
-        let (sink, events) = channel();
+        let (sink, events) = event_channel();
         for _ in 0..count {
             self.next += 1;
             let token = |i: u64| ((i * 7919 + self.next * 104_729) % u64::from(self.vocab)) as u32;

@@ -156,7 +156,7 @@ impl Backend for CpuEngine {
         let at = self.clock.now();
         let sent = Event { request: request.id, at, kind: EventKind::Sent };
         // Sent first, so that nothing of the request can come before it; a receiver that has gone wants nothing.
-        let _ = sink.send(sent);
+        sink.send(sent);
         self.send(Command::Submit { request, sink: sink.clone(), at })
     }
 

@@ -184,7 +184,7 @@ fn finish_reason(sequence: &Sequence, eos: &[u32]) -> Option<FinishReason> {
 
 fn send(sequence: &Sequence, event: Event) {
     // A receiver that has gone no longer wants to know.
-    let _ = sequence.sink.send(event);
+    sequence.sink.send(event);
 }
 
 fn end(

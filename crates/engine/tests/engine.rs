@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use proptest::prelude::*;
 use sagellm_core::{
     Backend, Clock, End, Event, EventKind, FinishReason, NoProgress, OutcomeKind, Prompt, Request, Sampling,
+    event_channel,
 };
 use sagellm_engine::{CpuEngine, EngineOptions};
 use sagellm_model::{Model, OpenOptions};
@@ -79,14 +79,14 @@ fn digest(tokens: &[u32]) -> String {
 
 /// Sends all requests at once and collects their events until each has ended.
 fn run(engine: &CpuEngine, requests: Vec<Request>) -> BTreeMap<u64, Vec<Event>> {
-    let (sink, events) = channel();
+    let (sink, mut events) = event_channel();
     let mut open = requests.len();
     for request in requests {
         engine.submit(Arc::new(request), &sink).unwrap();
     }
     let mut seen: BTreeMap<u64, Vec<Event>> = BTreeMap::new();
     while open > 0 {
-        let event = events.recv_timeout(Duration::from_secs(120)).expect("the engine answers");
+        let event = events.next_within(Duration::from_secs(120)).expect("the engine answers");
         open -= usize::from(matches!(event.kind, EventKind::End(_)));
         seen.entry(event.request).or_default().push(event);
     }
@@ -226,16 +226,16 @@ fn requests_that_cannot_be_served_are_refused_with_a_reason() {
 #[test]
 fn a_cancelled_request_ends_and_frees_its_blocks() {
     let engine = start("llama", &options());
-    let (sink, events) = channel();
+    let (sink, mut events) = event_channel();
     engine.submit(Arc::new(request(1, &[1; 30], 900)), &sink).unwrap();
     loop {
-        let event = events.recv_timeout(Duration::from_secs(60)).unwrap();
+        let event = events.next_within(Duration::from_secs(60)).unwrap();
         if matches!(event.kind, EventKind::Chunk(_)) {
             engine.cancel(1);
             break;
         }
     }
-    let last = std::iter::from_fn(|| events.recv_timeout(Duration::from_secs(60)).ok())
+    let last = std::iter::from_fn(|| events.next_within(Duration::from_secs(60)).ok())
         .find(|e| matches!(e.kind, EventKind::End(_)))
         .expect("an end follows");
     let EventKind::End(end) = last.kind else { unreachable!() };

@@ -4,10 +4,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use sagellm_core::{Backend, Clock, EventKind, NoProgress, OutcomeKind, Prompt, Request, Sampling};
+use sagellm_core::{Backend, Clock, EventKind, NoProgress, OutcomeKind, Prompt, Request, Sampling, event_channel};
 use sagellm_engine::{ComputeDtype, CpuEngine, EngineOptions};
 use sagellm_model::{Model, OpenOptions};
 use serde::Deserialize;
@@ -59,7 +58,7 @@ fn continuations(cases: &[Case], kv_cache_tokens: usize, max_num_batched_tokens:
     };
     let engine = CpuEngine::start(model(), &options, Clock::start()).unwrap();
     engine.begin_window();
-    let (sink, events) = channel();
+    let (sink, mut events) = event_channel();
     for (id, case) in (0..).zip(cases) {
         let request = Request {
             id,
@@ -75,7 +74,7 @@ fn continuations(cases: &[Case], kv_cache_tokens: usize, max_num_batched_tokens:
     }
     let mut digests = BTreeMap::new();
     while digests.len() < cases.len() {
-        let event = events.recv_timeout(Duration::from_secs(300)).unwrap();
+        let event = events.next_within(Duration::from_secs(300)).unwrap();
         if let EventKind::End(end) = event.kind {
             assert_eq!(end.outcome, OutcomeKind::Success);
             digests.insert(event.request, end.output_digest.unwrap());

@@ -13,13 +13,12 @@ use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use nix::sys::resource::{UsageWho, getrusage};
 use sagellm_core::{
-    Backend, BackendInfo, Clock, EventKind, ModelInfo, Prompt, RecordBuilder, Request, Sampling, Stamp, WallTime, ms,
-    seconds,
+    Backend, BackendInfo, Clock, EventKind, ModelInfo, Prompt, RecordBuilder, Request, Sampling, Stamp, WallTime,
+    event_channel, ms, seconds,
 };
 use sagellm_http::{HttpBackend, HttpOptions, RequestIds, StampChoice, Target};
 use sagellm_server::{SimulateOptions, Simulator};
@@ -76,7 +75,7 @@ fn main() {
         keep_answer: false,
     };
 
-    let (sink, events) = channel();
+    let (sink, mut events) = event_channel();
     let mut open = HashMap::new();
     let mut records = Vec::new();
     let mut next = 0;
@@ -92,7 +91,7 @@ fn main() {
     let (cpu, start) = (cpu_seconds(), clock.now());
     (0..streams).for_each(|_| submit(&mut open));
     while !open.is_empty() {
-        let event = events.recv().unwrap();
+        let event = events.next().unwrap();
         let record = open.get_mut(&event.request).unwrap();
         record.apply(&event);
         if matches!(event.kind, EventKind::End(_)) {

@@ -7,7 +7,7 @@ use crate::transport::Departure;
 /// A request that was handed over and has not ended.
 pub(crate) struct Flight {
     pub(crate) request: Prepared,
-    sink: EventSink,
+    pub(crate) sink: EventSink,
     /// What happened and was not told yet.
     events: Vec<Event>,
     /// When the first byte left, by us.
@@ -80,12 +80,9 @@ impl Flight {
         self.push(at, EventKind::Chunk(piece));
     }
 
-    /// Tells what happened since the last time.
-    pub(crate) fn tell(&mut self) {
-        for event in self.events.drain(..) {
-            // A receiver that has gone wants nothing.
-            let _ = self.sink.send(event);
-        }
+    /// What happened since the last time.
+    pub(crate) fn news(&mut self) -> impl Iterator<Item = Event> {
+        self.events.drain(..)
     }
 
     /// Tells everything, the end included.
@@ -96,7 +93,7 @@ impl Flight {
             facts.retries = self.retries;
         }
         self.push(at.max(self.sent.unwrap_or(0)), EventKind::End(Box::new(end)));
-        self.tell();
+        self.sink.send_all(self.events);
     }
 
     fn push(&mut self, at: Nanos, kind: EventKind) {

@@ -27,7 +27,7 @@ fn client(server: &Server, connections: usize) -> Client {
 #[test]
 fn connections_are_opened_ahead_and_used_again() {
     let server = Server::start(|_, stream| keep_answering(stream));
-    let client = client(&server, 3);
+    let mut client = client(&server, 3);
     // The kernel completes a connection before the server has taken it.
     let opened = (0..500).any(|_| {
         std::thread::sleep(Duration::from_millis(10));
@@ -45,7 +45,7 @@ fn connections_are_opened_ahead_and_used_again() {
 #[test]
 fn a_connection_that_is_lacking_is_made_and_its_time_told_apart() {
     let server = Server::start(|_, stream| keep_answering(stream));
-    let client = client(&server, 0);
+    let mut client = client(&server, 0);
     assert_eq!(server.connections(), 0);
     let first = client.ask(request(0));
     let took = first.http.connect_ns.expect("nothing was ready");
@@ -60,7 +60,7 @@ fn requests_at_once_have_connections_of_their_own() {
     let mut options = options(&server.url());
     options.client_threads = 2;
     options.connections = 5;
-    let client = Client::start(options, Clock::start());
+    let mut client = Client::start(options, Clock::start());
     let requests: Vec<_> = (0..200).map(request).collect();
     requests.iter().for_each(|request| client.submit(request.clone()));
     for ended in client.ends(&requests) {
@@ -78,7 +78,7 @@ fn a_connection_that_the_server_gives_up_is_replaced_before_it_is_needed() {
                 std::thread::sleep(Duration::from_millis(50));
             }
         });
-        let client = client(&server, 1);
+        let mut client = client(&server, 1);
         for id in 0..3 {
             let ended = client.ask(request(id));
             assert_eq!((ended.record.outcome, ended.http.connect_ns), (OutcomeKind::Success, None), "{headers:?}");
@@ -96,7 +96,7 @@ fn a_server_that_turns_connections_away_is_not_asked_without_end() {
                 nix::sys::socket::setsockopt(&stream, nix::sys::socket::sockopt::Linger, &LINGER).unwrap();
             }
         });
-        let client = client(&server, 1);
+        let mut client = client(&server, 1);
         std::thread::sleep(MOMENT);
         assert_eq!(server.connections(), 1, "reset: {reset}");
         let ended = client.ask(request(0));
@@ -116,7 +116,7 @@ fn a_request_that_met_a_closing_connection_is_sent_again_once() {
         }
         keep_answering(stream);
     });
-    let client = client(&server, 0);
+    let mut client = client(&server, 0);
     assert_eq!(client.ask(request(0)).http.retries, 0);
     let again = client.ask(request(1));
     assert_eq!((again.record.outcome, again.http.retries), (OutcomeKind::Success, 1), "{:?}", again.record);
@@ -146,7 +146,7 @@ fn a_body_that_does_not_end_after_its_stream_holds_nobody_up() {
         stream.write_all(open.as_bytes()).unwrap();
         let _ = stream.read(&mut [0; 1]);
     });
-    let client = client(&server, 0);
+    let mut client = client(&server, 0);
     let clock = client.backend.clock();
     let before = clock.now();
     let ended = client.ask(request(0));
@@ -205,7 +205,7 @@ fn a_request_can_be_given_up() {
         read_request(&mut stream);
         let _ = stream.read(&mut [0; 1]);
     });
-    let client = client(&server, 0);
+    let mut client = client(&server, 0);
     client.submit(request(7));
     std::thread::sleep(MOMENT);
     client.backend.cancel(7);

@@ -88,7 +88,7 @@ fn a_connection_is_used_again_after_an_error() {
     let clock = Clock::start();
     let script = format!("answer #1\nstatus 400\nbytes 'no'\nanswer #2\n{TOKEN}\n{END}");
     let server = Scripted::start(Script::parse("test", &script).unwrap(), ([127, 0, 0, 1], 0).into(), clock).unwrap();
-    let client = Client::start(options(&format!("http://{}", server.address())), clock);
+    let mut client = Client::start(options(&format!("http://{}", server.address())), clock);
     assert_eq!(client.ask(request(1)).record.outcome, OutcomeKind::Refused);
     let second = client.ask(request(2));
     assert_eq!((second.record.outcome, second.http.connect_ns), (OutcomeKind::Success, None));
@@ -149,7 +149,7 @@ fn a_server_that_goes_and_comes_back_costs_what_it_costs() {
     let address = server.address();
     let mut options = options(&format!("http://{address}"));
     options.connections = 2;
-    let client = Client::start(options, clock);
+    let mut client = Client::start(options, clock);
     assert_eq!(client.ask(request(1)).record.outcome, OutcomeKind::Success);
 
     client.submit(request(2));

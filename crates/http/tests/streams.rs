@@ -53,7 +53,7 @@ fn run(case: &Case) {
         }
     }
     let name = options.request_ids.of(request.id);
-    let client = Client::start(options, clock);
+    let mut client = Client::start(options, clock);
     let ended = client.ask(request);
     for (key, expected) in &case.script.expect {
         let found = value(&ended, key);

@@ -94,7 +94,7 @@ fn why(options: HttpOptions) -> String {
 #[test]
 fn requests_go_through_tls_and_stamps_come_back() {
     let world = World::new(false, keep_answering);
-    let client = start(world.options("localhost")).unwrap();
+    let mut client = start(world.options("localhost")).unwrap();
     assert_eq!(client.backend.info().settings["tls_verification"], "on");
     for id in 0..3 {
         let ended = client.ask(request(id));
@@ -119,7 +119,7 @@ fn strangers_are_not_trusted_unless_told_to() {
     assert!(error.contains("TLS: invalid peer certificate: certificate not valid for name"), "{error}");
 
     stranger.tls.insecure = true;
-    let client = start(stranger).unwrap();
+    let mut client = start(stranger).unwrap();
     assert_eq!(client.backend.info().settings["tls_verification"], "off");
     assert_eq!(client.ask(request(0)).record.outcome, OutcomeKind::Success);
 }
@@ -228,7 +228,7 @@ fn tls_goes_through_a_tunnel_of_the_proxy() {
     let proxy = proxy(world.server.address, None);
     let mut options = world.options("localhost");
     options.proxy = Some(Target::parse(&proxy.url()).unwrap());
-    let client = start(options).unwrap();
+    let mut client = start(options).unwrap();
     assert_eq!(client.backend.info().settings["proxy"], proxy.url());
     assert_eq!(client.ask(request(0)).record.outcome, OutcomeKind::Success);
     assert!(proxy.connections() > 0);

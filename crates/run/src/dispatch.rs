@@ -2,12 +2,12 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
 use sagellm_core::{
-    Backend, Clock, Event, EventKind, EventSink, Exit, Failure, Nanos, OutcomeKind, Prepared, Record, RecordBuilder,
-    Request, Stamp,
+    Backend, Clock, Event, EventKind, EventSink, Events, Exit, Failure, Nanos, OutcomeKind, Prepared, Record,
+    RecordBuilder, Request, Stamp, event_channel,
 };
 
 use crate::conversation::Conversations;
@@ -25,6 +25,8 @@ const SPIN: Nanos = 200_000;
 const DRAIN: Nanos = 1_000_000_000;
 /// The plan is looked at this often while it is read more slowly than it is sent.
 const BEHIND: Nanos = 1_000_000;
+/// Events that are taken before the clock is looked at again: some ten microseconds of work.
+const AT_ONCE: usize = 32;
 /// Requests that are dropped before the records of the dropped ones are written.
 const DROPPED_AT_ONCE: usize = 256;
 /// A cancelled request keeps its slot this long at most while the backend does not confirm.
@@ -118,7 +120,7 @@ struct Turn<'a> {
     ending: Ending,
     /// Given up after the last request, so that a backend that lets go of everything closes the channel.
     sink: Option<EventSink>,
-    events: Receiver<Event>,
+    events: Events,
 }
 
 /// Why requests are not sent.
@@ -138,7 +140,7 @@ enum Wake {
 
 impl<'a> Turn<'a> {
     fn new(dispatch: &'a Dispatch<'a>, supply: Supply, phase: Phase) -> Self {
-        let (sink, events) = mpsc::channel();
+        let (sink, events) = event_channel();
         Self {
             dispatch,
             phase,
@@ -173,7 +175,13 @@ impl<'a> Turn<'a> {
                 }
             }
             match self.wait() {
-                Wake::Event(event) => self.take(&event, observer),
+                Wake::Event(event) => {
+                    self.take(&event, observer);
+                    for _ in 1..AT_ONCE {
+                        let Some(event) = self.events.try_next() else { break };
+                        self.take(&event, observer);
+                    }
+                }
                 Wake::Time => {}
                 Wake::BackendLetGo => self.backend_let_go(),
             }
@@ -287,7 +295,7 @@ impl<'a> Turn<'a> {
             }
             wake = due - SPIN;
         }
-        match self.events.recv_timeout(Duration::from_nanos(wake.saturating_sub(now))) {
+        match self.events.next_within(Duration::from_nanos(wake.saturating_sub(now))) {
             Ok(event) => Wake::Event(event),
             Err(RecvTimeoutError::Timeout) => Wake::Time,
             Err(RecvTimeoutError::Disconnected) => Wake::BackendLetGo,
@@ -296,8 +304,8 @@ impl<'a> Turn<'a> {
 
     /// The last stretch before a due time. An event that is already there is taken first: at high rates there would be
     /// no other time for it.
-    fn spin(&self, due: Nanos) -> Wake {
-        if let Ok(event) = self.events.try_recv() {
+    fn spin(&mut self, due: Nanos) -> Wake {
+        if let Some(event) = self.events.try_next() {
             return Wake::Event(event);
         }
         while self.now() < due {
@@ -358,7 +366,7 @@ impl<'a> Turn<'a> {
             return;
         }
         // What came in time but was not looked at yet must not be taken for late.
-        while let Ok(event) = self.events.try_recv() {
+        while let Some(event) = self.events.try_next() {
             self.take(&event, observer);
         }
         let now = self.now();

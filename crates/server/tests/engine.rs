@@ -7,10 +7,9 @@ mod support;
 use std::collections::BTreeMap;
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use sagellm_core::{Backend, Clock, EventKind, NoProgress, Prompt, Request, Sampling};
+use sagellm_core::{Backend, Clock, EventKind, NoProgress, Prompt, Request, Sampling, event_channel};
 use sagellm_engine::{CpuEngine, EngineOptions};
 use sagellm_model::{Model, OpenOptions};
 use sagellm_server::{EngineServer, EngineServerOptions};
@@ -74,7 +73,7 @@ fn text_of(chunks: &[Value]) -> String {
 /// What the engine itself makes of a prompt.
 fn tokens_by_the_engine(prompt: &[u32], count: u32, sampling: Sampling) -> Vec<u32> {
     let engine = CpuEngine::start(model("llama"), &engine(), Clock::start()).unwrap();
-    let (sink, received) = channel();
+    let (sink, received) = event_channel();
     let request = Request {
         id: 0,
         offset_ns: 0,
@@ -88,7 +87,6 @@ fn tokens_by_the_engine(prompt: &[u32], count: u32, sampling: Sampling) -> Vec<u
     engine.submit(Arc::new(request), &sink).unwrap();
     drop(sink);
     received
-        .iter()
         .filter_map(|event| match event.kind {
             EventKind::Chunk(piece) => piece.token,
             _ => None,

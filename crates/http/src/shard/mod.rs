@@ -290,12 +290,21 @@ impl Shard {
     /// Tells what happened to all requests.
     fn tell(&mut self) {
         self.tell_at = Nanos::MAX;
+        let mut told: Option<(EventSink, Vec<_>)> = None;
         for place in self.newsy.drain(..) {
-            if let Some(Some(connection)) = self.connections.get_mut(place)
-                && let Some(flight) = &mut connection.flight
-            {
-                flight.tell();
-            }
+            let Some(Some(connection)) = self.connections.get_mut(place) else { continue };
+            let Some(flight) = &mut connection.flight else { continue };
+            let (_, news) = match told.take_if(|(sink, _)| !sink.is_same(&flight.sink)) {
+                None => told.get_or_insert_with(|| (flight.sink.clone(), Vec::new())),
+                Some((sink, news)) => {
+                    sink.send_all(news);
+                    told.insert((flight.sink.clone(), Vec::new()))
+                }
+            };
+            news.extend(flight.news());
+        }
+        if let Some((sink, news)) = told {
+            sink.send_all(news);
         }
     }
 }

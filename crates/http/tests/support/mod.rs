@@ -5,12 +5,11 @@ pub(crate) mod wire;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use sagellm_core::{
-    Backend, BackendInfo, Clock, Event, EventKind, EventSink, HttpFacts, ModelInfo, Prompt, Record, RecordBuilder,
-    Request, Sampling, Stamp,
+    Backend, BackendInfo, Clock, EventKind, EventSink, Events, HttpFacts, ModelInfo, Prompt, Record, RecordBuilder,
+    Request, Sampling, Stamp, event_channel,
 };
 use sagellm_http::{HttpBackend, HttpOptions, Target};
 
@@ -54,7 +53,7 @@ pub(crate) fn request(id: u64) -> Request {
 pub(crate) struct Client {
     pub(crate) backend: HttpBackend,
     sink: EventSink,
-    events: Receiver<Event>,
+    events: Events,
 }
 
 /// A request that has ended: its record, and whether its events came in the order that is promised.
@@ -66,7 +65,7 @@ pub(crate) struct Ended {
 
 impl Client {
     pub(crate) fn start(options: HttpOptions, clock: Clock) -> Self {
-        let (sink, events) = channel();
+        let (sink, events) = event_channel();
         Self { backend: HttpBackend::start(options, None, clock).unwrap(), sink, events }
     }
 
@@ -75,19 +74,19 @@ impl Client {
     }
 
     /// Sends a request and waits for its end.
-    pub(crate) fn ask(&self, request: Request) -> Ended {
+    pub(crate) fn ask(&mut self, request: Request) -> Ended {
         self.submit(request.clone());
         self.ends(&[request]).remove(0)
     }
 
     /// Waits for the end of requests that were submitted, and checks the promises of a backend on the way.
-    pub(crate) fn ends(&self, requests: &[Request]) -> Vec<Ended> {
+    pub(crate) fn ends(&mut self, requests: &[Request]) -> Vec<Ended> {
         let stamp = self.backend.info().stamp;
         let builder = |request: &Request| (RecordBuilder::new(request, 0, false, stamp), String::new(), 0);
         let mut open: BTreeMap<u64, _> = requests.iter().map(|request| (request.id, builder(request))).collect();
         let mut ended = BTreeMap::new();
         while !open.is_empty() {
-            let event = self.events.recv_timeout(PATIENCE).expect("an answer ends in time");
+            let event = self.events.next_within(PATIENCE).expect("an answer ends in time");
             let (record, text, last) = open.get_mut(&event.request).expect("no event comes after the end");
             assert!(event.at >= *last, "events come in the order of time");
             *last = event.at;

@@ -1,9 +1,9 @@
 //! One request in the engine: its events to text.
 
 use std::sync::Arc;
-use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::mpsc::RecvTimeoutError;
 
-use sagellm_core::{Backend, End, EventKind, FinishReason, Nanos, OutcomeKind, Prompt, Request};
+use sagellm_core::{Backend, End, EventKind, FinishReason, Nanos, OutcomeKind, Prompt, Request, event_channel};
 
 use super::Service;
 use super::ask::Ask;
@@ -67,7 +67,7 @@ impl Service {
             ignore_eos: ask.ignore_eos,
             keep_answer: false,
         };
-        let (sink, events) = channel();
+        let (sink, mut events) = event_channel();
         if let Err(failure) = self.engine.submit(Arc::new(request), &sink) {
             self.metrics.lock().failed();
             return Ended::Refused(Refusal::new(500, failure.message));
@@ -77,7 +77,7 @@ impl Service {
         let mut wanted = true;
         let mut looked = self.clock.now();
         loop {
-            let event = match events.recv_timeout(PATIENCE) {
+            let event = match events.next_within(PATIENCE) {
                 Ok(event) => Some(event),
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => {
