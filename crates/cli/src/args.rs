@@ -4,6 +4,7 @@ mod calibrate;
 mod compare;
 mod dataset;
 mod engine;
+mod history;
 mod load;
 mod plan;
 mod run;
@@ -27,6 +28,7 @@ pub(crate) use calibrate::{CalibrateArgs, CalibrateFormat};
 pub(crate) use compare::{CompareArgs, CompareFormat};
 pub(crate) use dataset::{DatasetArgs, DatasetName};
 pub(crate) use engine::EngineArgs;
+pub(crate) use history::{ExportFormat, HistoryArgs, HistoryCommand};
 pub(crate) use load::{LimitArgs, LoadArgs, SamplingArgs};
 pub(crate) use plan::{PlanArgs, PlanCheckArgs, PlanCommand, PlanExportArgs, PlanWriteArgs};
 pub(crate) use run::{BackendName, RunArgs};
@@ -83,6 +85,8 @@ pub(crate) enum Command {
     Report(ReportArgs),
     /// Compare two or more results: what changed, how surely, and a verdict
     Compare(CompareArgs),
+    /// Keep results of many runs in one file: baselines, and how figures went over time
+    History(HistoryArgs),
     /// Find out this client's own error on this machine
     Calibrate(CalibrateArgs),
     /// Serve a model with the CPU engine, or simulated answers, as an OpenAI-compatible server

@@ -2,9 +2,13 @@
 
 use sagellm_core::{Exit, Failure};
 use sagellm_report::compare::{CompareOptions, Side, compare};
+use sagellm_report::history::{Entry, History};
 
 use crate::args::{CompareArgs, CompareFormat};
 use crate::terminal::Printer;
+
+/// Runs of a baseline that repeated runs are compared with, at most.
+const MOST_RUNS: usize = 20;
 
 pub(crate) fn run(args: &CompareArgs, printer: &Printer) -> Result<Exit, Failure> {
     if !(0.0..100.0).contains(&args.margin) {
@@ -13,7 +17,14 @@ pub(crate) fn run(args: &CompareArgs, printer: &Printer) -> Result<Exit, Failure
         return Err(Failure::new(Exit::Usage, message));
     }
     let mut sides = args.results.iter().map(|path| Side::load(path)).collect::<Result<Vec<_>, _>>()?;
-    let first = sides.remove(0);
+    let first = match &args.baseline {
+        Some(name) => baseline(args, name, &sides)?,
+        None if sides.len() == 1 => {
+            return Err(Failure::new(Exit::Usage, "one result alone cannot be compared")
+                .with_hint("give two, or name the runs of the history to compare it with: `--baseline main`"));
+        }
+        None => sides.remove(0),
+    };
     for side in &mut sides {
         side.name_after(&first);
         check(args, &first, side)?;
@@ -34,6 +45,35 @@ pub(crate) fn run(args: &CompareArgs, printer: &Printer) -> Result<Exit, Failure
     } else {
         Exit::Ok
     })
+}
+
+/// What the history has by a name that can be compared with all of `sides`.
+fn baseline(args: &CompareArgs, name: &str, sides: &[Side]) -> Result<Side, Failure> {
+    let history = History::open(&args.store)?;
+    let valid: Vec<Entry> = history.runs(Some(name))?.into_iter().filter(Entry::is_valid).collect();
+    let fits = |run: &Side| {
+        sides.iter().all(|side| {
+            run.shares_a_workload(side)
+                && (args.allow_different_hosts || (run.host.is_some() && run.host == side.host))
+                && (args.allow_different_plans || side.runs() > 1 || run.same_plans(side) != Some(false))
+        })
+    };
+    let runs = valid.iter().map(|entry| Side::of_summary(name.to_owned(), &entry.summary)).filter(fits);
+    let mut runs: Vec<Side> = runs.collect();
+    let most = if sides.iter().all(|side| side.runs() > 1) { MOST_RUNS } else { 1 };
+    let mut latest = runs.split_off(runs.len().saturating_sub(most)).into_iter();
+    let Some(mut first) = latest.next() else {
+        let message = format!(
+            "none of the {} valid runs of `{name}` in `{}` has the same machine, workload and requests",
+            valid.len(),
+            args.store.display()
+        );
+        return Err(Failure::new(Exit::Input, message).with_hint(
+            "add one with `history add`, or waive it with `--allow-different-hosts` or `--allow-different-plans`",
+        ));
+    };
+    latest.for_each(|run| first.add(run));
+    Ok(first)
 }
 
 /// Refuses what cannot be compared.

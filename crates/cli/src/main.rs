@@ -3,6 +3,7 @@
 mod args;
 mod calibrate;
 mod compare;
+mod history;
 mod plan;
 mod report;
 mod run;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         Command::Plan(args) => plan::plan(&args, &printer),
         Command::Report(args) => report::report(&args, &printer),
         Command::Compare(args) => compare::run(&args, &printer),
+        Command::History(args) => history::run(&args, &printer),
         Command::Calibrate(args) => calibrate::calibrate(&args, &printer),
         Command::Serve(args) => serve::serve(&args, &printer),
         Command::Schema(args) => schema::schema(&args, &printer),

@@ -346,3 +346,36 @@ fn the_manifest_says_what_was_run() {
         assert!(hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()), "{key}: {hash}");
     }
 }
+
+#[test]
+fn a_run_is_compared_with_the_baseline_of_the_history() {
+    let place = Place::new();
+    for folder in ["a", "b"] {
+        place.succeed(&format!("{TINY} --workload short --num-prompts 20 --seed 1 --output {folder}"));
+    }
+    let missing = place.refused("compare b --baseline main");
+    assert!(missing.contains("there is no history"), "{missing}");
+    place.succeed("history add a --name main --commit 0123abc");
+    assert!(place.succeed("history list").out.contains("0123abc"));
+    let again = place.refused("history add a --name main");
+    assert!(again.contains("is in the history as `main` already"), "{again}");
+    let shown = place.succeed("history show 1").out;
+    assert_eq!(shown, place.succeed("report --input a").out);
+    assert!(place.succeed("history trend avg_tbt_ms").out.contains("too few to tell"));
+    assert!(place.succeed("history export").out.lines().any(|line| line.contains("short_input,avg_tbt_ms,")));
+    // From the summary in the history as from the records: the same figures.
+    let compared = |line: &str| -> Value { serde_json::from_str(&place.succeed(line).out).unwrap() };
+    let by_baseline = compared("compare b --baseline main --format json");
+    let by_records = compared("compare a b --format json");
+    let figure = |comparison: &Value| comparison["sides"][0]["figures"][0]["change"].as_f64().unwrap();
+    assert!((figure(&by_baseline) - figure(&by_records)).abs() < 1e-9);
+    assert!(by_baseline["sides"][0]["figures"][0]["interval"].is_array());
+    // Another machine, as far as the history knows.
+    let manifest = place.text("b/manifest.json");
+    let host = place.json("b/manifest.json")["host"]["fingerprint"].as_str().unwrap().to_owned();
+    fs::write(place.file("b/manifest.json"), manifest.replace(&host, "another")).unwrap();
+    let refused = place.refused("compare b --baseline main");
+    assert!(refused.contains("the same machine"), "{refused}");
+    place.succeed("compare b --baseline main --allow-different-hosts");
+    assert!(place.refused("compare b").contains("one result alone cannot be compared"));
+}

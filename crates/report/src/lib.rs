@@ -13,6 +13,7 @@ mod export;
 mod figures;
 mod glossary;
 mod goodput;
+pub mod history;
 mod journal;
 mod judge;
 mod latency;

@@ -160,6 +160,29 @@ fn results_of_other_tools_are_compared_by_their_figures() {
     assert!(comparison.notes.iter().any(|note| note.contains("SGLang")));
 }
 
+/// `vllm-rs bench serve --save-result` of vLLM 0.33.0 against the simulator wrote the file.
+#[test]
+fn a_file_that_vllm_wrote_is_read_as_it_stands() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/vllm_rs_0.33.0.json");
+    let theirs: serde_json::Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+    let side = Side::load(&file).unwrap();
+    let comparison = compare(&side, std::slice::from_ref(&side), &CompareOptions { margin: 0.02, gates: Vec::new() });
+    let figure = |key: &str| of(&comparison, key).now;
+    for (ours, name) in [
+        ("avg_ttft_ms", "mean_ttft_ms"),
+        ("p50_ttft_ms", "median_ttft_ms"),
+        ("p99_ttft_ms", "p99_ttft_ms"),
+        ("avg_tbt_ms", "mean_tpot_ms"),
+        ("avg_e2e_ms", "mean_e2el_ms"),
+        ("request_throughput_rps", "request_throughput"),
+        ("input_throughput_tps", "input_throughput"),
+        ("output_throughput_tps", "output_throughput"),
+        ("total_throughput_tps", "total_token_throughput"),
+    ] {
+        assert_eq!(Some(figure(ours)), theirs[name].as_f64(), "{ours}");
+    }
+}
+
 #[test]
 fn what_is_no_result_is_refused() {
     let place = tempfile::tempdir().unwrap();

@@ -76,6 +76,7 @@ impl Estimate {
             value,
             interval,
             degrees,
+            least_p: 0.0,
         })
     }
 }

@@ -12,6 +12,8 @@ pub struct Estimate {
     pub interval: Interval,
     /// Degrees of freedom of its spread: how well the interval itself is known.
     pub degrees: f64,
+    /// No p-value below this can be told from it.
+    pub least_p: f64,
 }
 
 /// How a positive figure differs from what it was before.
@@ -26,7 +28,7 @@ pub struct Change {
     /// 95 % interval of the shift.
     pub shift_interval: Interval,
     /// How likely a difference so large, either way, would be if there were none. Below 0.05 when the interval of the
-    /// ratio leaves out 1.
+    /// ratio leaves out 1, unless the data behind a percentile are too few to tell; see [`least_p_of_quantile`].
     pub p_value: f64,
 }
 
@@ -38,7 +40,12 @@ impl Estimate {
         let mut sorted = values.to_vec();
         sorted.sort_unstable_by(f64::total_cmp);
         let interval = correlated_quantile_interval(&sorted, q, effective_n)?;
-        Some(Self { value: quantile(&sorted, q)?, interval, degrees: effective_n - 1.0 })
+        Some(Self {
+            value: quantile(&sorted, q)?,
+            interval,
+            degrees: effective_n - 1.0,
+            least_p: least_p_of_quantile(q, effective_n),
+        })
     }
 
     /// How this figure differs from `before`, which was estimated from other observations.
@@ -54,7 +61,7 @@ impl Estimate {
         let shift = self.less(before);
         let difference = logarithm.value;
         let toward_none = difference.abs() / if difference > 0.0 { logarithm.below } else { logarithm.above };
-        let p_value =
+        let p_value: f64 =
             if difference == 0.0 { 1.0 } else { t_beyond(toward_none * t_975(logarithm.degrees), logarithm.degrees) };
         let change = Change {
             ratio: difference.exp(),
@@ -64,7 +71,7 @@ impl Estimate {
             },
             shift: shift.value,
             shift_interval: Interval { low: shift.value - shift.below, high: shift.value + shift.above },
-            p_value,
+            p_value: p_value.max(self.least_p).max(before.least_p),
         };
         p_value.is_finite().then_some(change)
     }
@@ -92,6 +99,13 @@ impl Estimate {
     }
 }
 
+/// The smallest p-value, of a test on both sides, that `effective_n` independent observations can give about their `q`
+/// quantile: 2 max(q, 1 − q)ⁿ. Order statistics make no interval of a higher confidence, since the quantile lies beyond
+/// the largest observation with a probability of qⁿ, and nothing is known of what lies there.
+pub fn least_p_of_quantile(q: f64, effective_n: f64) -> f64 {
+    (2.0 * q.max(1.0 - q).powf(effective_n)).min(1.0)
+}
+
 /// A difference and the distances to the ends of its interval.
 struct Difference {
     value: f64,
@@ -105,7 +119,7 @@ mod tests {
     use super::*;
 
     fn estimate(value: f64, low: f64, high: f64) -> Estimate {
-        Estimate { value, interval: Interval { low, high }, degrees: 1e9 }
+        Estimate { value, interval: Interval { low, high }, degrees: 1e9, least_p: 0.0 }
     }
 
     #[test]
@@ -128,6 +142,16 @@ mod tests {
         let back = before.change_from(&now).unwrap();
         assert!((back.p_value - change.p_value).abs() < 1e-12, "either way is the same");
         assert!((change.ratio_interval.low * back.ratio_interval.high - 1.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_percentile_tells_no_more_than_the_data_beyond_it() {
+        // 2 · 0.95^100 = 0.01184; of the median of 100 next to nothing.
+        assert!((least_p_of_quantile(0.95, 100.0) - 0.011_841).abs() < 1e-6);
+        assert!(least_p_of_quantile(0.5, 100.0) < 1e-29);
+        assert_eq!(least_p_of_quantile(0.99, 10.0), 1.0);
+        let few = Estimate { least_p: 0.011_841, ..estimate(200.0, 199.0, 201.0) };
+        assert_eq!(few.change_from(&estimate(100.0, 99.0, 101.0)).unwrap().p_value, 0.011_841);
     }
 
     #[test]

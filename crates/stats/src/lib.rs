@@ -45,7 +45,7 @@ pub use correlation::{autocorrelation, effective_n};
 pub use descriptive::{max, mean, min, sample_std};
 pub use dispersion::dispersion_index;
 pub use distribution::{Ascending, Distribution};
-pub use estimate::{Change, Estimate};
+pub use estimate::{Change, Estimate, least_p_of_quantile};
 pub use holm::holm;
 pub use kolmogorov::{KolmogorovTest, exponential_test, kolmogorov_test};
 pub use permutation::{PermutationTest, permutation_test};

@@ -5,12 +5,21 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use sagellm_report::compare::Gate;
 
+use super::history::DEFAULT_STORE;
+
 /// Two or more results, the first of which is what the others are compared with.
 #[derive(Debug, Args)]
 pub(crate) struct CompareArgs {
     /// Results: the folder of a run, a folder of repeated runs, a summary, or a file that vLLM's or SGLang's benchmark wrote
-    #[arg(required = true, num_args = 2.., value_name = "RESULT")]
+    #[arg(required = true, num_args = 1.., value_name = "RESULT")]
     pub(crate) results: Vec<PathBuf>,
+    /// Compare with the runs that the history has by this name: the latest, or where results are repeated runs, the latest
+    /// twenty
+    #[arg(long, value_name = "NAME")]
+    pub(crate) baseline: Option<String>,
+    /// File of the history
+    #[arg(long, default_value = DEFAULT_STORE, value_name = "FILE", requires = "baseline")]
+    pub(crate) store: PathBuf,
     /// Fail (exit code 6) under this condition, such as 'p99_ttft_ms>5%'; can be given several times
     #[arg(long, value_name = "CONDITION")]
     pub(crate) fail_on: Vec<Gate>,
@@ -23,6 +32,9 @@ pub(crate) struct CompareArgs {
     /// Compare results of different requests all the same
     #[arg(long)]
     pub(crate) allow_different_plans: bool,
+    /// Compare results of different machines all the same
+    #[arg(long, requires = "baseline")]
+    pub(crate) allow_different_hosts: bool,
     /// Compare INVALID results all the same
     #[arg(long)]
     pub(crate) allow_invalid: bool,

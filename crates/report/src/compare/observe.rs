@@ -3,16 +3,23 @@
 use std::collections::BTreeMap;
 
 use sagellm_core::{OutcomeKind, Record, ms, seconds};
-use sagellm_stats::Estimate;
+use sagellm_stats::{Estimate, Interval, least_p_of_quantile};
+
+use crate::workload as summary;
 
 /// Seed of the bootstraps: a comparison of the same files is the same every time.
 const SEED: u64 = 0;
+
+/// Degrees of freedom of a bootstrap whose number of blocks is not known: rather too few.
+const FEW_BLOCKS: f64 = 9.0;
 
 /// The figures of a run, and the records behind them where these are at hand.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Observations {
     pub(super) figures: BTreeMap<String, f64>,
     records: Option<Records>,
+    /// What a summary says of its figures, where there are no records.
+    estimates: BTreeMap<String, Estimate>,
 }
 
 /// What comparisons need of the records, in the order in which the requests ended.
@@ -32,17 +39,34 @@ pub(super) struct Records {
 
 impl Observations {
     pub(super) fn of_figures(figures: BTreeMap<String, f64>) -> Self {
-        Self { figures, records: None }
+        Self { figures, ..Self::default() }
+    }
+
+    /// The figures of a summary, with the intervals that stand in it.
+    pub(super) fn of_summary(figures: BTreeMap<String, f64>, intervals: &BTreeMap<String, summary::Interval>) -> Self {
+        let estimate = |(key, known): (&String, &summary::Interval)| {
+            let (low, high) = known.low.zip(known.high)?;
+            let effective_n = known.effective_n?;
+            // The summary does not say how many blocks there were.
+            let most = if known.method == summary::Method::BlockBootstrap { FEW_BLOCKS } else { f64::INFINITY };
+            let degrees = (effective_n - 1.0).min(most);
+            let value = *figures.get(key)?;
+            let least_p = least_p(key, effective_n);
+            let estimate = Estimate { value, interval: Interval { low, high }, degrees, least_p };
+            (degrees > 0.0).then(|| (key.clone(), estimate))
+        };
+        let estimates = intervals.iter().filter_map(estimate).collect();
+        Self { figures, records: None, estimates }
     }
 
     pub(super) fn of_run(figures: BTreeMap<String, f64>, mut records: Records) -> Self {
         records.peak = figures.get("peak_concurrency").map_or(1, |peak| *peak as usize);
-        Self { figures, records: Some(records) }
+        Self { figures, records: Some(records), ..Self::default() }
     }
 
-    /// A figure with its interval, from the records.
+    /// A figure with its interval: from the records, else as the summary has it.
     pub(super) fn estimate(&self, key: &str) -> Option<Estimate> {
-        let records = self.records.as_ref()?;
+        let Some(records) = &self.records else { return self.estimates.get(key).copied() };
         match key {
             "request_throughput_rps" => return records.throughput(|(_, one, _, _)| one),
             "input_throughput_tps" => return records.throughput(|(_, _, input, _)| input),
@@ -64,6 +88,12 @@ impl Observations {
             _ => Estimate::quantile(values, stat.strip_prefix('p')?.parse::<f64>().ok()? / 100.0),
         }
     }
+}
+
+/// The smallest p-value that can be told of a figure from the interval of its summary.
+fn least_p(key: &str, effective_n: f64) -> f64 {
+    let percent = key.split('_').next().and_then(|stat| stat.strip_prefix('p')?.parse::<f64>().ok());
+    percent.map_or(0.0, |percent| least_p_of_quantile(percent / 100.0, effective_n))
 }
 
 impl Records {

@@ -17,6 +17,8 @@ pub struct Side {
     pub name: String,
     /// Whether its verdict is INVALID, and why.
     pub invalid: Option<String>,
+    /// Fingerprint of the machine that measured, where it is known.
+    pub host: Option<String>,
     /// Hashes of the plans by workload, where they are known.
     plans: BTreeMap<String, String>,
     /// How its definitions differ from ours, where it is another tool's.
@@ -39,12 +41,13 @@ impl Side {
                 return Ok(Self {
                     name,
                     invalid: None,
+                    host: None,
                     plans: BTreeMap::new(),
                     difference: Some(difference),
                     workloads,
                 });
             }
-            return Ok(Self::new(name, &load(path)?));
+            return Ok(Self::of_summary(name, &load(path)?));
         }
         let repeats = repeats(path)?;
         let folders = if repeats.is_empty() { vec![path.to_owned()] } else { repeats };
@@ -94,22 +97,26 @@ impl Side {
         notes
     }
 
-    /// A summary without records.
-    fn new(name: String, summary: &Summary) -> Self {
+    /// A run of which only the summary is at hand: its figures and their intervals.
+    pub fn of_summary(name: String, summary: &Summary) -> Self {
         let workloads = summary
             .workloads
             .iter()
-            .map(|workload| (workload.name().to_owned(), vec![Observations::of_figures(figures(workload))]))
+            .map(|workload| {
+                let run = Observations::of_summary(figures(workload), &workload.details.intervals);
+                (workload.name().to_owned(), vec![run])
+            })
             .collect();
         let plans = summary.environment.as_ref().map(|manifest| manifest.hashes.plans.clone()).unwrap_or_default();
         let invalid = (summary.validity.verdict == Verdict::Invalid)
             .then(|| summary.validity.reasons.first().map_or_else(String::new, |finding| finding.message.clone()));
-        Self { name, invalid, plans, difference: None, workloads }
+        let host = summary.environment.as_ref().map(|manifest| manifest.host.fingerprint.clone());
+        Self { name, invalid, host, plans, difference: None, workloads }
     }
 
     fn of_folder(name: &str, folder: &Path) -> Result<Self, Error> {
         let summary = load(folder)?;
-        let mut side = Self::new(name.to_owned(), &summary);
+        let mut side = Self::of_summary(name.to_owned(), &summary);
         for path in journals(folder)? {
             let mut records = Records::default();
             let Some((header, workload)) = read_records(&path, None, &mut |record| records.push(record))? else {
@@ -128,8 +135,13 @@ impl Side {
         Ok(side)
     }
 
+    /// How many runs there are of the workload that was run most often.
+    pub fn runs(&self) -> usize {
+        self.workloads.values().map(Vec::len).max().unwrap_or(0)
+    }
+
     /// Another run of the same.
-    fn add(&mut self, run: Self) {
+    pub fn add(&mut self, run: Self) {
         self.invalid = self.invalid.take().or(run.invalid);
         for (workload, runs) in run.workloads {
             self.workloads.entry(workload).or_default().extend(runs);

@@ -1,0 +1,136 @@
+#!/usr/bin/env python3
+"""Finds out how often `compare` is wrong: false alarms between equal runs, and true slowdowns that it does not see.
+
+    bench/verdicts.py [--program PATH] [--equal 200] [--slower 50] [--small 20] [--jitter 2ms] [--jobs 1] [--json FILE]
+
+PROGRAM is `sagellm-benchmark` (default: target/release/sagellm-benchmark). Runs of a second or two are made against
+simulated servers (`serve --simulate`), all with the same requests, and compared in pairs at the default settings:
+
+- equal: both runs against servers of the same speed. A verdict other than "no difference" or "inconclusive" is a false alarm.
+- slower: the second server takes 5 % longer from token to token. Found when TBT is worse and the verdict is "slower".
+- small: the same, with so few requests that there is no telling. A verdict of "inconclusive" is right.
+
+A simulated token comes up to `--jitter` early or late: without it the simulator is more exact than any server, and a test of
+false alarms would be none. Runs of a pair follow one another, and every other pair begins with the second server, so that
+a machine that grows slower looks like neither.
+
+Exit code 1 when more than 5 % of the equal pairs are alarms, or fewer than 90 % of the slowdowns are found.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+HOME = Path(__file__).resolve().parent.parent
+ITL_MS, SLOWER_ITL_MS = 10.0, 10.5
+MOST_ALARMS, FEWEST_FOUND = 0.05, 0.90
+FEWEST_REQUESTS = 4
+
+
+class Server:
+    """A simulated server, until the end of the `with`."""
+
+    def __init__(self, program: Path, itl_ms: float, jitter: str):
+        self.command = [program, "serve", "--simulate", "--port", "0", "--ttft", "30ms", "--itl", f"{itl_ms}ms"]
+        self.command += ["--jitter", jitter]
+
+    def __enter__(self) -> str:
+        self.process = subprocess.Popen(
+            self.command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8"
+        )
+        line = self.process.stdout.readline()
+        if "http://" not in line:
+            sys.exit(f"the simulated server did not start: {line}")
+        return line[line.index("http://") :].strip()
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.wait()
+
+
+def run(program: Path, address: str, folder: Path, requests: int) -> None:
+    command = [program, "run", "--backend", "openai", "--base-url", address, "--no-calibrate", "--quiet"]
+    command += ["--tokenizer", HOME / "testdata" / "models" / "llama"]
+    command += ["--dataset-name", "random", "--random-input-len", "32", "--random-output-len", "24", "--seed", "1"]
+    command += ["--num-prompts", str(requests), "--max-concurrency", str(min(requests, 20)), "--output", folder]
+    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, encoding="utf-8")
+    # 5 is INVALID: on a busy machine the client says so of itself. The pair counts all the same.
+    if done.returncode not in (0, 5):
+        sys.exit(done.stderr)
+
+
+def compare(program: Path, before: Path, now: Path) -> dict:
+    command = [program, "compare", before, now, "--format", "json", "--allow-invalid"]
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
+    if done.returncode != 0:
+        sys.exit(done.stderr)
+    return json.loads(done.stdout)["sides"][0]
+
+
+def pair(program: Path, servers: tuple[str, str], requests: int, backwards: bool) -> dict:
+    with tempfile.TemporaryDirectory() as place:
+        folders = [Path(place, name) for name in ("before", "now")]
+        runs = list(zip(servers, folders, strict=True))
+        for address, folder in reversed(runs) if backwards else runs:
+            run(program, address, folder, requests)
+        return compare(program, *folders)
+
+
+def pairs(args, servers: tuple[str, str], count: int, requests: int) -> list[dict]:
+    def one(number: int) -> dict:
+        return pair(args.program, servers, requests, number % 2 == 1)
+
+    with ThreadPoolExecutor(args.jobs) as pool:
+        return list(pool.map(one, range(count)))
+
+
+def share(part: int, whole: int) -> str:
+    return f"{part} of {whole} ({100 * part / whole:.1f} %)" if whole else "none made"
+
+
+def culprits(sides: list[dict], verdicts: tuple[str, ...]) -> Counter:
+    return Counter(figure["key"] for side in sides for figure in side["figures"] if figure["verdict"] in verdicts)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--program", type=Path, default=HOME / "target" / "release" / "sagellm-benchmark")
+    parser.add_argument("--equal", type=int, default=200, help="pairs of equal runs")
+    parser.add_argument("--slower", type=int, default=50, help="pairs with a true slowdown")
+    parser.add_argument("--small", type=int, default=20, help="pairs of few requests")
+    parser.add_argument("--requests", type=int, default=100, help="requests of a run")
+    parser.add_argument("--jitter", default="2ms")
+    parser.add_argument("--jobs", type=int, default=1, help="pairs at once")
+    parser.add_argument("--json", type=Path, help="write the comparisons to this file")
+    args = parser.parse_args()
+
+    with Server(args.program, ITL_MS, args.jitter) as base, Server(args.program, SLOWER_ITL_MS, args.jitter) as slow:
+        equal = pairs(args, (base, base), args.equal, args.requests)
+        slower = pairs(args, (base, slow), args.slower, args.requests)
+        small = pairs(args, (base, slow), args.small, FEWEST_REQUESTS)
+
+    alarms = sum(side["verdict"] not in ("no_difference", "inconclusive") for side in equal)
+    found = sum(
+        side["verdict"] == "slower"
+        and any(figure["key"] == "avg_tbt_ms" and figure["verdict"] == "worse" for figure in side["figures"])
+        for side in slower
+    )
+    quiet = sum(side["verdict"] == "inconclusive" for side in small)
+    print(f"equal runs:  false alarm in {share(alarms, len(equal))}; {dict(Counter(side['verdict'] for side in equal))}")
+    if alarms:
+        print(f"             by {dict(culprits(equal, ('better', 'worse')))}")
+    print(f"5 % slower:  found in {share(found, len(slower))}; {dict(Counter(side['verdict'] for side in slower))}")
+    print(f"{FEWEST_REQUESTS} requests:  inconclusive in {share(quiet, len(small))}")
+    if args.json:
+        args.json.write_text(json.dumps({"equal": equal, "slower": slower, "small": small}), encoding="utf-8")
+    if alarms > MOST_ALARMS * len(equal) or found < FEWEST_FOUND * len(slower):
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
