@@ -2,7 +2,8 @@
 
 mod common;
 
-use common::Place;
+use common::server::Serving;
+use common::{Place, number, testdata};
 
 use serde_json::Value;
 
@@ -87,4 +88,116 @@ fn repeated_runs_end_with_the_worst_exit_code_and_mix_with_nothing() {
     }
     place.succeed(&format!("{RUN} -o late/run-3"));
     assert!(place.run(&format!("{RUN} -o late --repeat 2")).err.contains("holds the run `run-3` already"));
+}
+
+/// The measured records of a workload, by number.
+fn records(place: &Place, folder: &str, workload: &str) -> Vec<Value> {
+    let mut records: Vec<Value> =
+        place.records(folder, workload).into_iter().filter(|record| record["warmup"] == false).collect();
+    records.sort_by_key(|record| record["id"].as_u64());
+    records
+}
+
+#[test]
+fn later_turns_find_the_conversation_in_the_prefix_cache() {
+    let place = Place::new();
+    let (turns, first, turn, output) = (5, 64, 40, 24);
+    place.succeed(&format!(
+        "run --quiet --model synthetic:tiny --dataset-name multi_turn --turns {turns} --first-turn-len {first} \
+         --turn-len {turn} --output-len {output} --num-prompts 20 --max-concurrency 2 -o out"
+    ));
+    let records = records(&place, "out", "multi_turn");
+    assert_eq!(records.len(), 20);
+    let (mut found, mut looked_up, mut rates) = (0, 0, Vec::new());
+    for (nth, record) in (0..).zip(&records) {
+        // What was said before: its last token has never been computed, and the cache holds whole blocks of 16.
+        let prompt = first + nth % turns * (turn + output);
+        let before = if nth % turns == 0 { 0 } else { prompt - turn - 1 };
+        let cached = before / 16 * 16;
+        assert_eq!((&record["input_tokens"], &record["cached_tokens"]), (&prompt.into(), &cached.into()), "{record}");
+        found += cached;
+        looked_up += prompt;
+        rates.push(f64::from(cached) / f64::from(prompt));
+    }
+    assert!(rates[..turns as usize].windows(2).all(|pair| pair[1] > pair[0]), "{rates:?}");
+    let rate = number(&place.json("out/multi_turn_metrics.json"), "prefix_hit_rate");
+    assert!((rate - f64::from(found) / f64::from(looked_up)).abs() < 1e-12, "{rate}");
+}
+
+#[test]
+fn a_plan_is_the_same_on_the_engine_and_on_a_server() {
+    let place = Place::new();
+    let random =
+        "--dataset-name random --random-input-len 48 --random-range-ratio 0.5 --num-prompts 6 --request-rate 50";
+    let talks = "--dataset-name multi_turn --turns 2 --first-turn-len 48 --turn-len 40 --num-prompts 4";
+    for (name, options) in [("random", random), ("multi_turn", talks)] {
+        place.succeed(&format!("plan write --quiet --model synthetic:tiny {options} --output-len 8 -o {name}.jsonl"));
+        place.run(&format!("run --quiet --model synthetic:tiny --plan {name}.jsonl -o engine"));
+        let server = Serving::start(&place, "--model synthetic:tiny --port 0 --threads 1");
+        let to_server =
+            format!("run --quiet --backend vllm --base-url {} --no-calibrate --plan {name}.jsonl", server.url);
+        place.run(&format!("{to_server} --tokenizer synthetic:tiny -o server"));
+        assert_eq!(place.text("engine/plan.jsonl"), place.text(&format!("{name}.jsonl")));
+        assert_eq!(place.text("server/plan.jsonl"), place.text(&format!("{name}.jsonl")));
+        let asked = |folder: &str| -> Vec<String> {
+            let keys = ["id", "session", "input_tokens", "planned_input_tokens", "max_tokens", "ignore_eos", "outcome"];
+            // Random tokens are no text: what a server answered is not what a later turn carries on, to the token.
+            let first = |record: &&Value| record["session"].is_null() || record["id"].as_u64().unwrap() % 2 == 0;
+            let line = |record: &Value| keys.map(|key| record[key].to_string()).join(" ");
+            records(&place, folder, name).iter().filter(first).map(line).collect()
+        };
+        assert!(asked("engine").len() > 1 && asked("engine")[0].ends_with("\"success\""), "{:?}", asked("engine"));
+        assert_eq!(asked("engine"), asked("server"));
+
+        // With another tokenizer the same texts are sent, and the engine refuses.
+        let ran = place.run(&format!("{to_server} --tokenizer {} -o text", testdata("models/llama").display()));
+        assert!(ran.err.contains("warning: the plan was made with another tokenizer"), "{}", ran.err);
+        let sent = records(&place, "text", name);
+        assert!(sent.iter().all(|record| record["outcome"] == "success" && record["planned_input_tokens"].is_null()));
+        server.end("-TERM");
+    }
+    let model = testdata("models/llama").display().to_string();
+    assert!(place.run(&format!("run --model {model} --plan random.jsonl -o none")).err.contains("another tokenizer"));
+}
+
+#[test]
+fn bad_input_gets_one_clear_error() {
+    let place = Place::new();
+    let file = |name: &str, text: &str| std::fs::write(place.file(name), text).unwrap();
+    file("empty.json", "");
+    file("none.json", "[]");
+    file("truncated.json", "[{\"conversations\": [{\"from\": \"human\", \"value\": \"Why?\"}, {\"from\": \"gp");
+    let line = |prompt: &str| format!("{{\"prompt\": {prompt}, \"output_tokens\": 8}}\n");
+    file("line3.jsonl", &[line("\"One.\""), line("\"Two.\""), line("Three")].concat());
+    let head = "Timestamp,Model,Request tokens,Response tokens\n";
+    file("back.csv", &format!("{head}5,ChatGPT,40,8\n9,ChatGPT,40,8\n7,ChatGPT,40,8\n"));
+    let workload = "name: a\nsource: {text: {input_tokens: 16, output_tokens: 4}}\n";
+    file("negative.yaml", &format!("{workload}arrival: {{poisson: {{rate: -2}}}}\n"));
+    file("zero.yaml", &format!("{workload}num_prompts: 0\n"));
+    let options = [
+        "--dataset-name sharegpt --dataset-path missing.json",
+        "--dataset-name sharegpt",
+        "--dataset-name sharegpt --dataset-path empty.json",
+        "--dataset-name sharegpt --dataset-path none.json",
+        "--dataset-name sharegpt --dataset-path truncated.json",
+        "--dataset-name custom --dataset-path empty.json",
+        "--dataset-name custom --dataset-path line3.jsonl",
+        "--dataset-name burstgpt --dataset-path empty.json",
+        "--dataset-name burstgpt --dataset-path back.csv",
+        "--dataset-name text --request-rate -1",
+        "--workload negative.yaml",
+        "--workload zero.yaml",
+        "--dataset-name text --num-prompts 0",
+        "--dataset-name random --random-input-len 100000 --num-prompts 2",
+        "--dataset-name text --input-len 2000 --num-prompts 2",
+    ];
+    let refuse = |options: &&str| {
+        let ran = place.run(&format!("run --model synthetic:tiny {options}"));
+        assert!([2, 3].contains(&ran.code) && ran.out.is_empty(), "{options}: {}", ran.err);
+        assert!(!place.path().join("benchmark_results").exists(), "{options} leaves something behind");
+        format!("$ run {options}\n{}[exit {}]\n\n", ran.err, ran.code)
+    };
+    let mut said: String = options.iter().map(refuse).collect();
+    said += &place.run("plan write --tokenizer missing --dataset-name text").err;
+    insta::assert_snapshot!(place.anonymous(&said));
 }

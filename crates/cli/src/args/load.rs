@@ -34,19 +34,19 @@ pub(crate) struct LoadArgs {
     #[arg(long, value_name = "N")]
     pub(crate) max_concurrency: Option<u32>,
     /// Requests per second, in a Poisson process unless --burstiness says otherwise; `inf` sends all at once
-    #[arg(long, value_name = "RATE")]
+    #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
     pub(crate) request_rate: Option<f64>,
     /// Shape of the gamma distribution of the gaps: 1 is a Poisson process, below 1 is burstier
-    #[arg(long, value_name = "SHAPE")]
+    #[arg(long, value_name = "SHAPE", allow_negative_numbers = true)]
     pub(crate) burstiness: Option<f64>,
     /// Let the rate change from one value to another, over --duration or else until the last request
     #[arg(long, value_enum, value_name = "HOW", requires_all = ["ramp_up_start_rps", "ramp_up_end_rps"], conflicts_with = "request_rate")]
     pub(crate) ramp_up_strategy: Option<RampName>,
     /// Requests per second at the start of the ramp
-    #[arg(long, value_name = "RATE", requires = "ramp_up_strategy")]
+    #[arg(long, value_name = "RATE", requires = "ramp_up_strategy", allow_negative_numbers = true)]
     pub(crate) ramp_up_start_rps: Option<f64>,
     /// Requests per second at its end
-    #[arg(long, value_name = "RATE", requires = "ramp_up_strategy")]
+    #[arg(long, value_name = "RATE", requires = "ramp_up_strategy", allow_negative_numbers = true)]
     pub(crate) ramp_up_end_rps: Option<f64>,
     /// Requests before the measured ones, with prompts of their own, kept out of every figure [default: 1]
     #[arg(long, value_name = "N", value_parser = whole::<u32>(0..=MOST_REQUESTS))]

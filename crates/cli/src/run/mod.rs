@@ -48,7 +48,8 @@ fn once(args: &RunArgs, interrupt: &Interrupt, printer: &Printer) -> Result<(Sum
 
     let subject = Subject::open(args, interrupt, &progress)?;
     let scratch = output.scratch(interrupt)?;
-    let mut plan = setup::plan(wanted, &subject, &scratch)?;
+    let (mut plan, replay) = setup::plan(wanted, &subject, &scratch)?;
+    replay.warnings().into_iter().for_each(|warning| printer.note(warning));
     let hashes = subject.hashes(&plan);
     let calibration = subject.calibrate(args, &plan, &progress)?;
     let Ready { backend, mut watch, launched } = subject.start(args, &plan, clock, monitor)?;
@@ -65,7 +66,7 @@ fn once(args: &RunArgs, interrupt: &Interrupt, printer: &Printer) -> Result<(Sum
         reporter.expect(outline.output_tokens);
         let calibration = calibration.clone();
         let options = RunOptions { journal: &journal, timeout, drain, max_error_rate, calibration, stop };
-        let mut plan = plan.plan(nth)?;
+        let mut plan = replay.apply(plan.plan(nth)?);
         plan.workload.goodput = slo.clone().or(plan.workload.goodput);
         let run = execute(plan, &*backend, &options, &mut *watch, &mut reporter)?;
         output.save()?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sagellm_core::{Clock, Exit, Failure};
+use sagellm_core::{Clock, Exit, Failure, Plan, Request};
 use sagellm_engine::CpuEngine;
 use sagellm_model::Model;
 use sagellm_plan::{Outline, PlanFile, Planner, Spec};
@@ -65,13 +65,13 @@ pub(super) fn wanted(args: &RunArgs) -> Result<Wanted, Failure> {
 }
 
 /// The exact requests of every workload: made, in a file in `scratch`, or read from the file that was given.
-pub(super) fn plan(wanted: Wanted, subject: &Subject, scratch: &Scratch) -> Result<PlanFile, Failure> {
+pub(super) fn plan(wanted: Wanted, subject: &Subject, scratch: &Scratch) -> Result<(PlanFile, Replay), Failure> {
     let (tokenizer, context) = (subject.tokenizer(), subject.context_length());
     let specs = match wanted {
         Wanted::Specs(specs) => specs,
         Wanted::Plan(plan) => {
-            check_replay(&plan, subject)?;
-            return Ok(*plan);
+            let replay = Replay::of(&plan, subject)?;
+            return Ok((*plan, replay));
         }
     };
     let specs = specs.into_iter().map(|mut spec| {
@@ -79,24 +79,62 @@ pub(super) fn plan(wanted: Wanted, subject: &Subject, scratch: &Scratch) -> Resu
         spec
     });
     let planners = specs.map(|spec| Planner::new(&spec, tokenizer, context)).collect::<Result<Vec<_>, _>>()?;
-    Ok(sagellm_plan::write(scratch.path(), &planners, tokenizer).map_err(|error| scratch.name(error))?)
+    let plan = sagellm_plan::write(scratch.path(), &planners, tokenizer).map_err(|error| scratch.name(error))?;
+    Ok((plan, Replay::default()))
 }
 
-/// The requests of a plan have to mean the same here as where they were made.
-fn check_replay(plan: &PlanFile, subject: &Subject) -> Result<(), Failure> {
-    if plan.header().tokenizer != subject.tokenizer().fingerprint() {
-        let message = "the plan was made with another tokenizer than that of the model";
-        return Err(Failure::new(Exit::Input, message)
-            .with_hint("name its tokenizer (`--tokenizer` for servers), or write the plan again for this model"));
+/// What has to be changed about the requests of a plan that was made for another model or server.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Replay {
+    /// Token ids mean something else here: the text is sent.
+    as_text: bool,
+    /// Nothing makes this server go on past an end of sequence.
+    heed_eos: bool,
+}
+
+impl Replay {
+    /// The requests of a plan have to mean the same here as where they were made.
+    fn of(plan: &PlanFile, subject: &Subject) -> Result<Self, Failure> {
+        let as_text = plan.header().tokenizer != subject.tokenizer().fingerprint();
+        if as_text && matches!(subject, Subject::Engine(_)) {
+            let message = "the plan was made with another tokenizer than that of the model";
+            return Err(Failure::new(Exit::Input, message).with_hint("write the plan again for this model"));
+        }
+        // Outlines count in blocks of 16 tokens, and not those of another tokenizer.
+        let longest = plan.outlines().map(|outline| outline.largest_tokens).max().unwrap_or(0);
+        let context = subject.context_length();
+        if !as_text && longest.saturating_sub(15) > context as u64 {
+            let message = format!("a request of the plan needs {longest} tokens, but the model holds {context}");
+            return Err(Failure::new(Exit::Input, message).with_hint("choose a model with a longer context"));
+        }
+        Ok(Self { as_text, heed_eos: !subject.can_ignore_eos() })
     }
-    // Outlines count in blocks of 16 tokens.
-    let longest = plan.outlines().map(|outline| outline.largest_tokens).max().unwrap_or(0);
-    let context = subject.context_length();
-    if longest.saturating_sub(15) > context as u64 {
-        let message = format!("a request of the plan needs {longest} tokens, but the model holds {context}");
-        return Err(Failure::new(Exit::Input, message).with_hint("choose a model with a longer context"));
+
+    /// What a person should know.
+    pub(super) fn warnings(self) -> Vec<&'static str> {
+        let text = "warning: the plan was made with another tokenizer: its texts are sent, not its token ids, and are of \
+                    another length here";
+        let eos =
+            "warning: nothing makes this server ignore an end of sequence: answers may be shorter than the plan asks";
+        [(self.as_text, text), (self.heed_eos, eos)].into_iter().filter(|(is, _)| *is).map(|(_, text)| text).collect()
     }
-    Ok(())
+
+    /// The plan as it is sent.
+    pub(super) fn apply(self, plan: Plan) -> Plan {
+        let change = move |mut request: Request| {
+            if self.as_text {
+                request.prompt.token_ids = None;
+            }
+            request.ignore_eos &= !self.heed_eos;
+            request
+        };
+        let Plan { workload, warmups, requests } = plan;
+        Plan {
+            workload,
+            warmups: warmups.into_iter().map(change).collect(),
+            requests: Box::new(requests.map(move |request| request.map(change))),
+        }
+    }
 }
 
 /// The CPU engine with the model loaded.
