@@ -17,6 +17,7 @@ pub mod history;
 mod journal;
 mod judge;
 mod latency;
+mod lines;
 mod load;
 mod manifest;
 pub mod registry;

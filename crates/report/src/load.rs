@@ -10,7 +10,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::journal::{plain_message, read_journal};
+use crate::journal::read_journal;
+use crate::lines::plain_message;
 use crate::validity::{Code, Finding, Validity};
 use crate::{Error, Manifest, Summary, WorkloadSummary};
 
