@@ -111,12 +111,15 @@ pub(crate) struct ReportArgs {
     /// Summary file, or folder of a run
     #[arg(long, short, default_value = "./benchmark_results/benchmark_summary.json", value_name = "PATH")]
     pub(crate) input: PathBuf,
-    /// Form of the report: table, json, markdown, csv, vllm, sglang, junit, openmetrics
+    /// Form of the report: table, json, markdown, csv, vllm, sglang, junit, openmetrics, html
     #[arg(long, default_value = "table", value_name = "FORMAT")]
     pub(crate) format: Format,
     /// Judge the requests by these limits in place of those of the run: see `run --goodput`
     #[arg(long, num_args = 1.., value_name = "LIMIT")]
     pub(crate) goodput: Vec<Objective>,
+    /// Write the report to this file instead of standard output
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

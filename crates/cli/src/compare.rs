@@ -3,6 +3,7 @@
 use sagellm_core::{Exit, Failure};
 use sagellm_report::compare::{CompareOptions, Side, compare};
 use sagellm_report::history::{Entry, History};
+use sagellm_report::write_atomic;
 
 use crate::args::{CompareArgs, CompareFormat};
 use crate::terminal::Printer;
@@ -34,10 +35,15 @@ pub(crate) fn run(args: &CompareArgs, printer: &Printer) -> Result<Exit, Failure
     let text = match args.format {
         CompareFormat::Table => comparison.table(),
         CompareFormat::Markdown => comparison.markdown(),
+        CompareFormat::Html => comparison.html()?,
         CompareFormat::Json => serde_json::to_string_pretty(&comparison)
             .map_err(|error| Failure::new(Exit::Bug, format!("the comparison cannot be written as JSON: {error}")))?,
     };
-    printer.result(&(text.trim_end().to_owned() + "\n"))?;
+    let text = text.trim_end().to_owned() + "\n";
+    match &args.output {
+        Some(file) => write_atomic(file, text.as_bytes())?,
+        None => printer.result(&text)?,
+    }
     Ok(if comparison.gate_failed() {
         Exit::Gate
     } else if args.require_conclusive && comparison.inconclusive() {

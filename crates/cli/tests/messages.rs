@@ -39,7 +39,7 @@ fn command_lines_that_are_wrong() {
             "--output",
         ],
     );
-    said += &place.refused("report --format html");
+    said += &place.refused("report --format pdf");
     insta::assert_snapshot!(said);
 }
 

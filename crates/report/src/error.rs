@@ -95,6 +95,9 @@ pub enum Error {
     /// A value could not be written as JSON.
     #[error("cannot write JSON")]
     Json(#[from] serde_json::Error),
+    /// A page could not be filled in.
+    #[error("cannot write HTML")]
+    Page(#[from] minijinja::Error),
 }
 
 /// Says the frequent causes in words that do not depend on the operating system.
@@ -111,7 +114,7 @@ fn describe(error: &io::Error) -> String {
 impl UserError for Error {
     fn exit(&self) -> Exit {
         match self {
-            Self::Json(_) => Exit::Bug,
+            Self::Json(_) | Self::Page(_) => Exit::Bug,
             _ => Exit::Input,
         }
     }
@@ -137,7 +140,7 @@ impl UserError for Error {
             Self::OtherFile { .. } => "give the `benchmark_summary.json` beside it, or the folder".into(),
             Self::NoRecords { .. } => "give the folder of the run".into(),
             Self::Twice { .. } => "move one of them out of the folder".into(),
-            Self::Json(_) => return None,
+            Self::Json(_) | Self::Page(_) => return None,
         })
     }
 }

@@ -43,7 +43,8 @@ pub fn glossary() -> String {
     page
 }
 
-fn title(group: Group) -> &'static str {
+/// The name of a part of a report.
+pub(crate) fn title(group: Group) -> &'static str {
     match group {
         Group::Latency => "Latency",
         Group::Throughput => "Throughput",

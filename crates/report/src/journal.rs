@@ -17,10 +17,42 @@ use crate::{Error, Sample, WorkloadSummary};
 /// # Errors
 /// When the file cannot be read, was written by a later version, or is damaged anywhere but in its last line.
 pub fn read_journal(path: &Path, slo: Option<&Slo>) -> Result<Option<(Header, WorkloadSummary)>, Error> {
-    read_records(path, slo, &mut |_| {})
+    Ok(read_looking::<()>(path, slo)?.map(|(header, summary, ())| (header, summary)))
 }
 
-/// The same, and shows every measured record to `look`.
+/// Looks at the lines of a journal as they are read.
+pub(crate) trait Look {
+    /// Before the first record.
+    fn begin(header: &Header) -> Self;
+    /// A measured record.
+    fn record(&mut self, record: &Record);
+    /// The end of a run that came to its end.
+    fn close(&mut self, close: &Close);
+}
+
+/// Sees nothing.
+impl Look for () {
+    fn begin(_header: &Header) -> Self {}
+    fn record(&mut self, _record: &Record) {}
+    fn close(&mut self, _close: &Close) {}
+}
+
+/// [`read_journal`], with what a `Look` made of it.
+pub(crate) fn read_looking<L: Look>(
+    path: &Path,
+    slo: Option<&Slo>,
+) -> Result<Option<(Header, WorkloadSummary, L)>, Error> {
+    let mut look: Option<L> = None;
+    let read = read_seeing(path, slo, &mut |seen| match (&mut look, seen) {
+        (None, Seen::Header(header)) => look = Some(L::begin(header)),
+        (Some(look), Seen::Record(record)) => look.record(record),
+        (Some(look), Seen::Close(close)) => look.close(close),
+        _ => {}
+    })?;
+    Ok(read.zip(look).map(|((header, summary), look)| (header, summary, look)))
+}
+
+/// [`read_journal`], which also shows every measured record to `look`.
 ///
 /// # Errors
 /// As [`read_journal`].
@@ -28,6 +60,25 @@ pub fn read_records(
     path: &Path,
     slo: Option<&Slo>,
     look: &mut dyn FnMut(&Record),
+) -> Result<Option<(Header, WorkloadSummary)>, Error> {
+    read_seeing(path, slo, &mut |seen| {
+        if let Seen::Record(record) = seen {
+            look(record);
+        }
+    })
+}
+
+/// What is seen while a journal is read.
+enum Seen<'a> {
+    Header(&'a Header),
+    Record(&'a Record),
+    Close(&'a Close),
+}
+
+fn read_seeing(
+    path: &Path,
+    slo: Option<&Slo>,
+    see: &mut dyn FnMut(Seen<'_>),
 ) -> Result<Option<(Header, WorkloadSummary)>, Error> {
     let file = File::open(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
     let mut begun: Option<(Header, Sample)> = None;
@@ -38,6 +89,7 @@ pub fn read_records(
                 if let Some(slo) = slo {
                     header.workload.goodput = Some(slo.clone());
                 }
+                see(Seen::Header(&header));
                 begun = Some((header.clone(), Sample::new(header)?));
             }
             (_, None) => return Err("the first line is not a header".into()),
@@ -46,12 +98,15 @@ pub fn read_records(
             (Line::Request(record), Some((_, sample))) => {
                 sample.push(&record)?;
                 if !record.warmup {
-                    look(&record);
+                    see(Seen::Record(&record));
                 }
             }
             (Line::Close(line), Some(_)) => close = Some(line),
         }
         Ok(())
     })?;
+    if let Some(close) = &close {
+        see(Seen::Close(close));
+    }
     Ok(begun.map(|(header, sample)| (header, sample.finish(close.as_ref()))))
 }

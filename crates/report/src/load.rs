@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::journal::read_journal;
+use crate::journal::{Look, read_looking};
 use crate::lines::plain_message;
 use crate::validity::{Code, Finding, Validity};
 use crate::{Error, Manifest, Summary, WorkloadSummary};
@@ -46,6 +46,35 @@ pub fn load(path: &Path) -> Result<Summary, Error> {
         let summary = path.join(SUMMARY_FILE);
         return if has_journals(path) || !summary.exists() { summarize_folder(path) } else { read_json(&summary) };
     }
+    load_file(path)
+}
+
+/// The summary at `path` as [`load`] gives it, and what a `Look` made of each journal that it is about, in the order of
+/// the workloads. There is none for a summary file that lies without its journals.
+pub(crate) fn load_looking<L: Look>(path: &Path, slo: Option<&Slo>) -> Result<(Summary, Vec<L>), Error> {
+    if let Some(slo) = slo {
+        return looking_with_slo(path, slo);
+    }
+    if path.is_dir() && has_journals(path) {
+        return summarize(path, None);
+    }
+    let summary = load(path)?;
+    let Some(folder) = path.parent().filter(|_| path.is_file()) else { return Ok((summary, Vec::new())) };
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let mut seen = Vec::new();
+    for workload in summary.workloads.iter() {
+        // A journal of another run, or a damaged one, is not what the summary tells of.
+        let journal = folder.join(journal_file(workload.name()));
+        if let Ok(Some((header, _, look))) = read_looking::<L>(&journal, None)
+            && header.clock_started.rfc3339() == workload.details.started_at
+        {
+            seen.push(look);
+        }
+    }
+    Ok((summary, seen))
+}
+
+fn load_file(path: &Path) -> Result<Summary, Error> {
     if !path.exists() {
         let folder = path.parent().map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
         let journals = folder.filter(|folder| has_journals(folder)).map(Path::to_owned);
@@ -64,6 +93,10 @@ pub fn load(path: &Path) -> Result<Summary, Error> {
 /// # Errors
 /// As [`load`], and when there are no journals.
 pub fn load_with_slo(path: &Path, slo: &Slo) -> Result<Summary, Error> {
+    Ok(looking_with_slo::<()>(path, slo)?.0)
+}
+
+fn looking_with_slo<L: Look>(path: &Path, slo: &Slo) -> Result<(Summary, Vec<L>), Error> {
     let beside = path.file_name().is_some_and(|name| name == SUMMARY_FILE).then(|| path.parent()).flatten();
     let folder = if path.is_dir() { path } else { beside.unwrap_or(path) };
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
@@ -82,47 +115,47 @@ pub fn load_with_slo(path: &Path, slo: &Slo) -> Result<Summary, Error> {
 /// # Errors
 /// As [`load`].
 pub fn summarize_folder(folder: &Path) -> Result<Summary, Error> {
-    summarize(folder, None)
+    Ok(summarize::<()>(folder, None)?.0)
 }
 
-fn summarize(folder: &Path, slo: Option<&Slo>) -> Result<Summary, Error> {
+fn summarize<L: Look>(folder: &Path, slo: Option<&Slo>) -> Result<(Summary, Vec<L>), Error> {
     let manifest_path = folder.join(MANIFEST_FILE);
     let manifest: Option<Manifest> = manifest_path.exists().then(|| read_json(&manifest_path)).transpose()?;
-    let mut read: Vec<(PathBuf, Header, WorkloadSummary)> = Vec::new();
+    let mut read: Vec<(PathBuf, Header, WorkloadSummary, L)> = Vec::new();
     for path in journals(folder)? {
-        if let Some((header, workload)) = read_journal(&path, slo)? {
-            read.push((path, header, workload));
+        if let Some((header, workload, look)) = read_looking(&path, slo)? {
+            read.push((path, header, workload, look));
         }
     }
-    let latest = read.iter().map(|(_, header, _)| header.clock_started).max_by_key(|clock| clock.unix_ns);
+    let latest = read.iter().map(|(_, header, ..)| header.clock_started).max_by_key(|clock| clock.unix_ns);
     let run = match (&manifest, latest) {
         (Some(manifest), _) => manifest.started_at.clone(),
         (None, Some(latest)) => latest.rfc3339(),
         (None, None) => return Err(Error::Nothing { path: folder.to_owned() }),
     };
     let (mut ours, others): (Vec<_>, Vec<_>) =
-        read.into_iter().partition(|(_, header, _)| header.clock_started.rfc3339() == run);
+        read.into_iter().partition(|(_, header, ..)| header.clock_started.rfc3339() == run);
     if ours.is_empty() && manifest.is_none() {
         return Err(Error::Nothing { path: folder.to_owned() });
     }
-    ours.sort_by_key(|(_, header, _)| header.start_ns);
-    for (place, (path, header, _)) in ours.iter().enumerate() {
+    ours.sort_by_key(|(_, header, ..)| header.start_ns);
+    for (place, (path, header, ..)) in ours.iter().enumerate() {
         let name = &header.workload.name;
-        if let Some((first, ..)) = ours[..place].iter().find(|(_, earlier, _)| earlier.workload.name == *name) {
+        if let Some((first, ..)) = ours[..place].iter().find(|(_, earlier, ..)| earlier.workload.name == *name) {
             return Err(Error::Twice { name: name.clone(), first: first.clone(), second: path.clone() });
         }
     }
     let mut findings = Validity::default();
     if !others.is_empty() {
-        let names: Vec<_> = others.iter().map(|(_, header, _)| header.workload.name.as_str()).collect();
+        let names: Vec<_> = others.iter().map(|(_, header, ..)| header.workload.name.as_str()).collect();
         findings.warn(Finding::new(
             Code::OtherRun,
             format!("results of another run lie in the same folder and are left out: {}", names.join(", ")),
             "give every run an `--output` of its own",
         ));
     }
-    let workloads = ours.into_iter().map(|(_, _, workload)| workload).collect();
-    Ok(Summary::assemble(workloads, manifest, findings))
+    let (workloads, looks) = ours.into_iter().map(|(_, _, workload, look)| (workload, look)).unzip();
+    Ok((Summary::assemble(workloads, manifest, findings), looks))
 }
 
 fn has_journals(folder: &Path) -> bool {

@@ -203,10 +203,10 @@ fn formats_are_named_as_on_the_command_line() {
     for format in Format::ALL {
         assert_eq!(format.name().parse(), Ok(format));
     }
-    let message = "html".parse::<Format>().unwrap_err().to_string();
+    let message = "pdf".parse::<Format>().unwrap_err().to_string();
     assert_eq!(
         message,
-        "unknown format `html`: the formats are table, json, markdown, csv, vllm, sglang, junit, openmetrics"
+        "unknown format `pdf`: the formats are table, json, markdown, csv, vllm, sglang, junit, openmetrics, html"
     );
 }
 

@@ -41,6 +41,9 @@ pub(crate) struct CompareArgs {
     /// Form of the comparison
     #[arg(long, value_enum, default_value = "table")]
     pub(crate) format: CompareFormat,
+    /// Write the comparison to this file instead of standard output
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -49,6 +52,8 @@ pub(crate) enum CompareFormat {
     Table,
     /// Good as a comment on GitHub
     Markdown,
+    /// For a browser: one page with a forest plot
+    Html,
     /// For programs
     Json,
 }

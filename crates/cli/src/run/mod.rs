@@ -9,7 +9,8 @@ mod subject;
 mod watch;
 
 use sagellm_core::{Clock, Exit, Failure, Slo};
-use sagellm_report::{Summary, render};
+use sagellm_report::Summary;
+use sagellm_report::render::{self, Format};
 use sagellm_run::{RunOptions, execute};
 use sagellm_telemetry::Monitor;
 
@@ -28,7 +29,11 @@ pub(crate) fn run(args: RunArgs, printer: &Printer) -> Result<Exit, Failure> {
         return repeat::run(args, &interrupt, printer);
     }
     let (summary, exit) = once(&args, &interrupt, printer)?;
-    printer.result(&render::render(&summary, args.format, printer.colour())?)?;
+    match args.format {
+        // What it shows is in the journals.
+        Format::Html => printer.bytes(&render::render_path(&args.output, None, args.format, false)?)?,
+        format => printer.result(&render::render(&summary, format, printer.colour())?)?,
+    }
     if !args.quiet {
         printer.note(&format!("Results are in {}", args.output.display()));
     }

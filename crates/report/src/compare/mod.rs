@@ -7,7 +7,7 @@
 mod gate;
 mod import;
 mod observe;
-mod render;
+pub(crate) mod render;
 mod side;
 
 use std::collections::BTreeMap;
@@ -16,9 +16,11 @@ use sagellm_stats as stats;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::Error;
 use crate::registry::{self, Better};
 pub use gate::Gate;
 use observe::Observations;
+
 pub use side::Side;
 
 /// What a comparison is to heed.
@@ -169,6 +171,14 @@ impl Comparison {
     /// As text for a terminal.
     pub fn table(&self) -> String {
         render::table(self)
+    }
+
+    /// As a page for a browser, which loads nothing.
+    ///
+    /// # Errors
+    /// None that a user can cause.
+    pub fn html(&self) -> Result<String, Error> {
+        crate::export::html::comparison(self)
     }
 
     /// As Markdown, good as a comment on GitHub.

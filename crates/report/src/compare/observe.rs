@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use sagellm_core::journal::{Close, Header};
 use sagellm_core::{OutcomeKind, Record, ms, seconds};
 use sagellm_stats::{Estimate, Interval, least_p_of_quantile};
 
+use crate::journal::Look;
 use crate::workload as summary;
 
 /// Seed of the bootstraps: a comparison of the same files is the same every time.
@@ -96,9 +98,12 @@ fn least_p(key: &str, effective_n: f64) -> f64 {
     percent.map_or(0.0, |percent| least_p_of_quantile(percent / 100.0, effective_n))
 }
 
-impl Records {
-    /// Takes a measured record.
-    pub(super) fn push(&mut self, record: &Record) {
+impl Look for Records {
+    fn begin(_header: &Header) -> Self {
+        Self::default()
+    }
+
+    fn record(&mut self, record: &Record) {
         let Some(sent) = record.sent_ns else { return };
         self.first_sent = Some(self.first_sent.map_or(sent, |first| first.min(sent)));
         let success = record.outcome == OutcomeKind::Success;
@@ -118,6 +123,10 @@ impl Records {
         }
     }
 
+    fn close(&mut self, _close: &Close) {}
+}
+
+impl Records {
     /// Something per second of the window: what each end brings, over the time since the end before.
     fn throughput(&self, amount: impl Fn((u64, f64, f64, f64)) -> f64) -> Option<Estimate> {
         let mut before = self.first_sent?;

@@ -5,7 +5,7 @@ use crate::registry;
 
 impl Overall {
     /// In words.
-    fn words(self) -> &'static str {
+    pub(crate) fn words(self) -> &'static str {
         match self {
             Self::Faster => "faster",
             Self::Slower => "slower",
@@ -72,27 +72,30 @@ pub(super) fn markdown(comparison: &Comparison) -> String {
 }
 
 fn headline(comparison: &Comparison, side: &Compared) -> String {
+    let counts = counts(side, comparison.margin);
+    format!("{} against {}: {} ({counts})", side.name, comparison.before, side.verdict.words())
+}
+
+/// How many figures had each verdict.
+pub(crate) fn counts(side: &Compared, margin: f64) -> String {
     let count = |verdict| side.figures.iter().filter(|figure| figure.verdict == verdict).count();
     format!(
-        "{} against {}: {} ({} better, {} worse, {} equal within {} %, {} inconclusive)",
-        side.name,
-        comparison.before,
-        side.verdict.words(),
+        "{} better, {} worse, {} equal within {} %, {} inconclusive",
         count(ChangeVerdict::Better),
         count(ChangeVerdict::Worse),
         count(ChangeVerdict::Equal),
-        100.0 * comparison.margin,
+        100.0 * margin,
         count(ChangeVerdict::Inconclusive)
     )
 }
 
-fn workloads(side: &Compared) -> Vec<&str> {
+pub(crate) fn workloads(side: &Compared) -> Vec<&str> {
     let mut names: Vec<&str> = side.figures.iter().map(|figure| figure.workload.as_str()).collect();
     names.dedup();
     names
 }
 
-fn verdict(figure: &FigureChange) -> String {
+pub(crate) fn verdict(figure: &FigureChange) -> String {
     match (figure.verdict, figure.further) {
         (ChangeVerdict::Better, _) => "better".into(),
         (ChangeVerdict::Worse, _) => "worse".into(),
@@ -106,11 +109,11 @@ fn verdict(figure: &FigureChange) -> String {
     }
 }
 
-fn interval(figure: &FigureChange) -> String {
+pub(crate) fn interval(figure: &FigureChange) -> String {
     figure.interval.map_or_else(|| "-".into(), |(low, high)| format!("{} to {}", percent(low), percent(high)))
 }
 
-fn percent(share: f64) -> String {
+pub(crate) fn percent(share: f64) -> String {
     format!("{:+.1} %", 100.0 * share)
 }
 
@@ -122,7 +125,7 @@ fn short(value: f64) -> String {
     }
 }
 
-fn footnotes(comparison: &Comparison) -> Vec<String> {
+pub(crate) fn footnotes(comparison: &Comparison) -> Vec<String> {
     let any = |basis| comparison.sides.iter().flat_map(|side| &side.figures).any(|figure| figure.basis == basis);
     let mut notes = comparison.notes.clone();
     if any(Basis::Runs) {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::observe::{Observations, Records};
 use super::{Runs, import};
-use crate::journal::read_records;
+use crate::journal::read_looking;
 use crate::load::{JOURNAL_END, journals};
 use crate::{Error, MANIFEST_FILE, Summary, Verdict, WorkloadSummary, load, registry};
 
@@ -118,10 +118,7 @@ impl Side {
         let summary = load(folder)?;
         let mut side = Self::of_summary(name.to_owned(), &summary);
         for path in journals(folder)? {
-            let mut records = Records::default();
-            let Some((header, workload)) = read_records(&path, None, &mut |record| records.push(record))? else {
-                continue;
-            };
+            let Some((header, workload, records)) = read_looking::<Records>(&path, None)? else { continue };
             // Journals of former runs may lie in the same folder; the summary knows which count.
             let counts = summary
                 .workloads

@@ -2,6 +2,7 @@
 //! what other tools call the same quantity.
 
 pub(crate) mod csv;
+pub(crate) mod html;
 pub(crate) mod junit;
 pub(crate) mod openmetrics;
 pub(crate) mod rivals;

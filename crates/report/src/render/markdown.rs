@@ -2,11 +2,9 @@
 
 use std::fmt::Write;
 
-use sagellm_core::Stamp;
-
 use super::footnotes::Footnotes;
 use super::sections::{Section, headline, sections};
-use super::{grouped, number, subject, synthetic_note};
+use super::{environment, grouped, subject, synthetic_note};
 use crate::{Finding, Manifest, Summary};
 
 pub(crate) fn markdown(summary: &Summary) -> String {
@@ -79,42 +77,11 @@ fn grid(text: &mut String, section: &Section) {
 }
 
 fn environment(text: &mut String, manifest: &Manifest) {
-    let (backend, model, host) = (&manifest.backend, &manifest.backend.model, &manifest.host);
-    let known = |value: &Option<String>| value.clone().unwrap_or_default();
-    let commit = manifest.git_commit.as_ref().map(|commit| format!(" ({commit})")).unwrap_or_default();
-    let model_facts: Vec<String> = [
-        model.architecture.clone(),
-        model.parameters.map(|count| format!("{} parameters", number::short(count as f64))),
-        model.dtype.clone(),
-        model.context_length.map(|length| format!("context {length}")),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
     let setting = |(key, value): (&String, &String)| format!("{}: {}", code(key), escape(value));
-    let settings: Vec<String> = backend.settings.iter().map(setting).collect();
-    let stamps = match backend.stamp {
-        Stamp::Engine => "the engine, in this process",
-        Stamp::Kernel => "the kernel, when the bytes arrived",
-        Stamp::User => "this program, after the read",
-    };
-    let memory = host.memory_bytes.map(|bytes| format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30)));
-    let rows = [
-        ("sagellm-benchmark", format!("{}{commit}", manifest.version)),
-        ("started", manifest.started_at.clone()),
-        ("model", format!("{} ({})", model.name, model_facts.join(", "))),
-        ("model fingerprint", known(&model.fingerprint)),
-        ("backend", format!("{} {}", backend.name, known(&backend.version))),
-        ("stamps taken by", stamps.to_owned()),
-        ("processor", format!("{}, {} logical", known(&host.cpu_model), host.logical_cpus)),
-        ("memory", memory.unwrap_or_default()),
-        ("system", format!("{} {}", host.os, known(&host.kernel))),
-        ("frequency governor", known(&host.governor)),
-    ];
+    let settings: Vec<String> = manifest.backend.settings.iter().map(setting).collect();
     text.push_str("<details><summary>Environment</summary>\n\n| | |\n|---|---|\n");
-    for (name, value) in rows {
-        let value = value.trim().trim_start_matches(", ");
-        let _ = writeln!(text, "| {name} | {} |", if value.is_empty() { "not known".into() } else { escape(value) });
+    for (name, value) in environment::rows(manifest) {
+        let _ = writeln!(text, "| {name} | {} |", escape(&value));
     }
     for (key, value) in &manifest.metadata {
         let _ = writeln!(text, "| {} | {} |", escape(key), escape(value));

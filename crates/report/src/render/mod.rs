@@ -2,15 +2,20 @@
 //!
 //! `sections` decides what is shown, once; the table and the Markdown lay the same sections out.
 
+pub(crate) mod environment;
 mod footnotes;
 mod markdown;
-mod number;
+pub(crate) mod number;
 pub mod repeats;
 mod sections;
 mod table;
 
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
+
+use crate::load::{load, load_looking, load_with_slo};
+use sagellm_core::Slo;
 
 use crate::validity::{Code, Finding};
 use crate::{Error, Summary, export};
@@ -34,12 +39,23 @@ pub enum Format {
     Junit,
     /// For Prometheus: a gauge per figure.
     Openmetrics,
+    /// For a browser: one page with charts, which needs nothing beside it.
+    Html,
 }
 
 impl Format {
     /// All of them.
-    pub const ALL: [Self; 8] =
-        [Self::Table, Self::Json, Self::Markdown, Self::Csv, Self::Vllm, Self::Sglang, Self::Junit, Self::Openmetrics];
+    pub const ALL: [Self; 9] = [
+        Self::Table,
+        Self::Json,
+        Self::Markdown,
+        Self::Csv,
+        Self::Vllm,
+        Self::Sglang,
+        Self::Junit,
+        Self::Openmetrics,
+        Self::Html,
+    ];
 
     /// As on the command line.
     pub fn name(self) -> &'static str {
@@ -52,6 +68,7 @@ impl Format {
             Self::Sglang => "sglang",
             Self::Junit => "junit",
             Self::Openmetrics => "openmetrics",
+            Self::Html => "html",
         }
     }
 }
@@ -77,13 +94,30 @@ impl fmt::Display for UnknownFormat {
 
 impl std::error::Error for UnknownFormat {}
 
-/// The summary in a format, with exactly one newline at its end. Colour is used by the table only, and only when asked
-/// for.
+/// What is at `path` (see [`load`]) in a format, with exactly one newline at its end; requests are judged by `slo` where it
+/// is given (see [`load_with_slo`]). Colour is used by the table only,
+/// and only when asked for.
+///
+/// # Errors
+/// As [`load`].
+pub fn render_path(path: &Path, slo: Option<&Slo>, format: Format, colour: bool) -> Result<Vec<u8>, Error> {
+    if format == Format::Html {
+        let (summary, courses) = load_looking(path, slo)?;
+        return Ok(ended(export::html::report(&summary, courses)?).into_bytes());
+    }
+    let summary = match slo {
+        Some(slo) => load_with_slo(path, slo)?,
+        None => load(path)?,
+    };
+    Ok(render(&summary, format, colour)?.into_bytes())
+}
+
+/// A summary in a format, as [`render_path`], without what only the records behind it know.
 ///
 /// # Errors
 /// None that a user can cause.
 pub fn render(summary: &Summary, format: Format, colour: bool) -> Result<String, Error> {
-    let mut text = match format {
+    Ok(ended(match format {
         Format::Table => table::table(summary, colour),
         Format::Json => serde_json::to_string_pretty(summary)?,
         Format::Markdown => markdown::markdown(summary),
@@ -92,14 +126,19 @@ pub fn render(summary: &Summary, format: Format, colour: bool) -> Result<String,
         Format::Sglang => export::rivals::sglang(summary),
         Format::Junit => export::junit::junit(summary),
         Format::Openmetrics => export::openmetrics::openmetrics(summary),
-    };
+        Format::Html => export::html::report(summary, Vec::new())?,
+    }))
+}
+
+/// With exactly one newline at the end.
+fn ended(mut text: String) -> String {
     text.truncate(text.trim_end().len());
     text.push('\n');
-    Ok(text)
+    text
 }
 
 /// What was measured, in one line: model, size, backend.
-fn subject(summary: &Summary) -> Option<(String, String, String)> {
+pub(crate) fn subject(summary: &Summary) -> Option<(String, String, String)> {
     let backend = &summary.environment.as_ref()?.backend;
     let size = backend.model.parameters.map(|count| format!("{} parameters", number::short(count as f64)));
     let facts: Vec<String> = [size, backend.model.dtype.clone()].into_iter().flatten().collect();
@@ -107,14 +146,14 @@ fn subject(summary: &Summary) -> Option<(String, String, String)> {
 }
 
 /// That the weights are synthetic, when they are: it is said first, not among the notes.
-fn synthetic_note(summary: &Summary) -> Option<&'static str> {
+pub(crate) fn synthetic_note(summary: &Summary) -> Option<&'static str> {
     let synthetic = summary.environment.as_ref().is_some_and(|manifest| manifest.backend.model.synthetic);
     synthetic.then_some("The weights are synthetic (random numbers): the speed is real, the text is not.")
 }
 
 /// Findings that say the same of several workloads, said once: who, and what. Those that stand elsewhere are left out:
 /// synthetic weights at the head, and few samples at the marks.
-fn grouped<'a>(summary: &Summary, findings: &'a [Finding]) -> Vec<(String, &'a Finding)> {
+pub(crate) fn grouped<'a>(summary: &Summary, findings: &'a [Finding]) -> Vec<(String, &'a Finding)> {
     let elsewhere = [Code::SyntheticWeights, Code::FewSamples];
     let mut groups: Vec<(Vec<&str>, &Finding)> = Vec::new();
     for finding in findings.iter().filter(|finding| !elsewhere.contains(&finding.code)) {

@@ -1,0 +1,96 @@
+//! Pages for a browser. Each is one file with all that it needs: it loads nothing, and its charts are drawn by scripts of
+//! its own.
+
+mod bins;
+mod course;
+mod forest;
+mod page;
+
+use minijinja::value::Serde;
+use minijinja::{AutoEscape, Environment, HtmlEscape, UndefinedBehavior, Value};
+use serde::Serialize;
+
+use crate::compare::Comparison;
+use crate::{Error, Summary};
+pub(crate) use course::Course;
+
+/// Files that pages are made of.
+const TEMPLATES: [(&str, &str); 3] = [
+    ("base.html", include_str!("base.html")),
+    ("report.html", include_str!("report.html")),
+    ("compare.html", include_str!("compare.html")),
+];
+const STYLE: &str = include_str!("style.css");
+const CHARTS: &str = include_str!("charts.js");
+const TIMELINE: &str = include_str!("timeline.js");
+
+/// The page of a run. `courses` are those of its workloads, in their order; without any it has no charts.
+pub(crate) fn report(summary: &Summary, courses: Vec<Course>) -> Result<String, Error> {
+    let (page, data) = page::page(summary, courses);
+    fill("report.html", &[CHARTS, TIMELINE], &page, &data)
+}
+
+/// The page of a comparison: its differences as a forest plot.
+pub(crate) fn comparison(comparison: &Comparison) -> Result<String, Error> {
+    fill("compare.html", &[CHARTS], &forest::page(comparison), &())
+}
+
+/// Fills a template in; `data` is what its scripts read.
+fn fill(template: &str, scripts: &[&str], page: &impl Serialize, data: &impl Serialize) -> Result<String, Error> {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.set_auto_escape_callback(|_| AutoEscape::Html);
+    environment.add_filter("code", |text: &str| Value::from_safe_string(code(text)));
+    for (name, text) in TEMPLATES {
+        environment.add_template(name, text)?;
+    }
+    let context = minijinja::context! {
+        page => Serde(page),
+        style => STYLE,
+        script => scripts.concat(),
+        data => in_script(&serde_json::to_string(data)?),
+        version => env!("CARGO_PKG_VERSION"),
+    };
+    Ok(environment.get_template(template)?.render(context)?)
+}
+
+/// Escaped text, with what stands between backticks as code.
+fn code(text: &str) -> String {
+    let pieces: Vec<&str> = text.split('`').collect();
+    // A backtick without its fellow stays what it is.
+    let paired = pieces.len() % 2 == 1;
+    let mut html = String::new();
+    for (nth, piece) in pieces.iter().enumerate() {
+        let piece = HtmlEscape(piece);
+        match nth % 2 {
+            1 if paired => html.push_str(&format!("<code>{piece}</code>")),
+            0 if paired || nth == 0 => html.push_str(&piece.to_string()),
+            _ => html.push_str(&format!("`{piece}")),
+        }
+    }
+    html
+}
+
+/// JSON that cannot end the element that holds it.
+fn in_script(json: &str) -> String {
+    json.replace('<', "\\u003c")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backticks_make_code() {
+        assert_eq!(code("give `--x <y>` & go"), "give <code>--x &lt;y&gt;</code> &amp; go");
+        assert_eq!(code("it`s"), "it`s");
+        assert_eq!(code(""), "");
+    }
+
+    #[test]
+    fn data_cannot_end_its_element() {
+        let json = in_script(&serde_json::to_string("</script><!--").unwrap());
+        assert!(!json.contains('<'));
+        assert_eq!(serde_json::from_str::<String>(&json).unwrap(), "</script><!--");
+    }
+}
