@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use sagellm_core::{Clock, Exit, Failure};
 use sagellm_model::{HubOptions, OpenOptions};
-use sagellm_server::{EngineServer, EngineServerOptions, SimulateOptions, Simulator};
+use sagellm_server::{EngineServer, EngineServerOptions, QueueOptions, SimulateOptions, Simulator};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::args::{ServeArgs, SimulationArgs, Time};
@@ -64,6 +64,7 @@ fn simulation(args: &SimulationArgs) -> SimulateOptions {
         itl: or(args.itl, usual.itl),
         jitter: or(args.jitter, usual.jitter),
         tokens: args.tokens,
+        queue: args.servers.zip(args.service_time).map(|(servers, time)| QueueOptions { servers, service: time.0 }),
         threads: args.server_threads.unwrap_or(usual.threads),
         ..usual
     }

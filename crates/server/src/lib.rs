@@ -17,5 +17,5 @@ mod wire;
 pub use engine::{EngineServer, EngineServerOptions};
 pub use error::ServerError;
 pub use script::{Case, Ending, Exchange, Script, Scripted, Write, conformance};
-pub use simulate::{SimulateOptions, Simulator, Truth};
+pub use simulate::{QueueOptions, SimulateOptions, Simulator, Truth};
 pub use socket::Arrival;

@@ -49,6 +49,12 @@ pub(crate) struct SimulationArgs {
     /// Tokens of every answer [default: as many as the request asks for]
     #[arg(long, value_name = "N")]
     pub(crate) tokens: Option<u32>,
+    /// Serve the so many requests at once and let the others wait, each for its turn
+    #[arg(long, value_name = "N", requires = "service_time", value_parser = whole::<u32>(1..=65_536))]
+    pub(crate) servers: Option<u32>,
+    /// How long each request occupies one of --servers
+    #[arg(long, value_name = "TIME", requires = "servers")]
+    pub(crate) service_time: Option<Time>,
     /// Threads that answer [default: 1]
     #[arg(long, value_name = "N", value_parser = whole::<usize>(1..=64))]
     pub(crate) server_threads: Option<usize>,
@@ -62,6 +68,7 @@ impl SimulationArgs {
             ("--itl", self.itl.is_some()),
             ("--jitter", self.jitter.is_some()),
             ("--tokens", self.tokens.is_some()),
+            ("--servers", self.servers.is_some()),
             ("--server-threads", self.server_threads.is_some()),
         ];
         refuse(&given, "`--model`", "it is a setting of `--simulate`")

@@ -9,6 +9,7 @@ mod ask;
 mod connection;
 mod generation;
 mod pages;
+mod queue;
 mod shard;
 mod truth;
 
@@ -24,6 +25,8 @@ pub use truth::Truth;
 use crate::ServerError;
 use crate::running::Running;
 use crate::socket;
+use queue::Queue;
+pub use queue::QueueOptions;
 use shard::{Hand, Shard};
 use truth::{Lateness, Log};
 
@@ -44,6 +47,8 @@ pub struct SimulateOptions {
     pub threads: usize,
     /// Seed of the jitter.
     pub seed: u64,
+    /// A queue before the answers; `None` for as many at once as come.
+    pub queue: Option<QueueOptions>,
 }
 
 impl Default for SimulateOptions {
@@ -56,6 +61,7 @@ impl Default for SimulateOptions {
             model: "simulated".into(),
             threads: 1,
             seed: 0,
+            queue: None,
         }
     }
 }
@@ -79,6 +85,7 @@ pub(crate) struct Shared {
     /// Of these, those that are being answered.
     running: AtomicU64,
     tokens: AtomicU64,
+    queue: Option<Queue>,
 }
 
 impl Simulator {
@@ -90,6 +97,7 @@ impl Simulator {
         if options.threads == 0 {
             return Err(ServerError::Setting("a simulator needs at least one thread".into()));
         }
+        let queue = options.queue.map(Queue::new).transpose()?;
         let threads = options.threads;
         let listener = socket::bind(address)?;
         listener.set_nonblocking(true)?;
@@ -102,6 +110,7 @@ impl Simulator {
             requests: AtomicU64::new(0),
             running: AtomicU64::new(0),
             tokens: AtomicU64::new(0),
+            queue,
         });
         let stop = Arc::new(AtomicBool::new(false));
         let mut shards = Vec::with_capacity(threads);
