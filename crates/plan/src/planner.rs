@@ -35,6 +35,16 @@ pub struct Planner<'a> {
     count: usize,
 }
 
+/// A source whose file is named without the folder that it lies in, so that a plan is the same wherever its data are.
+fn without_folder(mut source: Source) -> Source {
+    if let Source::Sharegpt { path, .. } | Source::Custom { path, .. } | Source::Trace { path, .. } = &mut source
+        && let Some(name) = path.file_name()
+    {
+        *path = name.into();
+    }
+    source
+}
+
 impl<'a> Planner<'a> {
     /// Opens the source of a workload and finds out how many requests there will be.
     ///
@@ -49,7 +59,7 @@ impl<'a> Planner<'a> {
         let workload = Workload {
             name: spec.name.clone(),
             mode: spec.mode,
-            source: spec.source.clone(),
+            source: without_folder(spec.source.clone()),
             num_prompts: u32::try_from(requests).unwrap_or(u32::MAX),
             duration_s: spec.duration_s,
             max_concurrency: spec.max_concurrency,

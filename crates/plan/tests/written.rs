@@ -173,3 +173,16 @@ fn conversations_cannot_be_handed_on() {
     assert!(error.hint().is_some());
     assert!(!path.exists());
 }
+
+#[test]
+fn a_plan_is_the_same_wherever_its_data_lie() {
+    let hash = || {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("c.jsonl");
+        fs::write(&path, "{\"prompt\": \"Why not?\", \"output_tokens\": 4}\n").unwrap();
+        let source = Source::Custom { path, output_tokens: None };
+        let plan = plan(folder.path(), &[spec("w", source, Arrival::Immediate, 1)]);
+        plan.outlines().next().unwrap().hash.clone()
+    };
+    assert_eq!(hash(), hash());
+}
