@@ -10,6 +10,7 @@ mod plan;
 mod run;
 mod serve;
 mod server;
+mod sweep;
 mod workload;
 
 use std::num::TryFromIntError;
@@ -34,6 +35,7 @@ pub(crate) use plan::{PlanArgs, PlanCheckArgs, PlanCommand, PlanExportArgs, Plan
 pub(crate) use run::{BackendName, RunArgs};
 pub(crate) use serve::{ServeArgs, SimulationArgs};
 pub(crate) use server::{EndpointName, ServerArgs, StampName};
+pub(crate) use sweep::{LoadsArgs, SweepArgs};
 pub(crate) use workload::WorkloadArgs;
 
 /// Measures LLM inference, and says how far its figures can be believed.
@@ -87,6 +89,8 @@ pub(crate) enum Command {
     Compare(CompareArgs),
     /// Keep results of many runs in one file: baselines, and how figures went over time
     History(HistoryArgs),
+    /// Measure at many rates or concurrencies; find the capacity under limits
+    Sweep(Box<SweepArgs>),
     /// Find out this client's own error on this machine
     Calibrate(CalibrateArgs),
     /// Serve a model with the CPU engine, or simulated answers, as an OpenAI-compatible server

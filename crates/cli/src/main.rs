@@ -10,6 +10,7 @@ mod run;
 mod schema;
 mod serve;
 mod signals;
+mod sweep;
 mod terminal;
 mod vllm_flags;
 mod workloads;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         Command::Report(args) => report::report(&args, &printer),
         Command::Compare(args) => compare::run(&args, &printer),
         Command::History(args) => history::run(&args, &printer),
+        Command::Sweep(args) => sweep::sweep(*args, &printer),
         Command::Calibrate(args) => calibrate::calibrate(&args, &printer),
         Command::Serve(args) => serve::serve(&args, &printer),
         Command::Schema(args) => schema::schema(&args, &printer),

@@ -26,6 +26,7 @@ mod sample;
 mod schema;
 mod stimulus;
 mod summary;
+pub mod sweep;
 mod throughput;
 mod validity;
 mod wire;

@@ -4,6 +4,7 @@ use sagellm_core::PlanLine;
 use sagellm_core::journal::Line;
 use schemars::{JsonSchema, schema_for};
 
+use crate::sweep::Sweep;
 use crate::{Error, Manifest, Summary, WorkloadSummary};
 
 /// File name and content of every schema.
@@ -16,6 +17,7 @@ pub fn schemas() -> Result<Vec<(&'static str, String)>, Error> {
         ("workload_metrics.schema.json", schema::<WorkloadSummary>()?),
         ("manifest.schema.json", schema::<Manifest>()?),
         ("records.schema.json", schema::<Line>()?),
+        ("sweep.schema.json", schema::<Sweep>()?),
         ("plan.schema.json", schema::<PlanLine>()?),
     ])
 }

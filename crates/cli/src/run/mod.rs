@@ -41,7 +41,7 @@ pub(crate) fn run(args: RunArgs, printer: &Printer) -> Result<Exit, Failure> {
 }
 
 /// Plans, measures and saves one run.
-fn once(args: &RunArgs, interrupt: &Interrupt, printer: &Printer) -> Result<(Summary, Exit), Failure> {
+pub(crate) fn once(args: &RunArgs, interrupt: &Interrupt, printer: &Printer) -> Result<(Summary, Exit), Failure> {
     let clock = Clock::start();
     let timeout = setup::timeout(args)?;
     let drain = setup::drain(args)?;

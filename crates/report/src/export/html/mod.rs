@@ -5,20 +5,23 @@ mod bins;
 mod course;
 mod forest;
 mod page;
+mod sweep;
 
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, HtmlEscape, UndefinedBehavior, Value};
 use serde::Serialize;
 
 use crate::compare::Comparison;
+use crate::sweep::Sweep;
 use crate::{Error, Summary};
 pub(crate) use course::Course;
 
 /// Files that pages are made of.
-const TEMPLATES: [(&str, &str); 3] = [
+const TEMPLATES: [(&str, &str); 4] = [
     ("base.html", include_str!("base.html")),
     ("report.html", include_str!("report.html")),
     ("compare.html", include_str!("compare.html")),
+    ("sweep.html", include_str!("sweep.html")),
 ];
 const STYLE: &str = include_str!("style.css");
 const CHARTS: &str = include_str!("charts.js");
@@ -33,6 +36,11 @@ pub(crate) fn report(summary: &Summary, courses: Vec<Course>) -> Result<String, 
 /// The page of a comparison: its differences as a forest plot.
 pub(crate) fn comparison(comparison: &Comparison) -> Result<String, Error> {
     fill("compare.html", &[CHARTS], &forest::page(comparison), &())
+}
+
+/// The page of a sweep: latency over throughput, load by load.
+pub(crate) fn sweep(sweep: &Sweep) -> Result<String, Error> {
+    fill("sweep.html", &[CHARTS], &sweep::page(sweep), &())
 }
 
 /// Fills a template in; `data` is what its scripts read.

@@ -1,0 +1,278 @@
+//! One workload at many loads: the curve of throughput and latency, and the capacity under limits.
+
+mod limits;
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use limits::{Limit, Limits};
+
+use crate::render::number;
+use crate::{Error, Summary, Verdict};
+
+/// A sweep: `sweep.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Sweep {
+    /// Version of this format.
+    pub schema_version: u32,
+    /// Equal for equal settings of the runs, whatever the loads.
+    pub settings: String,
+    /// What is varied.
+    pub axis: Axis,
+    /// The loads in the order of size.
+    pub points: Vec<Point>,
+    /// The highest rate within the limits, where limits were given.
+    pub capacity: Option<Capacity>,
+}
+
+/// What a sweep varies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Axis {
+    /// Requests per second.
+    RequestRate,
+    /// Requests in flight at most.
+    MaxConcurrency,
+}
+
+/// One load.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Point {
+    /// The rate or the concurrency.
+    pub load: f64,
+    /// Folder of its runs, below that of the sweep.
+    pub folder: String,
+    /// Runs of this load.
+    pub runs: u32,
+    /// How it stands to the limits; `null` without limits.
+    pub standing: Option<Standing>,
+    /// The workloads of its last run.
+    pub workloads: Vec<Figures>,
+}
+
+/// How a load stands to the limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    /// Surely within all of them.
+    Within,
+    /// Surely beyond one of them.
+    Beyond,
+    /// Not known after as many runs as were allowed.
+    Open,
+}
+
+/// The figures of one workload at one load.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Figures {
+    /// Name of the workload.
+    pub workload: String,
+    /// Whether the figures can be believed.
+    pub verdict: Verdict,
+    /// Figures by key; what is unknown is left out.
+    pub values: BTreeMap<String, f64>,
+    /// Whether no other load gives as much throughput at as little latency (`output_throughput_tps`, `p99_ttft_ms`).
+    pub on_front: bool,
+}
+
+/// The highest rate within limits.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Capacity {
+    /// The limits, as they were given.
+    pub limits: String,
+    /// Probability that any of the decisions behind it is wrong, at most.
+    pub error: f64,
+    /// Highest rate that is surely within; `null` when none is.
+    pub within_rps: Option<f64>,
+    /// Lowest rate that is surely beyond; `null` when none is.
+    pub beyond_rps: Option<f64>,
+}
+
+/// Name of the file of a sweep in its folder.
+pub const SWEEP_FILE: &str = "sweep.json";
+
+/// Figures that are kept of every load.
+const KEPT: [&str; 8] = [
+    "request_throughput_rps",
+    "output_throughput_tps",
+    "p50_ttft_ms",
+    "p99_ttft_ms",
+    "avg_tbt_ms",
+    "p99_tbt_ms",
+    "p99_e2e_ms",
+    "error_rate",
+];
+
+impl Figures {
+    /// What is kept of a run.
+    pub fn of(summary: &Summary) -> Vec<Self> {
+        let workloads = summary.workloads.iter().map(|workload| Self {
+            workload: workload.name().to_owned(),
+            verdict: workload.details.validity.verdict,
+            values: KEPT.iter().filter_map(|key| Some(((*key).to_owned(), workload.get(key)?))).collect(),
+            on_front: false,
+        });
+        workloads.collect()
+    }
+
+    fn trade(&self) -> Option<(f64, f64)> {
+        Some((*self.values.get("output_throughput_tps")?, *self.values.get("p99_ttft_ms")?))
+    }
+}
+
+impl Sweep {
+    /// Takes a load in, in its place, or in place of what was known of it.
+    pub fn put(&mut self, point: Point) {
+        self.points.retain(|known| known.load != point.load);
+        self.points.push(point);
+        self.points.sort_by(|one, other| one.load.total_cmp(&other.load));
+        self.mark_front();
+    }
+
+    /// Marks the loads that no other beats in both throughput and latency.
+    fn mark_front(&mut self) {
+        let all: Vec<(String, (f64, f64))> = self
+            .points
+            .iter()
+            .flat_map(|point| &point.workloads)
+            .filter_map(|figures| Some((figures.workload.clone(), figures.trade()?)))
+            .collect();
+        for figures in self.points.iter_mut().flat_map(|point| &mut point.workloads) {
+            figures.on_front = figures.trade().is_some_and(|(throughput, latency)| {
+                !all.iter().any(|(name, (more, less))| {
+                    *name == figures.workload
+                        && *more >= throughput
+                        && *less <= latency
+                        && (*more > throughput || *less < latency)
+                })
+            });
+        }
+    }
+
+    /// As text for a terminal.
+    pub fn table(&self) -> String {
+        let mut text = String::new();
+        let head = match self.axis {
+            Axis::RequestRate => "req/s asked",
+            Axis::MaxConcurrency => "concurrency",
+        };
+        for name in self.workloads() {
+            let _ = writeln!(
+                text,
+                "{name}\n{head:<12}{:>9}{:>11}{:>10}{:>10}{:>9}{:>8}  ",
+                "req/s", "out tok/s", "TTFT p50", "TTFT p99", "TBT", "errors"
+            );
+            for (point, figures) in self.rows(name) {
+                let of = |key: &str| figures.values.get(key).map_or_else(|| "–".into(), |value| number::figure(*value));
+                let errors = figures.values.get("error_rate").map_or_else(|| "–".into(), |it| number::percent(*it));
+                let front = if figures.on_front { "front " } else { "" };
+                let standing = point.standing.map_or("", Standing::word);
+                let invalid = if figures.verdict == Verdict::Invalid { "INVALID " } else { "" };
+                let line = format!(
+                    "{:<12}{:>9}{:>11}{:>10}{:>10}{:>9}{errors:>8}  {front}{invalid}{standing}",
+                    number::figure(point.load),
+                    of("request_throughput_rps"),
+                    of("output_throughput_tps"),
+                    of("p50_ttft_ms"),
+                    of("p99_ttft_ms"),
+                    of("avg_tbt_ms"),
+                );
+                let _ = writeln!(text, "{}", line.trim_end());
+            }
+            text.push('\n');
+        }
+        text.push_str("times in ms; front: no other load gives more output tokens per second at a lower TTFT p99\n");
+        if let Some(capacity) = &self.capacity {
+            let _ = writeln!(text, "{}", capacity.words());
+        }
+        text
+    }
+
+    /// As a page for a browser, which loads nothing.
+    ///
+    /// # Errors
+    /// None that a user can cause.
+    pub fn html(&self) -> Result<String, Error> {
+        crate::export::html::sweep(self)
+    }
+
+    /// Names of the workloads, each once.
+    pub(crate) fn workloads(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = Vec::new();
+        for figures in self.points.iter().flat_map(|point| &point.workloads) {
+            if !names.contains(&figures.workload.as_str()) {
+                names.push(&figures.workload);
+            }
+        }
+        names
+    }
+
+    /// The loads of a workload.
+    pub(crate) fn rows<'a>(&'a self, workload: &'a str) -> impl Iterator<Item = (&'a Point, &'a Figures)> {
+        self.points.iter().filter_map(move |point| {
+            Some((point, point.workloads.iter().find(|figures| figures.workload == workload)?))
+        })
+    }
+}
+
+impl Standing {
+    /// As in every output.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Within => "within",
+            Self::Beyond => "beyond",
+            Self::Open => "not sure",
+        }
+    }
+}
+
+impl Capacity {
+    /// In a sentence.
+    pub fn words(&self) -> String {
+        let rate = |rate: Option<f64>| rate.map(number::figure);
+        let found = match (rate(self.within_rps), rate(self.beyond_rps)) {
+            (Some(within), Some(beyond)) => format!("{within} requests/s; it lies between {within} and {beyond}"),
+            (Some(within), None) => format!("at least {within} requests/s; no rate was surely beyond"),
+            (None, Some(beyond)) => format!("below {beyond} requests/s; no rate was surely within"),
+            (None, None) => "not found: no rate was surely within or beyond".into(),
+        };
+        format!("capacity under {}: {found} (wrong with a probability of at most {})", self.limits, self.error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn point(load: f64, throughput: f64, latency: f64) -> Point {
+        let values = [("output_throughput_tps".into(), throughput), ("p99_ttft_ms".into(), latency)].into();
+        let figures = Figures { workload: "w".into(), verdict: Verdict::Valid, values, on_front: false };
+        Point { load, folder: String::new(), runs: 1, standing: None, workloads: vec![figures] }
+    }
+
+    #[test]
+    fn the_front_holds_what_nothing_beats() {
+        let mut sweep = Sweep {
+            schema_version: 1,
+            settings: String::new(),
+            axis: Axis::RequestRate,
+            points: Vec::new(),
+            capacity: None,
+        };
+        for (load, throughput, latency) in
+            [(4.0, 390.0, 80.0), (1.0, 100.0, 20.0), (8.0, 380.0, 900.0), (2.0, 200.0, 20.0)]
+        {
+            sweep.put(point(load, throughput, latency));
+        }
+        let front: Vec<f64> =
+            sweep.points.iter().filter(|point| point.workloads[0].on_front).map(|point| point.load).collect();
+        assert_eq!(front, [2.0, 4.0]);
+        assert_eq!(sweep.points.iter().map(|point| point.load).collect::<Vec<_>>(), [1.0, 2.0, 4.0, 8.0]);
+        sweep.put(point(2.0, 50.0, 30.0));
+        assert_eq!(sweep.points.len(), 4);
+        assert!(sweep.points[0].workloads[0].on_front);
+    }
+}
