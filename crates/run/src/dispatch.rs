@@ -112,7 +112,7 @@ struct Turn<'a> {
     /// Since when slots are free, oldest first (closed loop only).
     freed: VecDeque<Nanos>,
     /// Records of requests that ended since the last look.
-    over: Vec<Record>,
+    over: VecDeque<Record>,
     /// What becomes of the requests that were not sent, once no more are sent.
     stopped: Option<Unsent>,
     /// When the drain ends and what still runs is cut off.
@@ -149,7 +149,7 @@ impl<'a> Turn<'a> {
             conversations: Conversations::default(),
             flights: Flights::new(),
             freed: VecDeque::new(),
-            over: Vec::new(),
+            over: VecDeque::new(),
             stopped: None,
             cut_at: None,
             ending: Ending::default(),
@@ -162,10 +162,11 @@ impl<'a> Turn<'a> {
         loop {
             self.heed_stop();
             self.heed_deadline();
-            self.send_due();
             self.drop_some();
-            // After sending, so that neither the disk nor the terminal makes a due request late.
-            for record in self.over.drain(..) {
+            // In turns, so that neither the disk nor the terminal makes a due request late.
+            loop {
+                self.send_due();
+                let Some(record) = self.over.pop_front() else { break };
                 keep(record, observer)?;
             }
             if self.nothing_to_send() {
@@ -267,7 +268,7 @@ impl<'a> Turn<'a> {
         let Err(failure) = self.dispatch.backend.submit(request, sink) else { return true };
         if let Some(mut record) = self.flights.withdraw(id) {
             record.close(self.now(), OutcomeKind::Connection, unsent_because(&failure));
-            self.over.push(record.finish());
+            self.over.push_back(record.finish());
         }
         self.lose_backend(failure);
         false
@@ -339,7 +340,7 @@ impl<'a> Turn<'a> {
             self.end_conversation(record.id, record.outcome);
             self.free(freed_at);
         }
-        self.over.push(record);
+        self.over.push_back(record);
     }
 
     /// The later turns of a conversation cannot follow one that failed, and fail with it.
@@ -476,7 +477,7 @@ impl<'a> Turn<'a> {
                 let scheduled = self.phase.start.saturating_add(request.offset_ns);
                 let mut record = RecordBuilder::new(request, scheduled, self.phase.warmup, self.dispatch.stamp);
                 record.close(self.now(), *outcome, reason.clone());
-                self.over.push(record.finish());
+                self.over.push_back(record.finish());
             }
         }
     }
