@@ -6,7 +6,7 @@ use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 use sagellm_core::{Exit, Failure, SCHEMA_VERSION};
-use sagellm_report::sweep::{Axis, Capacity, Figures, Limits, Point, SWEEP_FILE, Standing, Sweep};
+use sagellm_report::sweep::{Axis, Bracket, Capacity, Figures, Limits, Point, SWEEP_FILE, Standing, Sweep};
 use sagellm_report::{Summary, journal_file, summarize_folder, write_atomic, write_json};
 
 use crate::args::{LoadsArgs, RunArgs, SweepArgs};
@@ -164,13 +164,14 @@ impl Worker<'_> {
     }
 }
 
-/// Looks for the highest rate within the limits: outwards by doubling or halving, then inwards by halving the ratio.
+/// Looks for the highest rate within the limits.
 fn search(worker: &mut Worker<'_>, sweep: &mut Sweep, limits: &Limits, loads: &LoadsArgs) -> Result<(), Failure> {
     let axis = Axis::RequestRate;
     let error = loads.error / f64::from(MOST_POINTS);
-    let (mut within, mut beyond): (Option<f64>, Option<f64>) = (None, None);
-    let mut rate = loads.rates.first().copied().unwrap_or(1.0);
+    let mut bracket = Bracket::new(loads.precision);
+    let mut next = Some(loads.rates.first().copied().unwrap_or(1.0));
     for _ in 0..MOST_POINTS {
+        let Some(rate) = next.filter(|_| worker.goes_on()) else { break };
         let mut seen = limits.anew();
         let (mut standing, mut runs) = (Standing::Open, 0);
         let mut last = Vec::new();
@@ -187,26 +188,14 @@ fn search(worker: &mut Worker<'_>, sweep: &mut Sweep, limits: &Limits, loads: &L
         let point =
             Point { load: rate, folder: Worker::name(axis, rate), runs, standing: Some(standing), workloads: last };
         worker.save(sweep, point)?;
-        match standing {
-            Standing::Within => within = Some(rate),
-            Standing::Beyond => beyond = Some(rate),
-            Standing::Open => break,
+        if standing == Standing::Open && runs < loads.most_runs {
+            break;
         }
-        rate = match (within, beyond) {
-            (Some(low), Some(high)) if high / low <= 1.0 + loads.precision / 100.0 => break,
-            (Some(low), Some(high)) => four_digits((low * high).sqrt()),
-            (Some(low), None) => low * 2.0,
-            (None, Some(high)) => high / 2.0,
-            (None, None) => break,
-        };
+        bracket.note(rate, standing);
+        next = bracket.next();
     }
+    let Bracket { within, beyond, .. } = bracket;
     sweep.capacity =
         Some(Capacity { limits: limits.text().to_owned(), error: loads.error, within_rps: within, beyond_rps: beyond });
     Ok(())
-}
-
-/// Rates become names of folders.
-fn four_digits(value: f64) -> f64 {
-    let scale = 10f64.powi(3 - value.log10().floor() as i32);
-    (value * scale).round() / scale
 }

@@ -36,7 +36,7 @@ pub(crate) struct LoadsArgs {
     /// With --slo: probability of any wrong decision at most
     #[arg(long, default_value_t = 0.05, value_name = "SHARE", requires = "slo")]
     pub(crate) error: f64,
-    /// With --slo: runs of one rate at most; a rate that is not sure by then ends the search
+    /// With --slo: runs of one rate at most; a rate that is not sure by then is left open
     #[arg(long, default_value_t = 8, value_name = "N", requires = "slo")]
     pub(crate) most_runs: u32,
     /// With --slo: how near the rates within and beyond have to come, in percent

@@ -1,5 +1,6 @@
 //! One workload at many loads: the curve of throughput and latency, and the capacity under limits.
 
+mod bracket;
 mod limits;
 
 use std::collections::BTreeMap;
@@ -8,6 +9,7 @@ use std::fmt::Write;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use bracket::Bracket;
 pub use limits::{Limit, Limits};
 
 use crate::render::number;
