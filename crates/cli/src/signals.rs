@@ -36,7 +36,8 @@ impl Interrupt {
         let watch = move || {
             for _ in signals.forever() {
                 if wanted.swap(true, Ordering::Relaxed) || !measuring.load(Ordering::Relaxed) {
-                    printer.note("interrupted");
+                    // What fails because its files are removed under it has nothing to tell.
+                    let _silence = printer.last("interrupted");
                     last_words.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(|act| act());
                     process::exit(i32::from(Exit::Interrupted.code()));
                 }

@@ -54,6 +54,13 @@ impl Printer {
         let _ = writeln!(io::stderr().lock(), "{line}");
     }
 
+    /// The last words of the program: whoever still wants to say something waits in vain while the answer is held.
+    pub(crate) fn last(&self, line: &str) -> io::StderrLock<'static> {
+        let mut silence = io::stderr().lock();
+        let _ = writeln!(silence, "{line}");
+        silence
+    }
+
     /// Writes an error and its hint.
     pub(crate) fn failure(&self, failure: &Failure) {
         self.note(&format!("error: {}", failure.message));
