@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use sagellm_core::{Exit, Failure, SCHEMA_VERSION};
 use sagellm_report::sweep::{Axis, Bracket, Capacity, Figures, Limits, Point, SWEEP_FILE, Standing, Sweep};
-use sagellm_report::{Summary, journal_file, summarize_folder, write_atomic, write_json};
+use sagellm_report::{Summary, Verdict, journal_file, summarize_folder, write_atomic, write_json};
 
 use crate::args::{LoadsArgs, RunArgs, SweepArgs};
-use crate::run::once;
+use crate::run::{once, worse};
 use crate::signals::Interrupt;
 use crate::terminal::Printer;
 
@@ -63,6 +63,10 @@ pub(crate) fn sweep(args: SweepArgs, printer: &Printer) -> Result<Exit, Failure>
     }
     printer.result(&sweep.table())?;
     Ok(worker.worst)
+}
+
+fn is_invalid(summary: &Summary) -> bool {
+    summary.validity.verdict == Verdict::Invalid
 }
 
 /// Refuses what a sweep cannot do.
@@ -131,6 +135,7 @@ impl Worker<'_> {
         if let Ok(summary) = summarize_folder(&folder)
             && summary.environment.as_ref().is_some_and(|manifest| manifest.finished && !manifest.interrupted)
         {
+            self.worst = worse(self.worst, if is_invalid(&summary) { Exit::Invalid } else { Exit::Ok });
             return Ok(summary);
         }
         match axis {
@@ -144,9 +149,7 @@ impl Worker<'_> {
             self.printer.note(&format!("{}, run {}", Self::name(axis, load), nth + 1));
         }
         let (summary, exit) = once(&self.run, &self.interrupt, self.printer)?;
-        if !matches!(exit, Exit::Ok | Exit::Invalid) || self.worst == Exit::Ok {
-            self.worst = exit;
-        }
+        self.worst = worse(self.worst, exit);
         Ok(summary)
     }
 
@@ -154,7 +157,8 @@ impl Worker<'_> {
     fn point(&mut self, axis: Axis, load: f64) -> Result<Point, Failure> {
         let summary = self.measure(axis, load, 0)?;
         let folder = Self::name(axis, load);
-        Ok(Point { load, folder, runs: 1, standing: None, workloads: Figures::of(&summary) })
+        let invalid_runs = u32::from(is_invalid(&summary));
+        Ok(Point { load, folder, runs: 1, invalid_runs, standing: None, workloads: Figures::of(&summary) })
     }
 
     /// Keeps what is known so far.
@@ -173,7 +177,7 @@ fn search(worker: &mut Worker<'_>, sweep: &mut Sweep, limits: &Limits, loads: &L
     for _ in 0..MOST_POINTS {
         let Some(rate) = next.filter(|_| worker.goes_on()) else { break };
         let mut seen = limits.anew();
-        let (mut standing, mut runs) = (Standing::Open, 0);
+        let (mut standing, mut runs, mut invalid_runs) = (Standing::Open, 0, 0);
         let mut last = Vec::new();
         while standing == Standing::Open && runs < loads.most_runs && worker.goes_on() {
             let summary = worker.measure(axis, rate, runs)?;
@@ -183,11 +187,20 @@ fn search(worker: &mut Worker<'_>, sweep: &mut Sweep, limits: &Limits, loads: &L
             }
             last = Figures::of(&summary);
             runs += 1;
+            invalid_runs += u32::from(is_invalid(&summary));
             standing = seen.standing(error);
         }
-        let point =
-            Point { load: rate, folder: Worker::name(axis, rate), runs, standing: Some(standing), workloads: last };
-        worker.save(sweep, point)?;
+        worker.save(
+            sweep,
+            Point {
+                load: rate,
+                folder: Worker::name(axis, rate),
+                runs,
+                invalid_runs,
+                standing: Some(standing),
+                workloads: last,
+            },
+        )?;
         if standing == Standing::Open && runs < loads.most_runs {
             break;
         }
@@ -195,7 +208,13 @@ fn search(worker: &mut Worker<'_>, sweep: &mut Sweep, limits: &Limits, loads: &L
         next = bracket.next();
     }
     let Bracket { within, beyond, .. } = bracket;
-    sweep.capacity =
-        Some(Capacity { limits: limits.text().to_owned(), error: loads.error, within_rps: within, beyond_rps: beyond });
+    sweep.capacity = Some(Capacity {
+        limits: limits.text().to_owned(),
+        error: loads.error,
+        within_rps: within,
+        beyond_rps: beyond,
+        runs: sweep.points.iter().map(|point| point.runs).sum(),
+        invalid_runs: sweep.points.iter().map(|point| point.invalid_runs).sum(),
+    });
     Ok(())
 }

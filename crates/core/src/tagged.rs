@@ -1,8 +1,7 @@
 //! Lines of JSON that say first what they are.
 //!
 //! serde's own reader of a tagged enum keeps a whole line in memory before it looks at its tag, since the tag may come
-//! last. Journals and plans have millions of lines; with the tag known to be first each is read straight into its type,
-//! in a third of the time.
+//! last. Journals and plans have millions of lines; with the tag known to be first each is read straight into its type.
 
 use std::fmt;
 use std::marker::PhantomData;

@@ -292,23 +292,8 @@ mod tests {
     use sagellm_core::TokenSource;
 
     use super::*;
-    use crate::fuzzing::{Read, answer_as};
-
-    fn reading() -> Reading {
-        Reading {
-            model: "smollm2".into(),
-            max_line: 8 << 20,
-            tokenizer: None,
-            stream_text: true,
-            finish_reason: false,
-            secret: None,
-        }
-    }
-
-    /// Reads an answer in pieces that end at `cuts`, after which the server closes the connection.
-    fn read(bytes: &[u8], cuts: &[usize]) -> Read {
-        answer_as(bytes, cuts, &reading())
-    }
+    use crate::captures::{read, reading};
+    use crate::fuzzing::answer_as;
 
     #[test]
     fn whatever_a_server_says_is_fit_to_be_shown() {

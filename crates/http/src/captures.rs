@@ -6,7 +6,8 @@ use sagellm_core::{FinishReason, OutcomeKind, TokenSource};
 use crate::answer::Reading;
 use crate::fuzzing::{Read, answer_as};
 
-fn reading() -> Reading {
+/// How the answers are read.
+pub(crate) fn reading() -> Reading {
     Reading {
         model: "smollm2".into(),
         max_line: 8 << 20,
@@ -18,7 +19,7 @@ fn reading() -> Reading {
 }
 
 /// Reads an answer in pieces that end at `cuts`, after which the server closes the connection.
-fn read(bytes: &[u8], cuts: &[usize]) -> Read {
+pub(crate) fn read(bytes: &[u8], cuts: &[usize]) -> Read {
     answer_as(bytes, cuts, &reading())
 }
 

@@ -25,7 +25,8 @@ const KEYS: [&str; 5] =
 const GOODPUT: &str = "goodput_rps";
 
 impl Throughput {
-    /// Takes a request that was sent at `sent`, which is `good` when it kept the objective. Requests come in about the order in which they ended.
+    /// Takes a request that was sent at `sent`, which is `good` when it kept the objective. Requests come in about the
+    /// order in which they ended.
     pub(crate) fn push(&mut self, record: &Record, sent: Nanos, success: bool, good: bool) {
         let (first, last) = self.window.unwrap_or((sent, sent));
         let window = (first.min(sent), last.max(record.end_ns));

@@ -20,6 +20,7 @@ use crate::terminal::{Printer, Progress};
 use observer::Reporter;
 use output::Output;
 pub(crate) use output::PLAN_FILE;
+pub(crate) use repeat::worse;
 use subject::{Ready, Subject};
 
 /// Plans, measures, saves, and shows; the exit code says whether the result can be used.

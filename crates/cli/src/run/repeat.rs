@@ -49,7 +49,7 @@ pub(super) fn run(mut args: RunArgs, interrupt: &Interrupt, printer: &Printer) -
 }
 
 /// What ended the runs early says more than a run that is INVALID.
-fn worse(one: Exit, other: Exit) -> Exit {
+pub(crate) fn worse(one: Exit, other: Exit) -> Exit {
     match (one, other) {
         (Exit::Ok, other) => other,
         (one, Exit::Ok) => one,

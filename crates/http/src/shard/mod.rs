@@ -290,20 +290,17 @@ impl Shard {
     /// Tells what happened to all requests.
     fn tell(&mut self) {
         self.tell_at = Nanos::MAX;
-        let mut told: Option<(EventSink, Vec<_>)> = None;
+        // All but always there is one sink.
+        let mut told: Vec<(EventSink, Vec<_>)> = Vec::new();
         for place in self.newsy.drain(..) {
             let Some(Some(connection)) = self.connections.get_mut(place) else { continue };
             let Some(flight) = &mut connection.flight else { continue };
-            let (_, news) = match told.take_if(|(sink, _)| !sink.is_same(&flight.sink)) {
-                None => told.get_or_insert_with(|| (flight.sink.clone(), Vec::new())),
-                Some((sink, news)) => {
-                    sink.send_all(news);
-                    told.insert((flight.sink.clone(), Vec::new()))
-                }
-            };
-            news.extend(flight.news());
+            match told.last_mut() {
+                Some((sink, news)) if sink.is_same(&flight.sink) => news.extend(flight.news()),
+                _ => told.push((flight.sink.clone(), flight.news().collect())),
+            }
         }
-        if let Some((sink, news)) = told {
+        for (sink, news) in told {
             sink.send_all(news);
         }
     }

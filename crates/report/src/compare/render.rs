@@ -100,7 +100,7 @@ pub(crate) fn verdict(figure: &FigureChange) -> String {
         (ChangeVerdict::Better, _) => "better".into(),
         (ChangeVerdict::Worse, _) => "worse".into(),
         (ChangeVerdict::Equal, _) => "equal".into(),
-        (ChangeVerdict::Inconclusive, _) if figure.basis == Basis::Figures => "no records".into(),
+        (ChangeVerdict::Inconclusive, _) if figure.basis == Basis::Figures => "no interval".into(),
         (ChangeVerdict::Inconclusive, Some(further)) => match figure.basis {
             Basis::Runs => format!("inconclusive ({further} more runs)"),
             _ => format!("inconclusive ({}x the requests)", further + 1),
@@ -139,7 +139,9 @@ pub(crate) fn footnotes(comparison: &Comparison) -> Vec<String> {
         );
     }
     if any(Basis::Figures) {
-        notes.push("without records there is no interval and no verdict".into());
+        notes.push(
+            "no interval: a result without records, or with too few requests to tell; there is no verdict".into(),
+        );
     }
     notes
 }

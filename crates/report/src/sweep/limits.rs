@@ -3,13 +3,14 @@
 use std::path::Path;
 use std::str::FromStr;
 
-use sagellm_core::{OutcomeKind, Record, ms};
+use sagellm_core::{OutcomeKind, Record};
 use sagellm_stats as stats;
 use sagellm_stats::SequentialShare;
 
 use super::Standing;
 use crate::Error;
 use crate::journal::read_records;
+use crate::latency::Times;
 
 /// A limit on a percentile, such as `p99_ttft_ms<500`.
 #[derive(Clone, Debug, PartialEq)]
@@ -89,21 +90,15 @@ impl Limits {
         if record.outcome == OutcomeKind::Censored || record.outcome == OutcomeKind::NotSent {
             return;
         }
+        let times = Times::of(record, sent).filter(|_| record.outcome == OutcomeKind::Success);
         for (limit, seen) in self.limits.iter().zip(&mut self.seen) {
-            let value = match (record.outcome, record.first_token_ns, record.last_token_ns) {
-                (OutcomeKind::Success, Some(first), Some(last)) => match limit.quantity {
-                    Quantity::Ttft => Some(ms(first.saturating_sub(sent))),
-                    Quantity::E2e => Some(ms(last.saturating_sub(sent))),
-                    Quantity::Tbt => {
-                        let in_first = record.chunks.first().map_or(0, |chunk| chunk.tokens);
-                        let later = record.output_tokens.saturating_sub(in_first);
-                        (later > 0).then(|| ms(last.saturating_sub(first)) / f64::from(later))
-                    }
-                },
+            seen.extend(match (&times, limit.quantity) {
+                (Some(times), Quantity::Ttft) => Some(times.ttft),
+                (Some(times), Quantity::Tbt) => times.tbt,
+                (Some(times), Quantity::E2e) => Some(times.e2e),
                 // A failure took forever.
-                _ => Some(f64::INFINITY),
-            };
-            seen.extend(value);
+                (None, _) => Some(f64::INFINITY),
+            });
         }
     }
 

@@ -49,6 +49,8 @@ pub struct Point {
     pub folder: String,
     /// Runs of this load.
     pub runs: u32,
+    /// Of these, INVALID ones.
+    pub invalid_runs: u32,
     /// How it stands to the limits; `null` without limits.
     pub standing: Option<Standing>,
     /// The workloads of its last run.
@@ -91,13 +93,17 @@ pub struct Capacity {
     pub within_rps: Option<f64>,
     /// Lowest rate that is surely beyond; `null` when none is.
     pub beyond_rps: Option<f64>,
+    /// Runs behind it.
+    pub runs: u32,
+    /// Of these, INVALID ones.
+    pub invalid_runs: u32,
 }
 
 /// Name of the file of a sweep in its folder.
 pub const SWEEP_FILE: &str = "sweep.json";
 
 /// Figures that are kept of every load.
-const KEPT: [&str; 8] = [
+pub(crate) const KEPT: [&str; 8] = [
     "request_throughput_rps",
     "output_throughput_tps",
     "p50_ttft_ms",
@@ -241,7 +247,12 @@ impl Capacity {
             (None, Some(beyond)) => format!("below {beyond} requests/s; no rate was surely within"),
             (None, None) => "not found: no rate was surely within or beyond".into(),
         };
-        format!("capacity under {}: {found} (wrong with a probability of at most {})", self.limits, self.error)
+        let mut text =
+            format!("capacity under {}: {found} (wrong with a probability of at most {})", self.limits, self.error);
+        if self.invalid_runs > 0 {
+            let _ = write!(text, "; {} of the {} runs behind it are INVALID", self.invalid_runs, self.runs);
+        }
+        text
     }
 }
 
@@ -252,7 +263,24 @@ mod tests {
     fn point(load: f64, throughput: f64, latency: f64) -> Point {
         let values = [("output_throughput_tps".into(), throughput), ("p99_ttft_ms".into(), latency)].into();
         let figures = Figures { workload: "w".into(), verdict: Verdict::Valid, values, on_front: false };
-        Point { load, folder: String::new(), runs: 1, standing: None, workloads: vec![figures] }
+        Point { load, folder: String::new(), runs: 1, invalid_runs: 0, standing: None, workloads: vec![figures] }
+    }
+
+    #[test]
+    fn a_capacity_says_when_its_runs_are_invalid() {
+        let mut capacity = Capacity {
+            limits: "p99_ttft_ms<500".into(),
+            error: 0.05,
+            within_rps: Some(4.0),
+            beyond_rps: Some(5.0),
+            runs: 9,
+            invalid_runs: 0,
+        };
+        let sound = "capacity under p99_ttft_ms<500: 4.00 requests/s; it lies between 4.00 and 5.00 \
+                     (wrong with a probability of at most 0.05)";
+        assert_eq!(capacity.words(), sound);
+        capacity.invalid_runs = 2;
+        assert_eq!(capacity.words(), format!("{sound}; 2 of the 9 runs behind it are INVALID"));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::Verdict;
 use crate::render::number;
-use crate::sweep::{Axis, Figures, Point, Sweep};
+use crate::sweep::{Axis, Figures, KEPT, Point, Sweep};
 
 /// Size of a plot in its own units, and its margins.
 const WIDTH: f64 = 720.0;
@@ -89,22 +89,15 @@ pub(super) fn page(sweep: &Sweep) -> Page {
     }
 }
 
-const COLUMNS: [&str; 7] = [
-    "request_throughput_rps",
-    "output_throughput_tps",
-    "p50_ttft_ms",
-    "p99_ttft_ms",
-    "avg_tbt_ms",
-    "p99_tbt_ms",
-    "p99_e2e_ms",
-];
-
 fn row(point: &Point, figures: &Figures) -> Row {
-    let cell = |key: &&str| figures.values.get(*key).map_or_else(|| "–".into(), |value| number::figure(*value));
-    let errors = figures.values.get("error_rate").map_or_else(|| "–".into(), |share| number::percent(*share));
+    let cell = |key: &&str| match figures.values.get(*key) {
+        None => "–".into(),
+        Some(share) if *key == "error_rate" => number::percent(*share),
+        Some(value) => number::figure(*value),
+    };
     Row {
         load: number::figure(point.load),
-        cells: COLUMNS.iter().map(cell).chain([errors]).collect(),
+        cells: KEPT.iter().map(cell).collect(),
         on_front: figures.on_front,
         valid: figures.verdict == Verdict::Valid,
         standing: point.standing.map_or("", |standing| standing.word()),
