@@ -97,7 +97,8 @@ def one_llamacpp(args, model: str, form: str) -> dict:
 
     llama.llama_backend_init()
     settings = llama.llama_model_default_params()
-    llama.llama_log_set(llama.llama_log_callback(lambda *_: None), ctypes.c_void_p(0))
+    silent = llama.llama_log_callback(lambda *_: None)
+    llama.llama_log_set(silent, ctypes.c_void_p(0))
     loaded = llama.llama_model_load_from_file(str(args.files / f"{model}-{form}.gguf").encode(), settings)
     settings = llama.llama_context_default_params()
     settings.n_ctx, settings.n_batch, settings.n_ubatch, settings.n_seq_max = 4096, 512, 512, 32

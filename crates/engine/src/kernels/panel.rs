@@ -107,7 +107,10 @@ pub(super) unsafe fn accumulate<S: Simd, E: Element, const ROWS: usize, const PA
         for i in 0..count {
             if ROWS < PANELS {
                 // Few rows: their values stay in registers, and every weight is used as it comes.
-                let values = x.map(|x| S::splat(*x.add(i)));
+                let mut values = [S::zero(); ROWS];
+                for (value, x) in values.iter_mut().zip(x) {
+                    *value = S::splat(*x.add(i));
+                }
                 for (panel, w) in w.into_iter().enumerate() {
                     for v in 0..PANEL / S::LANES {
                         let weight = E::load::<S>(w.add(i * stride + v * S::LANES));
