@@ -100,6 +100,9 @@ pub struct BackendStats {
     pub spec_drafted_tokens: Measured<u64>,
     /// Of these, accepted.
     pub spec_accepted_tokens: Measured<u64>,
+    /// Where the time of the engine's steps went; `null` for a server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steps: Option<StepTimes>,
     /// What the server's own `/metrics` say; `null` for a backend without any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server: Option<ServerWindow>,
@@ -120,9 +123,30 @@ impl BackendStats {
             preemptions: Measured::unknown(reason),
             spec_drafted_tokens: Measured::unknown(reason),
             spec_accepted_tokens: Measured::unknown(reason),
+            steps: None,
             server: None,
         }
     }
+}
+
+/// Where the time of the steps of one window went, in milliseconds of the thread that leads them. The parts add up to the
+/// time of all steps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct StepTimes {
+    /// Steps computed.
+    pub steps: u64,
+    /// Tokens computed in them: of prompts, of answers, and drafted ones.
+    pub tokens: u64,
+    /// Attention over the cache, and writing to it.
+    pub attention_ms: f64,
+    /// Products with weights.
+    pub matmul_ms: f64,
+    /// From logits to tokens that are sent.
+    pub sampling_ms: f64,
+    /// Choosing what to compute, and putting away what has ended.
+    pub scheduling_ms: f64,
+    /// The rest of a forward pass: embedding, norms, positions, activations.
+    pub other_ms: f64,
 }
 
 /// One window as a server's `/metrics` tell it. Means are exact: difference of sums over difference of counts.

@@ -18,7 +18,7 @@ mod slo;
 mod tagged;
 mod workload;
 
-pub use backend::{Backend, BackendInfo, BackendStats, ModelInfo, Prepared, ServerSample, ServerWindow};
+pub use backend::{Backend, BackendInfo, BackendStats, ModelInfo, Prepared, ServerSample, ServerWindow, StepTimes};
 pub use clock::{Clock, Nanos, WallTime, ms, seconds};
 pub use error::{Exit, Failure, UserError};
 pub use event::{End, Event, EventKind, FinishReason, HttpFacts, OutcomeKind, Piece, TokenSource};

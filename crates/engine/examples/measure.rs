@@ -1,9 +1,9 @@
 //! Measures the engine alone, for `bench/engine.py`: one model, one format, one JSON line.
 //!
 //!     cargo run --release -p sagellm-engine --example measure -- MODEL [--dtype D] [--isa I] [--threads N]
-//!         [--prefill 128,512] [--decode 1,4,10,32] [--spec N] [--bandwidth MIB]
+//!         [--prefill 128,512] [--decode 1,4,10,32] [--spec N] [--period N] [--bandwidth MIB]
 //!
-//! With `--bandwidth` it reads that much memory instead, with as many threads, and prints bytes per second.
+//! With `--period`, prompts repeat themselves after so many tokens. With `--bandwidth` it reads that much memory instead, with as many threads, and prints bytes per second.
 #![expect(
     clippy::print_stdout,
     clippy::unwrap_used,
@@ -56,24 +56,32 @@ fn main() {
         max_num_batched_tokens: 512,
         max_num_seqs: 64,
         prefix_caching: false,
+        draft_tokens: option("--spec").map_or(0, |most| most.parse().unwrap()),
         stream_text: false,
     };
     let engine = CpuEngine::start(model, &options, clock).unwrap();
     let ready = clock.now();
-    let mut figures = Figures { engine, vocab, next: 0 };
+    let period = option("--period").map_or(u64::MAX, |tokens| tokens.parse().unwrap());
+    let mut figures = Figures { engine, vocab, period, next: 0 };
 
     let rates = |rates: Vec<(usize, f64)>| {
         let fields: Vec<String> = rates.iter().map(|(size, rate)| format!("\"{size}\": {rate:.3}")).collect();
         format!("{{{}}}", fields.join(", "))
     };
+    figures.engine.begin_window();
     let prefill = sizes("--prefill", "128,512").into_iter().map(|size| (size, figures.prefill(size))).collect();
     let decode = sizes("--decode", "1,4,10,32").into_iter().map(|size| (size, figures.decode(size))).collect();
+    let stats = figures.engine.window();
     println!(
-        "{{\"open_s\": {:.3}, \"load_s\": {:.3}, \"prefill\": {}, \"decode\": {}, \"settings\": {:?}}}",
+        "{{\"open_s\": {:.3}, \"load_s\": {:.3}, \"prefill\": {}, \"decode\": {}, \"drafted\": {}, \"accepted\": {}, \"steps\": \"{:?}\", \
+         \"settings\": {:?}}}",
         opened as f64 / 1e9,
         (ready - opened) as f64 / 1e9,
         rates(prefill),
         rates(decode),
+        stats.spec_drafted_tokens.value.unwrap(),
+        stats.spec_accepted_tokens.value.unwrap(),
+        stats.steps.unwrap(),
         figures.engine.info().settings.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>(),
     );
 }
@@ -81,6 +89,7 @@ fn main() {
 struct Figures {
     engine: CpuEngine,
     vocab: u32,
+    period: u64,
     next: u64,
 }
 
@@ -90,7 +99,7 @@ impl Figures {
         let (sink, events) = event_channel();
         for _ in 0..count {
             self.next += 1;
-            let token = |i: u64| ((i * 7919 + self.next * 104_729) % u64::from(self.vocab)) as u32;
+            let token = |i: u64| ((i % self.period * 7919 + self.next * 104_729) % u64::from(self.vocab)) as u32;
             let request = Request {
                 id: self.next,
                 offset_ns: 0,

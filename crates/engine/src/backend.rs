@@ -37,6 +37,8 @@ pub struct EngineOptions {
     pub max_num_seqs: usize,
     /// Whether equal prefixes share blocks.
     pub prefix_caching: bool,
+    /// Tokens drafted for a request in one step at most, from what it said before; 0 drafts none.
+    pub draft_tokens: usize,
     /// Whether events carry the text of their tokens.
     pub stream_text: bool,
 }
@@ -72,7 +74,7 @@ impl CpuEngine {
         };
         let stored = model.checkpoint.dtype();
         let kv_dtype = kv_dtype(options.dtype, stored);
-        let kernels = Kernels::new(options.isa, threads)?;
+        let kernels = Kernels::new(options.isa, threads, clock)?;
         let context_length = model.config.context_length;
         let blocks = options.kv_cache_tokens.div_ceil(BLOCK);
         let capacity_tokens = blocks * BLOCK;
@@ -81,8 +83,9 @@ impl CpuEngine {
         let limits = Limits {
             tokens: options.max_num_batched_tokens,
             sequences: options.max_num_seqs.min(options.max_num_batched_tokens),
+            drafts: options.draft_tokens,
         };
-        let work = Workspace::new(&decoder, limits.tokens, limits.sequences);
+        let work = Workspace::new(&decoder, limits.tokens, limits.logits());
         let counters = Arc::new(Counters::default());
         let scheduler = Scheduler::new(
             limits,
@@ -107,6 +110,9 @@ impl CpuEngine {
                 ("prefix_caching".into(), options.prefix_caching.to_string()),
             ]),
         };
+        if limits.drafts > 0 {
+            info.settings.insert("spec".into(), format!("ngram, up to {} tokens", limits.drafts));
+        }
         info.model.dtype = Some(options.dtype.map_or(stored.name(), ComputeDtype::name).into());
         let engine = EngineThread {
             model: decoder,

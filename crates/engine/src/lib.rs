@@ -5,6 +5,7 @@
 //! event stamped the moment its id is known.
 
 mod backend;
+mod draft;
 mod error;
 mod kernels;
 mod kv;

@@ -59,15 +59,18 @@ impl Sampler {
     }
 }
 
-/// The most likely token, the first of equals.
+/// The most likely token, the first of equals. First the value, in lanes, then its place: that is several times faster than
+/// both at once.
 fn argmax(logits: &[f32]) -> u32 {
-    let mut best = (f32::NEG_INFINITY, 0);
-    for (&logit, id) in logits.iter().zip(0u32..) {
-        if logit > best.0 {
-            best = (logit, id);
+    let (chunks, rest) = logits.as_chunks::<32>();
+    let mut lanes = [f32::NEG_INFINITY; 32];
+    for chunk in chunks {
+        for (lane, &logit) in lanes.iter_mut().zip(chunk) {
+            *lane = if logit > *lane { logit } else { *lane };
         }
     }
-    best.1
+    let best = lanes.iter().chain(rest).fold(f32::NEG_INFINITY, |best, &logit| if logit > best { logit } else { best });
+    logits.iter().zip(0u32..).find(|(logit, _)| **logit == best).map_or(0, |(_, id)| id)
 }
 
 /// A number in [0, 1) with 53 random bits.

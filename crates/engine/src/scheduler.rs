@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use sagellm_core::Clock;
 
+use crate::draft;
 use crate::kernels::BLOCK;
 use crate::kv::{BlockPool, Content};
 use crate::nn::Row;
@@ -24,6 +25,15 @@ pub(crate) struct Limits {
     pub(crate) tokens: usize,
     /// Requests running together at most; not above `tokens`.
     pub(crate) sequences: usize,
+    /// Tokens drafted for a request in one step at most.
+    pub(crate) drafts: usize,
+}
+
+impl Limits {
+    /// Rows of a step that want logits at most.
+    pub(crate) fn logits(&self) -> usize {
+        self.tokens.min(self.sequences * (1 + self.drafts))
+    }
 }
 
 /// Requests that wait, requests that run, and their blocks.
@@ -106,12 +116,16 @@ impl Scheduler {
         while budget > 0 && self.running.len() < self.limits.sequences && self.admit() {
             self.take(self.running.len() - 1, &mut budget);
         }
-        self.counters.peak_tokens.fetch_max(self.pool.held_tokens() as u64, Relaxed);
-        self.counters.peak_bytes.fetch_max((self.pool.held_blocks() * self.block_bytes) as u64, Relaxed);
+        self.note_peaks();
         !self.rows.is_empty()
     }
 
-    /// One token of every request that has been prefilled, oldest first.
+    fn note_peaks(&self) {
+        self.counters.peak_tokens.fetch_max(self.pool.held_tokens() as u64, Relaxed);
+        self.counters.peak_bytes.fetch_max((self.pool.held_blocks() * self.block_bytes) as u64, Relaxed);
+    }
+
+    /// One token of every request that has been prefilled, oldest first, and what is drafted to follow it.
     fn schedule_decodes(&mut self, budget: &mut usize) {
         let mut index = 0;
         while index < self.running.len() {
@@ -123,9 +137,53 @@ impl Scheduler {
                     continue;
                 }
                 self.take(index, budget);
+                // Drafts leave every other request its token.
+                let others = self.running.len() - 1 - index;
+                self.draft(index, budget.saturating_sub(others));
+                self.take_draft(index, budget);
             }
             index += 1;
         }
+    }
+
+    /// Drafts up to `room` tokens for a request. What there are no blocks for is left out: nobody else has to go for a
+    /// draft.
+    fn draft(&mut self, index: usize, room: usize) {
+        let sequence = &self.running[index];
+        let left = (sequence.request.max_tokens as usize).saturating_sub(sequence.output().len() + 1);
+        let most = sequence.courage.tokens().min(room).min(left);
+        let draft = draft::lookup(&sequence.tokens, most).to_vec();
+        let needed = (sequence.tokens.len() + draft.len()).div_ceil(BLOCK);
+        while self.running[index].blocks.len() < needed && self.pool.available() > self.running.len() {
+            let Some(block) = self.allocate() else { break };
+            self.running[index].blocks.push(block);
+        }
+        let sequence = &mut self.running[index];
+        sequence.draft = draft;
+        sequence.draft.truncate(sequence.blocks.len() * BLOCK - sequence.tokens.len());
+    }
+
+    /// Adds the request's draft to the step, right after the token that it follows.
+    fn take_draft(&mut self, index: usize, budget: &mut usize) {
+        let sequence = &self.running[index];
+        *budget -= sequence.draft.len();
+        for (&token, position) in sequence.draft.iter().zip(sequence.tokens.len()..) {
+            self.rows.push(Row { sequence: index, token, position, logits: true });
+        }
+    }
+
+    /// Keeps the first `accepted` drafted tokens of the last step, which have become tokens of the request by now.
+    pub(crate) fn accept(&mut self, index: usize, drafted: usize, accepted: usize) {
+        if drafted == 0 {
+            return;
+        }
+        for _ in 0..accepted {
+            self.advance(index);
+        }
+        self.running[index].courage.learn(drafted, accepted, self.limits.drafts);
+        self.counters.spec_drafted.fetch_add(drafted as u64, Relaxed);
+        self.counters.spec_accepted.fetch_add(accepted as u64, Relaxed);
+        self.note_peaks();
     }
 
     /// Gives the request one more block, putting back younger ones while there is none; false when it had to go itself.
@@ -211,26 +269,31 @@ impl Scheduler {
     /// Full blocks become findable at once: within a step every layer writes all keys and values before it reads any, so
     /// a request that is admitted later in the same step can already share them.
     fn take(&mut self, index: usize, budget: &mut usize) {
-        let sequence = &mut self.running[index];
-        let count = sequence.pending().min(*budget);
+        let count = self.running[index].pending().min(*budget);
         *budget -= count;
         for _ in 0..count {
+            let sequence = &self.running[index];
             let position = sequence.computed;
-            let token = sequence.tokens[position];
-            sequence.computed += 1;
             self.rows.push(Row {
                 sequence: index,
-                token,
+                token: sequence.tokens[position],
                 position,
-                logits: sequence.computed == sequence.tokens.len(),
+                logits: position + 1 == sequence.tokens.len(),
             });
-            let block = sequence.blocks[position / BLOCK];
-            self.pool.fill(block);
-            if sequence.computed.is_multiple_of(BLOCK) {
-                let mut full = [0; BLOCK];
-                full.copy_from_slice(&sequence.tokens[sequence.computed - BLOCK..sequence.computed]);
-                sequence.content = self.pool.seal(block, sequence.content, full);
-            }
+            self.advance(index);
+        }
+    }
+
+    /// Counts the request's next token as computed.
+    fn advance(&mut self, index: usize) {
+        let sequence = &mut self.running[index];
+        let block = sequence.blocks[sequence.computed / BLOCK];
+        sequence.computed += 1;
+        self.pool.fill(block);
+        if sequence.computed.is_multiple_of(BLOCK) {
+            let mut full = [0; BLOCK];
+            full.copy_from_slice(&sequence.tokens[sequence.computed - BLOCK..sequence.computed]);
+            sequence.content = self.pool.seal(block, sequence.content, full);
         }
     }
 
@@ -256,6 +319,15 @@ impl Scheduler {
             return self.waiting.remove(place);
         }
         self.retire(|s| s.request.id == id).pop()
+    }
+
+    /// Tokens drafted for a request in one step at most.
+    pub(crate) fn drafts(&self) -> usize {
+        self.limits.drafts
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
     }
 
     /// Tells other threads what is held.

@@ -2,6 +2,7 @@
 
 use sagellm_core::{EventSink, Nanos, Prepared};
 
+use crate::draft::Courage;
 use crate::kv::Content;
 use crate::sampler::Sampler;
 
@@ -19,6 +20,9 @@ pub(crate) struct Sequence {
     pub(crate) blocks: Vec<u32>,
     /// Content of the full blocks among `computed`.
     pub(crate) content: Content,
+    /// What may follow `tokens`, computed in the step that is under way.
+    pub(crate) draft: Vec<u32>,
+    pub(crate) courage: Courage,
     /// Prompt tokens that were found in the cache at first admission; `None` before it.
     pub(crate) cached: Option<usize>,
     /// When it was submitted.
@@ -28,7 +32,7 @@ pub(crate) struct Sequence {
 }
 
 impl Sequence {
-    pub(crate) fn new(request: Prepared, tokens: Vec<u32>, sink: EventSink, arrived: Nanos) -> Self {
+    pub(crate) fn new(request: Prepared, tokens: Vec<u32>, sink: EventSink, arrived: Nanos, drafts: usize) -> Self {
         let sampler = Sampler::new(&request.sampling);
         let prompt_len = tokens.len();
         Self {
@@ -40,6 +44,8 @@ impl Sequence {
             computed: 0,
             blocks: Vec::new(),
             content: Content::ROOT,
+            draft: Vec::new(),
+            courage: Courage::new(drafts),
             cached: None,
             arrived,
             admitted: None,

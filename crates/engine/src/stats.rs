@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use sagellm_core::{BackendStats, Measured};
+use sagellm_core::{BackendStats, Measured, Nanos, StepTimes};
 
 /// Counters of one window.
 #[derive(Debug, Default)]
@@ -14,10 +14,31 @@ pub(crate) struct Counters {
     pub(crate) evictions: AtomicU64,
     pub(crate) evict_ns: AtomicU64,
     pub(crate) preemptions: AtomicU64,
+    pub(crate) spec_drafted: AtomicU64,
+    pub(crate) spec_accepted: AtomicU64,
+    pub(crate) steps: AtomicU64,
+    pub(crate) step_tokens: AtomicU64,
+    pub(crate) attention_ns: AtomicU64,
+    pub(crate) matmul_ns: AtomicU64,
+    pub(crate) sampling_ns: AtomicU64,
+    pub(crate) scheduling_ns: AtomicU64,
+    pub(crate) other_ns: AtomicU64,
     /// The load; no counters, so a new window leaves them.
     pub(crate) running: AtomicU64,
     pub(crate) waiting: AtomicU64,
     pub(crate) held_tokens: AtomicU64,
+}
+
+/// Where the time of one step went.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StepNanos {
+    /// Tokens computed.
+    pub(crate) tokens: usize,
+    pub(crate) attention: Nanos,
+    pub(crate) matmul: Nanos,
+    pub(crate) sampling: Nanos,
+    pub(crate) scheduling: Nanos,
+    pub(crate) other: Nanos,
 }
 
 /// What an engine is busy with at a moment.
@@ -32,7 +53,7 @@ pub struct EngineLoad {
 }
 
 impl Counters {
-    fn all(&self) -> [&AtomicU64; 7] {
+    fn all(&self) -> [&AtomicU64; 16] {
         [
             &self.peak_tokens,
             &self.peak_bytes,
@@ -41,6 +62,15 @@ impl Counters {
             &self.evictions,
             &self.evict_ns,
             &self.preemptions,
+            &self.spec_drafted,
+            &self.spec_accepted,
+            &self.steps,
+            &self.step_tokens,
+            &self.attention_ns,
+            &self.matmul_ns,
+            &self.sampling_ns,
+            &self.scheduling_ns,
+            &self.other_ns,
         ]
     }
 
@@ -59,6 +89,31 @@ impl Counters {
         }
     }
 
+    /// Counts one step.
+    pub(crate) fn step(&self, step: &StepNanos) {
+        let add = |counter: &AtomicU64, amount: u64| counter.fetch_add(amount, Ordering::Relaxed);
+        add(&self.steps, 1);
+        add(&self.step_tokens, step.tokens as u64);
+        add(&self.attention_ns, step.attention);
+        add(&self.matmul_ns, step.matmul);
+        add(&self.sampling_ns, step.sampling);
+        add(&self.scheduling_ns, step.scheduling);
+        add(&self.other_ns, step.other);
+    }
+
+    fn step_times(&self) -> StepTimes {
+        let ms = |counter: &AtomicU64| counter.load(Ordering::Relaxed) as f64 / 1e6;
+        StepTimes {
+            steps: self.steps.load(Ordering::Relaxed),
+            tokens: self.step_tokens.load(Ordering::Relaxed),
+            attention_ms: ms(&self.attention_ns),
+            matmul_ms: ms(&self.matmul_ns),
+            sampling_ms: ms(&self.sampling_ns),
+            scheduling_ms: ms(&self.scheduling_ns),
+            other_ms: ms(&self.other_ns),
+        }
+    }
+
     /// The window as results show it.
     pub(crate) fn stats(&self, capacity_tokens: usize) -> BackendStats {
         let read = |counter: &AtomicU64| Measured::known(counter.load(Ordering::Relaxed));
@@ -72,8 +127,9 @@ impl Counters {
             evict_kind: Some("kv_blocks".into()),
             evict_ms: read(&self.evict_ns).map(|ns| ns as f64 / 1e6),
             preemptions: read(&self.preemptions),
-            spec_drafted_tokens: Measured::known(0),
-            spec_accepted_tokens: Measured::known(0),
+            spec_drafted_tokens: read(&self.spec_drafted),
+            spec_accepted_tokens: read(&self.spec_accepted),
+            steps: Some(self.step_times()),
             server: None,
         }
     }

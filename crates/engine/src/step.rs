@@ -14,6 +14,7 @@ use crate::kv::KvStorage;
 use crate::nn::{Decoder, Workspace};
 use crate::scheduler::Scheduler;
 use crate::sequence::Sequence;
+use crate::stats::StepNanos;
 
 /// What other threads ask of the engine thread.
 pub(crate) enum Command {
@@ -94,11 +95,13 @@ impl EngineThread {
             None => self.tokenizer.encode(&request.prompt.text, true).map_err(|error| error.to_string()),
         };
         let checked = tokens.and_then(|tokens| self.check(&tokens, request.max_tokens as usize).map(|()| tokens));
+        let drafts = self.scheduler.drafts();
         match checked {
-            Ok(tokens) => self.scheduler.push(Sequence::new(request, tokens, sink, arrived)),
+            Ok(tokens) => self.scheduler.push(Sequence::new(request, tokens, sink, arrived, drafts)),
             Err(reason) => {
                 let at = self.clock.now();
-                end(&Sequence::new(request, Vec::new(), sink, arrived), at, OutcomeKind::Refused, Some(reason), None);
+                let sequence = Sequence::new(request, Vec::new(), sink, arrived, drafts);
+                end(&sequence, at, OutcomeKind::Refused, Some(reason), None);
             }
         }
     }
@@ -138,6 +141,7 @@ impl EngineThread {
 
     /// Computes one step and sends what came of it.
     fn step(&mut self, candidates: &mut Vec<(f32, u32)>) {
+        let began = self.clock.now();
         let scheduled = self.scheduler.schedule();
         let at = self.clock.now();
         for (id, sequence) in self.scheduler.preempted() {
@@ -147,20 +151,48 @@ impl EngineThread {
             return;
         }
         let (rows, tables) = self.scheduler.step();
-        let logits = self.model.forward(&mut self.kernels, rows, &tables, &mut self.kv, &mut self.work);
+        let tokens = rows.len();
         let wanting: Vec<usize> = rows.iter().filter(|row| row.logits).map(|row| row.sequence).collect();
-        let running = self.scheduler.running();
-        for (&index, logits) in wanting.iter().zip(logits.chunks_exact(self.model.vocab)) {
-            let sequence = &mut running[index];
-            let token = sequence.sampler.next(logits, candidates);
-            let at = self.clock.now();
-            sequence.tokens.push(token);
-            let text = self.stream_text.then(|| self.tokenizer.decode(&[token]));
-            let piece = Piece { tokens: 1, token: Some(token), text, delay_ns: None };
-            send(sequence, Event { request: sequence.request.id, at, kind: EventKind::Chunk(piece) });
+        let forward_began = self.clock.now();
+        let logits = self.model.forward(&mut self.kernels, rows, &tables, &mut self.kv, &mut self.work);
+        let forward_ended = self.clock.now();
+        let mut place = 0;
+        while let Some(&index) = wanting.get(place) {
+            let sequence = &mut self.scheduler.running()[index];
+            let draft = std::mem::take(&mut sequence.draft);
+            let rows = place..place + 1 + draft.len();
+            place = rows.end;
+            let mut accepted = 0;
+            for (i, row) in rows.enumerate() {
+                let logits = &logits[row * self.model.vocab..(row + 1) * self.model.vocab];
+                let token = sequence.sampler.next(logits, candidates);
+                let at = self.clock.now();
+                sequence.tokens.push(token);
+                let text = self.stream_text.then(|| self.tokenizer.decode(&[token]));
+                let piece = Piece { tokens: 1, token: Some(token), text, delay_ns: None };
+                send(sequence, Event { request: sequence.request.id, at, kind: EventKind::Chunk(piece) });
+                let foreseen = draft.get(i) == Some(&token);
+                accepted += usize::from(foreseen);
+                if !foreseen || finish_reason(sequence, &self.eos).is_some() {
+                    break;
+                }
+            }
+            self.scheduler.accept(index, draft.len(), accepted);
         }
+        let sampled = self.clock.now();
         let eos = &self.eos;
         let ended = self.scheduler.retire(|s| finish_reason(s, eos).is_some());
+        // Before the ends, so that who is told of one finds the step counted.
+        let spent = self.kernels.take_spent();
+        let forward = forward_ended - forward_began;
+        self.scheduler.counters().step(&StepNanos {
+            tokens,
+            attention: spent.attention,
+            matmul: spent.matmul,
+            sampling: sampled - forward_ended,
+            scheduling: forward_began - began + (self.clock.now() - sampled),
+            other: forward.saturating_sub(spent.attention + spent.matmul),
+        });
         // Who is told of an end no longer finds the request among the load.
         self.scheduler.publish_load();
         for sequence in ended {

@@ -49,6 +49,7 @@ fn options() -> EngineOptions {
         max_num_batched_tokens: 256,
         max_num_seqs: 64,
         prefix_caching: true,
+        draft_tokens: 0,
         stream_text: false,
     }
 }
@@ -281,12 +282,52 @@ fn text_is_streamed_when_asked() {
     assert_eq!(texts, 3);
 }
 
+#[test]
+fn drafts_change_how_many_steps_it_takes_and_no_token() {
+    for name in ["gpt2", "opt", "llama", "qwen3"] {
+        let prompts = expected(name);
+        let want: Vec<String> = prompts.iter().map(|p| digest(&p.greedy)).collect();
+        let requests = || prompts.iter().zip(0..).map(|(p, id)| request(id, &p.tokens, 32)).collect::<Vec<_>>();
+        // With a budget that leaves drafts hardly any room, too.
+        for budget in [256, 9] {
+            let settings = EngineOptions { draft_tokens: 8, max_num_batched_tokens: budget, ..options() };
+            assert_eq!(digests(&start(name, &settings), requests()), want, "{name}, budget {budget}");
+        }
+    }
+}
+
+#[test]
+fn a_repetitive_answer_is_drafted() {
+    let steps_of = |draft_tokens| {
+        let engine = start("llama", &EngineOptions { draft_tokens, ..options() });
+        engine.begin_window();
+        let tokens: Vec<u32> = (0..60).map(|i| 7 + i % 5).collect();
+        let seen = run(&engine, vec![request(0, &tokens, 200)]);
+        assert_eq!(end_of(&seen[&0]).output_tokens, 200);
+        let stats = engine.window();
+        let steps = stats.steps.unwrap();
+        let (drafted, accepted) =
+            (stats.spec_drafted_tokens.value.unwrap(), stats.spec_accepted_tokens.value.unwrap());
+        // Every token of the answer but the last is computed once, and what was drafted in vain beside them.
+        assert_eq!(steps.tokens, 60 + 199 + drafted - accepted);
+        assert!(steps.matmul_ms > 0.0 && steps.attention_ms > 0.0 && steps.sampling_ms > 0.0, "{steps:?}");
+        assert!(steps.scheduling_ms > 0.0 && steps.other_ms > 0.0, "{steps:?}");
+        (digest_of(&seen[&0]), steps.steps, drafted, accepted)
+    };
+    let (plain, steps, drafted, _) = steps_of(0);
+    assert_eq!((steps, drafted), (200, 0));
+    let (with_drafts, steps, drafted, accepted) = steps_of(8);
+    assert_eq!(with_drafts, plain);
+    assert!(accepted <= drafted && steps == 200 - accepted, "{steps} steps, {accepted} of {drafted}");
+    assert!(accepted > 100, "a random model repeats itself: {accepted} of {drafted}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
     /// Whatever the limits, a request's tokens are the ones it gets alone.
     #[test]
     fn limits_never_change_the_tokens(
-        budget in 1usize..90, sequences in 1usize..12, blocks in 9usize..40, threads in 1usize..3, reuse: bool,
+        budget in 1usize..90, sequences in 1usize..12, blocks in 9usize..40, threads in 1usize..3, reuse: bool, drafts in 0usize..9,
     ) {
         static WANT: std::sync::OnceLock<Vec<String>> = std::sync::OnceLock::new();
         let want = WANT.get_or_init(|| digests(&start("llama", &options()), ten(24)));
@@ -296,6 +337,7 @@ proptest! {
             kv_cache_tokens: blocks * 16,
             threads,
             prefix_caching: reuse,
+            draft_tokens: drafts,
             ..options()
         };
         prop_assert_eq!(&digests(&start("llama", &settings), ten(24)), want);

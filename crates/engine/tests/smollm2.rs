@@ -45,7 +45,12 @@ fn digest(tokens: &[u32]) -> String {
 }
 
 /// The fingerprints of the continuations of all prompts, sent at once, and how often a request was put back.
-fn continuations(cases: &[Case], kv_cache_tokens: usize, max_num_batched_tokens: usize) -> (Vec<String>, u64) {
+fn continuations(
+    cases: &[Case],
+    kv_cache_tokens: usize,
+    max_num_batched_tokens: usize,
+    draft_tokens: usize,
+) -> (Vec<String>, u64) {
     let options = EngineOptions {
         threads: 2,
         isa: None,
@@ -54,6 +59,7 @@ fn continuations(cases: &[Case], kv_cache_tokens: usize, max_num_batched_tokens:
         max_num_batched_tokens,
         max_num_seqs: 8,
         prefix_caching: true,
+        draft_tokens,
         stream_text: false,
     };
     let engine = CpuEngine::start(model(), &options, Clock::start()).unwrap();
@@ -94,9 +100,10 @@ fn greedy_tokens_are_those_of_transformers() {
     }
     let want: Vec<String> = cases.iter().map(|case| digest(&case.greedy[..STEPS])).collect();
     assert_eq!(want.len(), 3);
-    assert_eq!(continuations(&cases, 4096, 512), (want.clone(), 0));
+    assert_eq!(continuations(&cases, 4096, 512, 0), (want.clone(), 0));
+    assert_eq!(continuations(&cases, 4096, 512, 8), (want.clone(), 0));
     // Two of them in chunks of five tokens, in a cache that holds hardly more than one of them.
-    let (got, preemptions) = continuations(&cases[..2], 96, 5);
+    let (got, preemptions) = continuations(&cases[..2], 96, 5, 0);
     assert_eq!(got, want[..2]);
     assert!(preemptions > 0);
 }

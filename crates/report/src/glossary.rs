@@ -54,6 +54,7 @@ pub(crate) fn title(group: Group) -> &'static str {
         Group::Steady => "Steady state",
         Group::Memory => "Memory",
         Group::Cache => "KV cache and speculative decoding",
+        Group::Engine => "Steps of the CPU engine",
         Group::Client => "The client itself",
         Group::Server => "What the server says",
     }

@@ -88,6 +88,8 @@ pub enum Group {
     Memory,
     /// The KV cache and speculative decoding.
     Cache,
+    /// Where the time of the CPU engine's steps went.
+    Engine,
     /// The measuring program itself.
     Client,
     /// What a server says of itself, and how it fits with what was measured.

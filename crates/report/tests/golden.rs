@@ -231,6 +231,13 @@ fn every_figure_is_what_the_hand_finds() {
         ("evict_ms", 0.0),
         ("preemptions", 0.0),
         ("spec_accept_rate", 0.0),
+        ("engine_steps", 40.0),
+        ("engine_step_tokens", 132.0 / 40.0),
+        ("engine_attention_ms", 500.0),
+        ("engine_matmul_ms", 6_000.0),
+        ("engine_sampling_ms", 250.0),
+        ("engine_scheduling_ms", 1.0),
+        ("engine_other_ms", 125.0),
         // a − s: 1, 1, 0, 1; sorted 0, 1, 1, 1.
         ("avg_queue_client_ms", 0.75),
         ("p50_queue_client_ms", 1.0),

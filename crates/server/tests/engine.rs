@@ -33,6 +33,7 @@ fn engine() -> EngineOptions {
         max_num_batched_tokens: 256,
         max_num_seqs: 16,
         prefix_caching: true,
+        draft_tokens: 0,
         stream_text: false,
     }
 }

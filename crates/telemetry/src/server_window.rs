@@ -115,6 +115,7 @@ impl Window {
             preemptions: count(Counter::Preemptions),
             spec_drafted_tokens: count(Counter::Drafted),
             spec_accepted_tokens: count(Counter::Accepted),
+            steps: None,
             server: self.server(|sum, count| ends.mean_ms(sum, count)),
         }
     }

@@ -32,6 +32,13 @@ impl DtypeName {
     }
 }
 
+/// How tokens are drafted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SpecName {
+    /// What followed the last time that the sequence said the same
+    Ngram,
+}
+
 /// Settings of the CPU engine.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "CPU engine")]
@@ -51,6 +58,13 @@ pub(crate) struct EngineArgs {
     /// Requests that the engine runs together at most [default: 256]
     #[arg(long, value_name = "N", value_parser = whole::<usize>(1..=1 << 20))]
     pub(crate) max_num_seqs: Option<usize>,
+    /// Draft tokens and compute them together with the one before: `ngram` takes what followed the same words earlier in
+    /// the sequence. Which tokens come does not depend on it [default: no drafts]
+    #[arg(long, value_name = "METHOD", value_enum)]
+    pub(crate) spec: Option<SpecName>,
+    /// Tokens drafted for a request in one step at most [default: 8]
+    #[arg(long, value_name = "N", value_parser = whole::<usize>(1..=64), requires = "spec")]
+    pub(crate) spec_tokens: Option<usize>,
     /// Compute every prompt in full, even when its beginning is in the cache
     #[arg(long)]
     pub(crate) no_enable_prefix_caching: bool,
@@ -70,6 +84,7 @@ impl EngineArgs {
             max_num_batched_tokens: self.max_num_batched_tokens.unwrap_or(512),
             max_num_seqs: self.max_num_seqs.unwrap_or(256),
             prefix_caching: !self.no_enable_prefix_caching,
+            draft_tokens: self.spec.map_or(0, |SpecName::Ngram| self.spec_tokens.unwrap_or(8)),
             stream_text,
         }
     }
@@ -85,7 +100,7 @@ impl EngineArgs {
         refuse(&self.given(), "`--simulate`", "it is a setting of the CPU engine")
     }
 
-    fn given(&self) -> [(&'static str, bool); 7] {
+    fn given(&self) -> [(&'static str, bool); 9] {
         [
             ("--threads", self.threads.is_some()),
             ("--dtype", self.dtype.is_some()),
@@ -93,6 +108,8 @@ impl EngineArgs {
             ("--max-num-batched-tokens", self.max_num_batched_tokens.is_some()),
             ("--max-num-seqs", self.max_num_seqs.is_some()),
             ("--no-enable-prefix-caching", self.no_enable_prefix_caching),
+            ("--spec", self.spec.is_some()),
+            ("--spec-tokens", self.spec_tokens.is_some()),
             ("--isa", self.isa.is_some()),
         ]
     }

@@ -134,5 +134,19 @@ impl Observer for Reporter<'_> {
             self.workload, self.done, self.requests, self.tokens
         );
         self.progress.stop(Some(&line));
+        if let Some(steps) = close.backend.steps.filter(|_| self.verbose) {
+            self.progress.line(&format!(
+                "{}: {} steps of {:.1} tokens; ms of attention {:.1}, products {:.1}, sampling {:.1}, scheduling {:.1}, \
+                 other {:.1}",
+                self.workload,
+                steps.steps,
+                steps.tokens as f64 / steps.steps.max(1) as f64,
+                steps.attention_ms,
+                steps.matmul_ms,
+                steps.sampling_ms,
+                steps.scheduling_ms,
+                steps.other_ms
+            ));
+        }
     }
 }

@@ -32,6 +32,7 @@ pub(crate) use quantize::GROUP;
 use half::{bf16, f16};
 use panel::Element;
 use quantize::{Quantized, Rows, Target};
+use sagellm_core::{Clock, Nanos};
 use table::Table;
 
 use crate::weights::Matrix;
@@ -43,6 +44,17 @@ pub(crate) struct Kernels {
     pool: Pool,
     /// Activations of the product that is being computed, where its weights ask for it.
     quantized: Quantized,
+    clock: Clock,
+    spent: Spent,
+}
+
+/// Time that kernels took, in nanoseconds of the calling thread.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Spent {
+    /// Attention, and writing keys and values.
+    pub(crate) attention: Nanos,
+    /// Products with weights.
+    pub(crate) matmul: Nanos,
 }
 
 /// A raw pointer that tasks on other threads may use; each task writes its own part.
@@ -136,14 +148,14 @@ impl Kernels {
     ///
     /// # Errors
     /// The name of the instruction set when this processor lacks it; the system's error when a thread cannot be started.
-    pub(crate) fn new(isa: Option<Isa>, threads: usize) -> Result<Self, crate::EngineError> {
+    pub(crate) fn new(isa: Option<Isa>, threads: usize, clock: Clock) -> Result<Self, crate::EngineError> {
         let available = Isa::available();
         let isa = isa.unwrap_or(available[0]);
         if !available.contains(&isa) {
             return Err(crate::EngineError::IsaMissing { isa, available });
         }
         let pool = Pool::new(threads).map_err(crate::EngineError::Threads)?;
-        Ok(Self { isa, table: Table::of(isa), pool, quantized: Quantized::default() })
+        Ok(Self { isa, table: Table::of(isa), pool, quantized: Quantized::default(), clock, spent: Spent::default() })
     }
 
     pub(crate) fn isa(&self) -> Isa {
@@ -152,6 +164,11 @@ impl Kernels {
 
     pub(crate) fn threads(&self) -> usize {
         self.pool.threads()
+    }
+
+    /// What was spent since the last call.
+    pub(crate) fn take_spent(&mut self) -> Spent {
+        std::mem::take(&mut self.spent)
     }
 
     /// Multiplies `rows` rows of `x` (packed) with several matrices; their outputs lie side by side in a row of `out` (rows
@@ -175,6 +192,7 @@ impl Kernels {
         assert!(
             x.len() >= rows * k && total <= out_stride && (rows == 0 || out.len() >= (rows - 1) * out_stride + total)
         );
+        let from = self.clock.now();
         let mut quantized = Rows::NONE;
         if products.iter().any(|p| p.weight.format().is_quantized()) {
             self.quantize(x, rows, k);
@@ -217,6 +235,7 @@ impl Kernels {
                 return;
             }
         });
+        self.spent.matmul += self.clock.now() - from;
     }
 
     /// Quantizes `rows` packed rows of `k` numbers into `self.quantized`.
@@ -269,6 +288,7 @@ impl Kernels {
         // A task takes one head of several neighbouring tokens, which read the same keys.
         let chunk = rows.len().div_ceil(self.pool.threads() * 4).clamp(1, 16);
         let tasks = rows.len().div_ceil(chunk) * kv_heads;
+        let from = self.clock.now();
         let attend = self.table.attend(dtype);
         let (q, out) = (Shared(q.as_ptr()), Shared(out.as_mut_ptr()));
         self.pool.run(tasks, &|task| {
@@ -302,6 +322,7 @@ impl Kernels {
                 first = next;
             }
         });
+        self.spent.attention += self.clock.now() - from;
     }
 
     /// Writes the key and value (`kv_heads × head_dim` each, side by side at `kv_offset` of a row of `qkv`) of the last token
@@ -317,11 +338,13 @@ impl Kernels {
         stride: usize,
         kv_offset: usize,
     ) {
+        let from = self.clock.now();
         match place.dtype {
             KvDtype::F32 => self.write_kv_as::<f32>(shape, kv, place, rows, qkv, stride, kv_offset),
             KvDtype::F16 => self.write_kv_as::<f16>(shape, kv, place, rows, qkv, stride, kv_offset),
             KvDtype::Bf16 => self.write_kv_as::<bf16>(shape, kv, place, rows, qkv, stride, kv_offset),
         }
+        self.spent.attention += self.clock.now() - from;
     }
 
     #[expect(clippy::too_many_arguments, reason = "the operands of one operation")]

@@ -25,7 +25,7 @@ fn close(got: f32, want: f64, scale: f64) -> bool {
 fn each_isa(mut test: impl FnMut(&mut Kernels)) {
     for isa in Isa::available() {
         for threads in [1, 2] {
-            test(&mut Kernels::new(Some(isa), threads).unwrap());
+            test(&mut Kernels::new(Some(isa), threads, Clock::start()).unwrap());
         }
     }
 }
@@ -265,6 +265,6 @@ fn norms_and_activations() {
 #[test]
 fn a_missing_instruction_set_is_refused_by_name() {
     let missing = if cfg!(target_arch = "aarch64") { Isa::Avx2 } else { Isa::Neon };
-    let error = Kernels::new(Some(missing), 1).err().expect("this processor has no such instructions");
+    let error = Kernels::new(Some(missing), 1, Clock::start()).err().expect("this processor has no such instructions");
     assert!(error.to_string().contains(&missing.to_string()));
 }

@@ -53,7 +53,7 @@ impl Bench {
         let kv = KvStorage::new(blocks, decoder.blocks.len(), decoder.attention, kv_dtype).unwrap();
         let work = Workspace::new(&decoder, 128, 1);
         let table = (0..u32::try_from(blocks).unwrap()).rev().collect();
-        Self { decoder, kernels: Kernels::new(Some(isa), 2).unwrap(), kv, work, table }
+        Self { decoder, kernels: Kernels::new(Some(isa), 2, sagellm_core::Clock::start()).unwrap(), kv, work, table }
     }
 
     /// Logits after `tokens`, the first of which stands at `start`.

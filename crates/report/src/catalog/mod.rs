@@ -87,6 +87,7 @@ pub(crate) fn metrics() -> Vec<Metric> {
     list.steady();
     list.memory();
     list.cache();
+    list.engine();
     list.client();
     list.server();
     list.0
@@ -331,6 +332,26 @@ impl List {
                 _ => UNTOLD,
             };
             self.add(Group::Cache, key, unit, better, definition, undefined);
+        }
+    }
+
+    fn engine(&mut self) {
+        const UNTOLD: &str = "a server does not tell, or the journal has no closing line";
+        let time = |part| (part, Unit::Milliseconds, Better::Lower);
+        let entries = [
+            (("engine_steps", Unit::Count, Better::Neither), "forward passes of the window, warm-up left out"),
+            (
+                ("engine_step_tokens", Unit::MeanTokens, Better::Higher),
+                "tokens computed in a step, on average: of prompts, of answers, and drafted ones",
+            ),
+            (time("engine_attention_ms"), "time of all steps that attention took, writing to the KV cache included"),
+            (time("engine_matmul_ms"), "time of all steps that products with weights took"),
+            (time("engine_sampling_ms"), "time of all steps from logits to tokens that are sent"),
+            (time("engine_scheduling_ms"), "time of all steps for choosing what to compute and putting away what has ended"),
+            (time("engine_other_ms"), "time of all steps for the rest: embedding, norms, positions, activations"),
+        ];
+        for ((key, unit, better), definition) in entries {
+            self.add(Group::Engine, key, unit, better, definition, UNTOLD);
         }
     }
 

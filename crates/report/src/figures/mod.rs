@@ -7,7 +7,7 @@ mod stimulus;
 use std::collections::BTreeMap;
 
 use sagellm_core::journal::{Close, Memory};
-use sagellm_core::{BackendStats, Measured, OutcomeKind, Workload, seconds};
+use sagellm_core::{BackendStats, Measured, OutcomeKind, StepTimes, Workload, seconds};
 use sagellm_stats::{Ascending, Distribution};
 
 use crate::latency::Latency;
@@ -100,6 +100,7 @@ pub(crate) fn compute(sample: &Sample, close: Option<&Close>) -> Computed {
     objective::steady(&mut figures, sample);
     memory(&mut figures, close.map(|close| &close.memory), sample.over_http());
     cache(&mut figures, close.map(|close| &close.backend));
+    engine(&mut figures, close.map(|close| &close.backend));
     match close {
         Some(close) => figures.set_measured("client_cpu_percent", &close.client_cpu_percent),
         None => figures.set("client_cpu_percent", None, NO_CLOSE),
@@ -279,6 +280,20 @@ fn cache(figures: &mut Figures, backend: Option<&BackendStats>) {
     // Nothing drafted is speculative decoding switched off: the contract wants a zero for that.
     let rate = |accepted: f64, drafted: f64| if drafted == 0.0 { 0.0 } else { accepted / drafted };
     figures.set_measured("spec_accept_rate", &combine(&accepted, &drafted, rate));
+}
+
+/// Where the time of the CPU engine's steps went.
+fn engine(figures: &mut Figures, backend: Option<&BackendStats>) {
+    let reason = if backend.is_some() { "a server does not tell where its steps spend time" } else { NO_CLOSE };
+    let steps = backend.and_then(|backend| backend.steps);
+    let per_step = |it: StepTimes| if it.steps == 0 { 0.0 } else { it.tokens as f64 / it.steps as f64 };
+    figures.set("engine_steps", steps.map(|it| it.steps as f64), reason);
+    figures.set("engine_step_tokens", steps.map(per_step), reason);
+    figures.set("engine_attention_ms", steps.map(|it| it.attention_ms), reason);
+    figures.set("engine_matmul_ms", steps.map(|it| it.matmul_ms), reason);
+    figures.set("engine_sampling_ms", steps.map(|it| it.sampling_ms), reason);
+    figures.set("engine_scheduling_ms", steps.map(|it| it.scheduling_ms), reason);
+    figures.set("engine_other_ms", steps.map(|it| it.other_ms), reason);
 }
 
 fn real(count: &Measured<u64>) -> Measured<f64> {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use sagellm_core::journal::{Calibration, Close, ErrorSpread, Header, Line, Memory};
 use sagellm_core::{
-    Arrival, BackendInfo, BackendStats, Chunk, FinishReason, HttpFacts, Measured, Mode, ModelInfo, OutcomeKind, Record,
+    Arrival, BackendInfo, BackendStats, Chunk, FinishReason, HttpFacts, Measured, Mode, ModelInfo, OutcomeKind, Record, StepTimes,
     SCHEMA_VERSION, ServerWindow, Source, Stamp, TokenSource, WallTime, Workload,
 };
 use sagellm_report::{Host, Manifest, Sample, WorkloadSummary, journal_file, write_json};
@@ -137,6 +137,15 @@ pub(crate) fn close() -> Close {
             preemptions: Measured::known(0),
             spec_drafted_tokens: Measured::known(0),
             spec_accepted_tokens: Measured::known(0),
+            steps: Some(StepTimes {
+                steps: 40,
+                tokens: 132,
+                attention_ms: 500.0,
+                matmul_ms: 6_000.0,
+                sampling_ms: 250.0,
+                scheduling_ms: 1.0,
+                other_ms: 125.0,
+            }),
             server: None,
         },
         memory: Memory {
