@@ -306,8 +306,7 @@ fn a_repetitive_answer_is_drafted() {
         assert_eq!(end_of(&seen[&0]).output_tokens, 200);
         let stats = engine.window();
         let steps = stats.steps.unwrap();
-        let (drafted, accepted) =
-            (stats.spec_drafted_tokens.value.unwrap(), stats.spec_accepted_tokens.value.unwrap());
+        let (drafted, accepted) = (stats.spec_drafted_tokens.value.unwrap(), stats.spec_accepted_tokens.value.unwrap());
         // Every token of the answer but the last is computed once, and what was drafted in vain beside them.
         assert_eq!(steps.tokens, 60 + 199 + drafted - accepted);
         assert!(steps.matmul_ms > 0.0 && steps.attention_ms > 0.0 && steps.sampling_ms > 0.0, "{steps:?}");

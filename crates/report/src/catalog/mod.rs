@@ -347,7 +347,10 @@ impl List {
             (time("engine_attention_ms"), "time of all steps that attention took, writing to the KV cache included"),
             (time("engine_matmul_ms"), "time of all steps that products with weights took"),
             (time("engine_sampling_ms"), "time of all steps from logits to tokens that are sent"),
-            (time("engine_scheduling_ms"), "time of all steps for choosing what to compute and putting away what has ended"),
+            (
+                time("engine_scheduling_ms"),
+                "time of all steps for choosing what to compute and putting away what has ended",
+            ),
             (time("engine_other_ms"), "time of all steps for the rest: embedding, norms, positions, activations"),
         ];
         for ((key, unit, better), definition) in entries {

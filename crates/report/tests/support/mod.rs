@@ -6,8 +6,8 @@ use std::path::Path;
 
 use sagellm_core::journal::{Calibration, Close, ErrorSpread, Header, Line, Memory};
 use sagellm_core::{
-    Arrival, BackendInfo, BackendStats, Chunk, FinishReason, HttpFacts, Measured, Mode, ModelInfo, OutcomeKind, Record, StepTimes,
-    SCHEMA_VERSION, ServerWindow, Source, Stamp, TokenSource, WallTime, Workload,
+    Arrival, BackendInfo, BackendStats, Chunk, FinishReason, HttpFacts, Measured, Mode, ModelInfo, OutcomeKind, Record,
+    SCHEMA_VERSION, ServerWindow, Source, Stamp, StepTimes, TokenSource, WallTime, Workload,
 };
 use sagellm_report::{Host, Manifest, Sample, WorkloadSummary, journal_file, write_json};
 
