@@ -6,7 +6,7 @@
 PROGRAM is `sagellm-benchmark` (default: target/release/sagellm-benchmark). A run of 1000 requests of four tokens is made
 against a simulated server, and its records are written again and again, each time later and with new numbers, until the
 journal has as many as asked for. Every format is then rendered from it. Exit code 1 when a report takes more than 5 s or
-300 MB.
+300 MB, or the page for a browser more than 5 MB.
 """
 
 import argparse
@@ -19,7 +19,8 @@ import time
 from pathlib import Path
 
 HOME = Path(__file__).resolve().parent.parent
-FORMATS = ["table", "json", "markdown", "csv", "vllm"]
+FORMATS = ["table", "json", "markdown", "csv", "vllm", "html", "parquet"]
+MOST_PAGE_MEGABYTES = 5.0
 MOST_SECONDS, MOST_MEGABYTES = 5.0, 300.0
 RECORDED = 1000
 TIMES = ["scheduled_ns", "sent_ns", "first_token_ns", "last_token_ns", "end_ns"]
@@ -101,11 +102,14 @@ def main() -> None:
         print(f"journal: {journal.stat().st_size / 1e6:.0f} MB")
         failed = False
         for form in FORMATS:
-            command = [args.program, "report", "--input", folder, "--format", form]
+            report = Path(place, "report")
+            command = [args.program, "report", "--input", folder, "--format", form, "--output", report]
             runs = [measure(command) for _ in range(args.runs)]
             seconds, megabytes = min(run[0] for run in runs), max(run[1] for run in runs)
             failed |= seconds > MOST_SECONDS or megabytes > MOST_MEGABYTES
-            print(f"{form:10} {seconds:6.2f} s  {megabytes:6.1f} MB")
+            size = report.stat().st_size / 1e6
+            failed |= form == "html" and size > MOST_PAGE_MEGABYTES
+            print(f"{form:10} {seconds:6.2f} s  {megabytes:6.1f} MB  writes {size:.2f} MB")
     sys.exit(1 if failed else 0)
 
 

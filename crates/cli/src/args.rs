@@ -115,7 +115,8 @@ pub(crate) struct ReportArgs {
     /// Summary file, or folder of a run
     #[arg(long, short, default_value = "./benchmark_results/benchmark_summary.json", value_name = "PATH")]
     pub(crate) input: PathBuf,
-    /// Form of the report: table, json, markdown, csv, vllm, sglang, junit, openmetrics, html
+    /// Form of the report: table, json, markdown, csv, vllm, sglang, junit, openmetrics, html;
+    /// parquet: the requests themselves
     #[arg(long, default_value = "table", value_name = "FORMAT")]
     pub(crate) format: Format,
     /// Judge the requests by these limits in place of those of the run: see `run --goodput`

@@ -1,6 +1,7 @@
 //! `report`: results of a run, rendered.
 
 use sagellm_core::{Exit, Failure, Slo};
+use sagellm_report::render::Format;
 use sagellm_report::{render, write_atomic};
 
 use crate::args::ReportArgs;
@@ -8,6 +9,17 @@ use crate::terminal::Printer;
 
 pub(crate) fn report(args: &ReportArgs, printer: &Printer) -> Result<Exit, Failure> {
     let slo = Slo::of(&args.goodput)?;
+    match (args.format, &args.output) {
+        (Format::Parquet, Some(file)) => {
+            render::write_records(&args.input, slo.as_ref(), file)?;
+            return Ok(Exit::Ok);
+        }
+        (Format::Parquet, None) => {
+            let message = "`--format parquet` is no text for standard output";
+            return Err(Failure::new(Exit::Usage, message).with_hint("name a file: `--output records.parquet`"));
+        }
+        _ => {}
+    }
     let colour = printer.colour() && args.output.is_none();
     let report = render::render_path(&args.input, slo.as_ref(), args.format, colour)?;
     match &args.output {

@@ -76,8 +76,11 @@ pub enum Error {
         /// What it is.
         what: &'static str,
     },
-    /// There are figures but no requests to judge.
-    #[error("there are no journals at `{path}`: without the requests nothing can be judged anew", path = path.display())]
+    /// A summary alone was to be written as records.
+    #[error("a summary holds no records")]
+    SummaryOnly,
+    /// There are figures but no requests to judge or to write.
+    #[error("there are no journals at `{path}`, and so no requests", path = path.display())]
     NoRecords {
         /// What was given.
         path: PathBuf,
@@ -138,7 +141,7 @@ impl UserError for Error {
             }
             Self::Newer { .. } => "install the version of sagellm-benchmark that wrote it, or a later one".into(),
             Self::OtherFile { .. } => "give the `benchmark_summary.json` beside it, or the folder".into(),
-            Self::NoRecords { .. } => "give the folder of the run".into(),
+            Self::SummaryOnly | Self::NoRecords { .. } => "give the folder of the run".into(),
             Self::Twice { .. } => "move one of them out of the folder".into(),
             Self::Json(_) | Self::Page(_) => return None,
         })

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::export::records::FIELDS;
 use crate::registry::{self, Better, Group};
 
 /// A Markdown page that defines every figure, made from the registry.
@@ -39,6 +40,15 @@ pub fn glossary() -> String {
             metric.definition,
             metric.undefined
         );
+    }
+    page.push_str(
+        "\n## Columns of the records\n\n\
+         `report --format parquet` writes a row for each measured request. Stamps are nanoseconds on the clock of the \
+         run, which\nstarted at `sagellm_benchmark.clock_started` of the file's metadata; what is unknown is null.\n\n\
+         | column | type | what it is |\n|---|---|---|\n",
+    );
+    for field in &FIELDS {
+        let _ = writeln!(page, "| `{}` | {} | {} |", field.name, field.kind(), field.about);
     }
     page
 }

@@ -1,12 +1,13 @@
 //! Reads `<workload>.records.jsonl`.
 
 use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 use sagellm_core::journal::{Close, Header, Line};
 use sagellm_core::{Record, Slo};
 
-use crate::lines::{BLOCK, for_each_line};
+use crate::lines::{BLOCK, LONGEST_LINE, for_each_line};
 use crate::{Error, Sample, WorkloadSummary};
 
 /// Header and figures of a journal, judged by `slo` in place of the workload's own objective. `None` when it ends before
@@ -18,6 +19,26 @@ use crate::{Error, Sample, WorkloadSummary};
 /// When the file cannot be read, was written by a later version, or is damaged anywhere but in its last line.
 pub fn read_journal(path: &Path, slo: Option<&Slo>) -> Result<Option<(Header, WorkloadSummary)>, Error> {
     Ok(read_looking::<()>(path, slo)?.map(|(header, summary, ())| (header, summary)))
+}
+
+/// The header of a journal alone; `None` as of [`read_journal`].
+pub(crate) fn read_header(path: &Path) -> Result<Option<Header>, Error> {
+    let failed = |source| Error::Read { path: path.to_owned(), source };
+    let mut line = Vec::new();
+    let file = File::open(path).map_err(failed)?;
+    BufReader::new(file).take(LONGEST_LINE as u64).read_until(b'\n', &mut line).map_err(failed)?;
+    let mut header = None;
+    for_each_line(path, &line[..], BLOCK, &mut |line| {
+        if let Line::Header(found) = line {
+            header = Some(found);
+        }
+        Ok(())
+    })?;
+    match header {
+        Some(header) => Ok(Some(header)),
+        // Whether it is damaged or only torn shows when it is read in full.
+        None => Ok(read_journal(path, None)?.map(|(header, _)| header)),
+    }
 }
 
 /// Looks at the lines of a journal as they are read.

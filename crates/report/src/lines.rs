@@ -12,7 +12,7 @@ use serde::Deserialize;
 use crate::Error;
 
 /// Longest line that is read. A record of 65 536 single-token chunks takes 3 MB.
-const LONGEST_LINE: usize = 64 << 20;
+pub(crate) const LONGEST_LINE: usize = 64 << 20;
 
 /// Bytes that are parsed in one go.
 pub(crate) const BLOCK: usize = 1 << 18;

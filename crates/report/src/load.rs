@@ -10,10 +10,10 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::journal::{Look, read_looking};
+use crate::journal::{Look, read_header, read_looking};
 use crate::lines::plain_message;
 use crate::validity::{Code, Finding, Validity};
-use crate::{Error, Manifest, Summary, WorkloadSummary};
+use crate::{Error, Manifest, Summary};
 
 /// Name of the summary in the folder of a run.
 pub const SUMMARY_FILE: &str = "benchmark_summary.json";
@@ -97,9 +97,7 @@ pub fn load_with_slo(path: &Path, slo: &Slo) -> Result<Summary, Error> {
 }
 
 fn looking_with_slo<L: Look>(path: &Path, slo: &Slo) -> Result<(Summary, Vec<L>), Error> {
-    let beside = path.file_name().is_some_and(|name| name == SUMMARY_FILE).then(|| path.parent()).flatten();
-    let folder = if path.is_dir() { path } else { beside.unwrap_or(path) };
-    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let folder = folder_of(path);
     if has_journals(folder) {
         return summarize(folder, Some(slo));
     }
@@ -119,43 +117,71 @@ pub fn summarize_folder(folder: &Path) -> Result<Summary, Error> {
 }
 
 fn summarize<L: Look>(folder: &Path, slo: Option<&Slo>) -> Result<(Summary, Vec<L>), Error> {
-    let manifest_path = folder.join(MANIFEST_FILE);
-    let manifest: Option<Manifest> = manifest_path.exists().then(|| read_json(&manifest_path)).transpose()?;
-    let mut read: Vec<(PathBuf, Header, WorkloadSummary, L)> = Vec::new();
-    for path in journals(folder)? {
-        if let Some((header, workload, look)) = read_looking(&path, slo)? {
-            read.push((path, header, workload, look));
-        }
-    }
-    let latest = read.iter().map(|(_, header, ..)| header.clock_started).max_by_key(|clock| clock.unix_ns);
-    let run = match (&manifest, latest) {
-        (Some(manifest), _) => manifest.started_at.clone(),
-        (None, Some(latest)) => latest.rfc3339(),
-        (None, None) => return Err(Error::Nothing { path: folder.to_owned() }),
-    };
-    let (mut ours, others): (Vec<_>, Vec<_>) =
-        read.into_iter().partition(|(_, header, ..)| header.clock_started.rfc3339() == run);
-    if ours.is_empty() && manifest.is_none() {
-        return Err(Error::Nothing { path: folder.to_owned() });
-    }
-    ours.sort_by_key(|(_, header, ..)| header.start_ns);
-    for (place, (path, header, ..)) in ours.iter().enumerate() {
-        let name = &header.workload.name;
-        if let Some((first, ..)) = ours[..place].iter().find(|(_, earlier, ..)| earlier.workload.name == *name) {
-            return Err(Error::Twice { name: name.clone(), first: first.clone(), second: path.clone() });
-        }
-    }
+    let (ours, others, manifest) = sorted_out(folder)?;
     let mut findings = Validity::default();
     if !others.is_empty() {
-        let names: Vec<_> = others.iter().map(|(_, header, ..)| header.workload.name.as_str()).collect();
+        let names: Vec<_> = others.iter().map(|(_, header)| header.workload.name.as_str()).collect();
         findings.warn(Finding::new(
             Code::OtherRun,
             format!("results of another run lie in the same folder and are left out: {}", names.join(", ")),
             "give every run an `--output` of its own",
         ));
     }
-    let (workloads, looks) = ours.into_iter().map(|(_, _, workload, look)| (workload, look)).unzip();
+    let (mut workloads, mut looks) = (Vec::new(), Vec::new());
+    for (path, _) in &ours {
+        if let Some((_, workload, look)) = read_looking(path, slo)? {
+            workloads.push(workload);
+            looks.push(look);
+        }
+    }
     Ok((Summary::assemble(workloads, manifest, findings), looks))
+}
+
+/// The journals of the run that [`summarize_folder`] tells of, in the order of its workloads.
+pub(crate) fn journals_of_run(path: &Path) -> Result<Vec<(PathBuf, Header)>, Error> {
+    let folder = folder_of(path);
+    if !has_journals(folder) {
+        load(path)?;
+        return Err(Error::NoRecords { path: path.to_owned() });
+    }
+    Ok(sorted_out(folder)?.0)
+}
+
+type Journals = Vec<(PathBuf, Header)>;
+
+/// The journals in a folder: those of its run, in the order of the workloads, those of other runs, and the manifest.
+fn sorted_out(folder: &Path) -> Result<(Journals, Journals, Option<Manifest>), Error> {
+    let manifest_path = folder.join(MANIFEST_FILE);
+    let manifest: Option<Manifest> = manifest_path.exists().then(|| read_json(&manifest_path)).transpose()?;
+    let mut found: Journals = Vec::new();
+    for path in journals(folder)? {
+        if let Some(header) = read_header(&path)? {
+            found.push((path, header));
+        }
+    }
+    let latest = found.iter().map(|(_, header)| header.clock_started).max_by_key(|clock| clock.unix_ns);
+    let run = match (&manifest, latest) {
+        (Some(manifest), _) => manifest.started_at.clone(),
+        (None, Some(latest)) => latest.rfc3339(),
+        (None, None) => return Err(Error::Nothing { path: folder.to_owned() }),
+    };
+    let (mut ours, others): (Vec<_>, Vec<_>) =
+        found.into_iter().partition(|(_, header)| header.clock_started.rfc3339() == run);
+    ours.sort_by_key(|(_, header)| header.start_ns);
+    for (place, (path, header)) in ours.iter().enumerate() {
+        let name = &header.workload.name;
+        if let Some((first, _)) = ours[..place].iter().find(|(_, earlier)| earlier.workload.name == *name) {
+            return Err(Error::Twice { name: name.clone(), first: first.clone(), second: path.clone() });
+        }
+    }
+    Ok((ours, others, manifest))
+}
+
+/// The folder that `path` is, or in which it is the summary.
+fn folder_of(path: &Path) -> &Path {
+    let beside = path.file_name().is_some_and(|name| name == SUMMARY_FILE).then(|| path.parent()).flatten();
+    let folder = if path.is_dir() { path } else { beside.unwrap_or(path) };
+    if folder.as_os_str().is_empty() { Path::new(".") } else { folder }
 }
 
 fn has_journals(folder: &Path) -> bool {

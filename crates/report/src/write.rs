@@ -1,6 +1,6 @@
 //! Files appear whole or not at all.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -14,6 +14,16 @@ use crate::{Error, SUMMARY_FILE, Summary, metrics_file};
 /// # Errors
 /// [`Error::Write`] with the file and the cause.
 pub fn write_atomic(path: &Path, content: &[u8]) -> Result<(), Error> {
+    write_atomic_with(path, |file| {
+        file.write_all(content).map_err(|cause| Error::Write { path: path.to_owned(), cause })
+    })
+}
+
+/// [`write_atomic`] of what `write` writes, which does not have to lie in memory.
+///
+/// # Errors
+/// As [`write_atomic`], and those of `write`.
+pub(crate) fn write_atomic_with(path: &Path, write: impl FnOnce(&mut File) -> Result<(), Error>) -> Result<(), Error> {
     let failed = |cause| Error::Write { path: path.to_owned(), cause };
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -28,7 +38,7 @@ pub fn write_atomic(path: &Path, content: &[u8]) -> Result<(), Error> {
     }
     let mut file = builder().tempfile_in(folder).map_err(failed)?;
     // The file itself, whose errors do not name the temporary place.
-    file.as_file_mut().write_all(content).map_err(failed)?;
+    write(file.as_file_mut())?;
     file.as_file().sync_all().map_err(failed)?;
     file.persist(path).map_err(|error| failed(error.error))?;
     Ok(())

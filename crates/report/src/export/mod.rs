@@ -5,6 +5,7 @@ pub(crate) mod csv;
 pub(crate) mod html;
 pub(crate) mod junit;
 pub(crate) mod openmetrics;
+pub(crate) mod records;
 pub(crate) mod rivals;
 
 /// Text inside an XML element or attribute.

@@ -18,6 +18,7 @@ use crate::load::{load, load_looking, load_with_slo};
 use sagellm_core::Slo;
 
 use crate::validity::{Code, Finding};
+use crate::write::write_atomic_with;
 use crate::{Error, Summary, export};
 
 /// The forms in which a summary can be read.
@@ -41,11 +42,13 @@ pub enum Format {
     Openmetrics,
     /// For a browser: one page with charts, which needs nothing beside it.
     Html,
+    /// For data frames: the requests themselves, a row each.
+    Parquet,
 }
 
 impl Format {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Table,
         Self::Json,
         Self::Markdown,
@@ -55,6 +58,7 @@ impl Format {
         Self::Junit,
         Self::Openmetrics,
         Self::Html,
+        Self::Parquet,
     ];
 
     /// As on the command line.
@@ -69,6 +73,7 @@ impl Format {
             Self::Junit => "junit",
             Self::Openmetrics => "openmetrics",
             Self::Html => "html",
+            Self::Parquet => "parquet",
         }
     }
 }
@@ -105,6 +110,11 @@ pub fn render_path(path: &Path, slo: Option<&Slo>, format: Format, colour: bool)
         let (summary, courses) = load_looking(path, slo)?;
         return Ok(ended(export::html::report(&summary, courses)?).into_bytes());
     }
+    if format == Format::Parquet {
+        let mut bytes = Vec::new();
+        export::records::write(path, slo, path, &mut bytes)?;
+        return Ok(bytes);
+    }
     let summary = match slo {
         Some(slo) => load_with_slo(path, slo)?,
         None => load(path)?,
@@ -112,10 +122,19 @@ pub fn render_path(path: &Path, slo: Option<&Slo>, format: Format, colour: bool)
     Ok(render(&summary, format, colour)?.into_bytes())
 }
 
+/// The requests of the run at `path` as [`Format::Parquet`], written to a file group by group: memory does not grow with
+/// their number.
+///
+/// # Errors
+/// As [`render_path`], when there are no journals, and when the file cannot be written.
+pub fn write_records(path: &Path, slo: Option<&Slo>, file: &Path) -> Result<(), Error> {
+    write_atomic_with(file, |out| export::records::write(path, slo, file, out))
+}
+
 /// A summary in a format, as [`render_path`], without what only the records behind it know.
 ///
 /// # Errors
-/// None that a user can cause.
+/// When the format is [`Format::Parquet`], which takes the records themselves.
 pub fn render(summary: &Summary, format: Format, colour: bool) -> Result<String, Error> {
     Ok(ended(match format {
         Format::Table => table::table(summary, colour),
@@ -127,6 +146,7 @@ pub fn render(summary: &Summary, format: Format, colour: bool) -> Result<String,
         Format::Junit => export::junit::junit(summary),
         Format::Openmetrics => export::openmetrics::openmetrics(summary),
         Format::Html => export::html::report(summary, Vec::new())?,
+        Format::Parquet => return Err(Error::SummaryOnly),
     }))
 }
 
