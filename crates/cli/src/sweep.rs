@@ -1,8 +1,6 @@
 //! `sweep`: one workload at many loads.
 
-use std::collections::hash_map::DefaultHasher;
 use std::fs;
-use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 use sagellm_core::{Exit, Failure, SCHEMA_VERSION};
@@ -22,12 +20,11 @@ const GROWTH: f64 = 1.05;
 const MOST_AT_ONCE: u32 = 1024;
 
 pub(crate) fn sweep(args: SweepArgs, printer: &Printer) -> Result<Exit, Failure> {
-    let SweepArgs { loads, run } = args;
+    let SweepArgs { loads, run, settings } = args;
     check(&loads, &run)?;
     let interrupt = Interrupt::listen(printer)?;
     let axis = if loads.auto || !loads.concurrencies.is_empty() { Axis::MaxConcurrency } else { Axis::RequestRate };
-    let mut sweep =
-        Sweep { schema_version: SCHEMA_VERSION, settings: settings(&run), axis, points: Vec::new(), capacity: None };
+    let mut sweep = Sweep { schema_version: SCHEMA_VERSION, settings, axis, points: Vec::new(), capacity: None };
     let folder = run.output.clone();
     resume(&folder, &sweep)?;
     let mut worker = Worker { run, folder, interrupt, printer, worst: Exit::Ok };
@@ -81,19 +78,10 @@ fn check(loads: &LoadsArgs, run: &RunArgs) -> Result<(), Failure> {
     if !(1e-6..=0.5).contains(&loads.error) || !(0.1..=100.0).contains(&loads.precision) || loads.most_runs == 0 {
         return wrong("`--error` is from 1e-6 to 0.5, `--precision` from 0.1 to 100, `--most-runs` at least 1");
     }
-    let load = &run.workload.load;
-    if run.plan.is_some() || run.repeat > 1 || load.request_rate.is_some() || load.max_concurrency.is_some() {
+    if run.plan.is_some() || run.repeat > 1 {
         return wrong("`--plan` and `--repeat` have no meaning in a sweep: every load has requests of its own");
     }
     Ok(())
-}
-
-/// Equal for equal runs, but for their load and what is printed of them. Nothing of the settings can be read off it.
-fn settings(run: &RunArgs) -> String {
-    let mut hasher = DefaultHasher::new();
-    let RunArgs { backend, model, goodput, workload, limits, engine, server, .. } = run;
-    format!("{backend:?} {model:?} {goodput:?} {workload:?} {limits:?} {engine:?} {server:?}").hash(&mut hasher);
-    format!("{:016x}", hasher.finish())
 }
 
 /// Refuses a folder that holds a sweep of something else. What it holds of this one is not run again.

@@ -183,6 +183,57 @@ fn a_file_that_vllm_wrote_is_read_as_it_stands() {
     }
 }
 
+/// `sglang.benchmark.serving --backend sglang-oai` of SGLang 0.5.23 against the simulator wrote the file.
+#[test]
+fn a_file_that_sglang_wrote_is_read_as_it_stands() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/sglang_0.5.23.jsonl");
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(text.contains("\"request_rate\": Infinity"), "which is no JSON");
+    let theirs: serde_json::Value = serde_json::from_str(&text.replace("Infinity", "null")).unwrap();
+    let side = Side::load(&file).unwrap();
+    let comparison = compare(&side, std::slice::from_ref(&side), &CompareOptions { margin: 0.02, gates: Vec::new() });
+    for (ours, name) in [
+        ("avg_ttft_ms", "mean_ttft_ms"),
+        ("p99_ttft_ms", "p99_ttft_ms"),
+        ("avg_tbt_ms", "mean_tpot_ms"),
+        ("avg_e2e_ms", "mean_e2e_latency_ms"),
+        ("p99_e2e_ms", "p99_e2e_latency_ms"),
+        ("request_throughput_rps", "request_throughput"),
+        ("input_throughput_tps", "input_throughput"),
+        ("output_throughput_tps", "output_throughput"),
+        ("total_throughput_tps", "total_throughput"),
+    ] {
+        assert_eq!(Some(of(&comparison, ours).now), theirs[name].as_f64(), "{ours}");
+    }
+    assert!(comparison.notes.iter().any(|note| note.contains("SGLang measures to the [DONE] line")));
+    // Two runs in one file are two runs of one side.
+    let place = tempfile::tempdir().unwrap();
+    let twice = place.path().join("twice.jsonl");
+    fs::write(&twice, format!("{text}\n{text}")).unwrap();
+    assert_eq!(Side::load(&twice).unwrap().runs(), 2);
+}
+
+#[test]
+fn what_is_written_in_other_tools_names_has_no_name_that_they_do_not_know() {
+    let place = tempfile::tempdir().unwrap();
+    run(place.path(), 1, 100, 1.0);
+    let summary = sagellm_report::summarize_folder(place.path()).unwrap();
+    for (format, theirs) in [
+        (sagellm_report::render::Format::Vllm, "vllm_rs_0.33.0.json"),
+        (sagellm_report::render::Format::Sglang, "sglang_0.5.23.jsonl"),
+    ] {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(theirs);
+        let theirs = fs::read_to_string(file).unwrap();
+        let ours = sagellm_report::render::render(&summary, format, false).unwrap();
+        let ours: serde_json::Value = serde_json::from_str(&ours).unwrap();
+        for key in ours.as_object().unwrap().keys() {
+            // Their percentiles are those that were asked for.
+            let key = key.replace("p95_", "p90_");
+            assert!(theirs.contains(&format!("\"{key}\":")), "{key}");
+        }
+    }
+}
+
 #[test]
 fn what_is_no_result_is_refused() {
     let place = tempfile::tempdir().unwrap();

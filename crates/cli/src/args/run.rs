@@ -77,7 +77,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "KEY=VALUE", num_args = 1..)]
     pub(crate) metadata: Vec<Pair>,
     /// Form of the closing report on standard output, as of `report`
-    #[arg(long, default_value = "table", value_name = "FORMAT")]
+    #[arg(long, default_value = "table", value_name = "FORMAT", value_parser = printed)]
     pub(crate) format: Format,
     /// Print every token as it comes, and what is set up, to standard error
     #[arg(long, short, conflicts_with = "quiet")]
@@ -94,4 +94,12 @@ pub(crate) struct RunArgs {
     pub(crate) engine: EngineArgs,
     #[command(flatten)]
     pub(crate) server: ServerArgs,
+}
+
+/// A format that is text.
+fn printed(name: &str) -> Result<Format, String> {
+    match name.parse::<Format>().map_err(|error| error.to_string())? {
+        Format::Parquet => Err("parquet is no text: `report --format parquet --output FILE` writes it".into()),
+        format => Ok(format),
+    }
 }

@@ -45,6 +45,7 @@ pub(super) type Imported = (Vec<BTreeMap<String, f64>>, &'static str);
 /// The runs in a file that another tool wrote, and how its definitions differ; `None` when it is no such file.
 pub(super) fn rival(path: &Path) -> Result<Option<Imported>, Error> {
     let text = fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    let text = without_constants(&text);
     let mut runs = Vec::new();
     let mut difference = "";
     for value in serde_json::Deserializer::from_str(&text).into_iter::<Value>() {
@@ -55,6 +56,22 @@ pub(super) fn rival(path: &Path) -> Result<Option<Imported>, Error> {
         runs.push(run);
     }
     Ok((!runs.is_empty()).then_some((runs, difference)))
+}
+
+/// Python writes numbers that JSON does not know: SGLang's client a `request_rate` of `Infinity`. None of them is a figure.
+fn without_constants(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    // Every second piece lies within quotes; a quote after a backslash ends none, and no constant follows it.
+    for (nth, piece) in text.split('"').enumerate() {
+        if nth > 0 {
+            out.push('"');
+        }
+        match nth % 2 {
+            0 => out.push_str(&piece.replace("-Infinity", "null").replace("Infinity", "null").replace("NaN", "null")),
+            _ => out.push_str(piece),
+        }
+    }
+    out
 }
 
 fn one(object: &Map<String, Value>) -> Option<(BTreeMap<String, f64>, &'static str)> {

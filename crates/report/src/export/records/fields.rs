@@ -54,7 +54,7 @@ impl<'a> Row<'a> {
         self.times.filter(|_| tokens > 0.0).map(|times| times.e2e / tokens)
     }
 
-    fn from_schedule(&self, time: impl Fn(&Times) -> f64) -> Option<f64> {
+    fn with_wait(&self, time: impl Fn(&Times) -> f64) -> Option<f64> {
         Some(time(self.times.as_ref()?) + self.waited?)
     }
 }
@@ -84,12 +84,12 @@ pub(crate) static FIELDS: [Field; 46] = [
     real("throughput_tps", "n/(l − a): what its user saw", |row| {
         row.per_token().filter(|time| *time > 0.0).map(|time| 1e3 / time)
     }),
-    real("ttft_from_schedule_ms", "f − s", |row| row.from_schedule(|times| times.ttft)),
+    real("ttft_from_schedule_ms", "f − s", |row| row.with_wait(|times| times.ttft)),
     real("tpot_from_schedule_ms", "(l − s)/n", |row| {
         row.per_token()?;
-        Some(row.from_schedule(|times| times.e2e)? / f64::from(row.record.output_tokens))
+        Some(row.with_wait(|times| times.e2e)? / f64::from(row.record.output_tokens))
     }),
-    real("e2e_from_schedule_ms", "l − s", |row| row.from_schedule(|times| times.e2e)),
+    real("e2e_from_schedule_ms", "l − s", |row| row.with_wait(|times| times.e2e)),
     flag("within_slo", "whether it succeeded within all limits; `null` without limits", |row| row.within_slo),
     whole("input_tokens", "tokens of the prompt", |row| Some(row.record.input_tokens.into())),
     whole("planned_input_tokens", "the same by the plan", |row| row.record.planned_input_tokens.map(i64::from)),
