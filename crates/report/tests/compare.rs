@@ -197,7 +197,6 @@ fn a_file_that_sglang_wrote_is_read_as_it_stands() {
         ("p99_ttft_ms", "p99_ttft_ms"),
         ("avg_tbt_ms", "mean_tpot_ms"),
         ("avg_e2e_ms", "mean_e2e_latency_ms"),
-        ("p99_e2e_ms", "p99_e2e_latency_ms"),
         ("request_throughput_rps", "request_throughput"),
         ("input_throughput_tps", "input_throughput"),
         ("output_throughput_tps", "output_throughput"),
