@@ -43,7 +43,8 @@ fn of_dataset(name: DatasetName, args: &DatasetArgs) -> Result<Spec, Failure> {
     let output = args.output_len;
     let trace = |format| -> Result<Source, Failure> {
         let time_scale = args.time_scale.unwrap_or(1.0);
-        Ok(Source::Trace { path: path(name, args)?, format, time_scale, skip_s: args.skip.unwrap_or(0.0) })
+        let (skip_s, take_s) = (args.skip.unwrap_or(0.0), args.take);
+        Ok(Source::Trace { path: path(name, args)?, format, time_scale, skip_s, take_s })
     };
     let source = match name {
         DatasetName::Text => Source::Text {
@@ -113,7 +114,7 @@ fn refuse_foreign(name: DatasetName, args: &DatasetArgs) -> Result<(), Failure> 
     const TRACES: &[DatasetName] = &[D::Burstgpt, D::Mooncake, D::Azure];
     const LENGTHS: &[DatasetName] =
         &[D::Text, D::Random, D::Sharegpt, D::Custom, D::PrefixRepetition, D::SharedPrefix, D::MultiTurn];
-    let options: [(&str, bool, &[DatasetName]); 25] = [
+    let options: [(&str, bool, &[DatasetName]); 26] = [
         ("--dataset-path", args.dataset_path.is_some(), FILES),
         ("--input-len", args.input_len.is_some(), &[D::Text, D::Random]),
         ("--output-len", args.output_len.is_some(), LENGTHS),
@@ -139,6 +140,7 @@ fn refuse_foreign(name: DatasetName, args: &DatasetArgs) -> Result<(), Failure> 
         ("--think", args.think.is_some(), &[D::MultiTurn]),
         ("--time-scale", args.time_scale.is_some(), TRACES),
         ("--skip", args.skip.is_some(), TRACES),
+        ("--take", args.take.is_some(), TRACES),
     ];
     match options.iter().find(|(_, given, of)| *given && !of.contains(&name)) {
         None => Ok(()),

@@ -150,6 +150,9 @@ pub enum Source {
         /// Seconds of the trace, before scaling, that are skipped at its beginning.
         #[serde(default)]
         skip_s: f64,
+        /// Seconds of the trace after these, before scaling, that are taken; `null` takes all that follows.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        take_s: Option<f64>,
     },
 }
 

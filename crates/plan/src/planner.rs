@@ -1,9 +1,8 @@
 //! From a workload to its exact requests.
 
 use std::collections::HashSet;
-use std::num::NonZero;
-use std::thread;
 
+use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 use sagellm_core::{Arrival, DataFile, Mode, Nanos, Prompt, Request, Sampling, Source, Workload};
 use sagellm_model::Tokenizer;
 
@@ -21,8 +20,10 @@ const MOST_REQUESTS: u64 = 100_000_000;
 /// Requests planned for each second and slot of a closed loop that is limited by its duration alone: more than any model
 /// answers.
 const CLOSED_LOOP_SUPPLY: f64 = 4.0;
-/// Drafts that are made at a time, by all threads together.
+/// Drafts that are made at a time, by all processors together.
 const ROUND: usize = 256;
+/// Drafts that are made by one processor at least.
+const LEAST_SHARE: usize = 4;
 
 /// Makes the requests of one workload for a model.
 pub struct Planner<'a> {
@@ -121,22 +122,9 @@ impl<'a> Planner<'a> {
         })
     }
 
-    /// The drafts of a range, made by several threads, in order.
+    /// The drafts of a range, in order. The threads stay from one range to the next, and with them what tokenizers remember.
     fn make(&self, range: std::ops::Range<usize>) -> Vec<Result<Draft, PlanError>> {
-        let threads = thread::available_parallelism().map_or(1, NonZero::get).min(range.len() / 4).max(1);
-        let share = range.len().div_ceil(threads);
-        let of = |from: usize| (from..range.end.min(from + share)).map(|index| self.drafts.draft(index)).collect();
-        thread::scope(|scope| {
-            let rest: Vec<_> = (1..threads).map(|nth| scope.spawn(move || of(range.start + nth * share))).collect();
-            let mut all: Vec<Result<Draft, PlanError>> = of(range.start);
-            for thread in rest {
-                match thread.join() {
-                    Ok(drafts) => all.extend::<Vec<_>>(drafts),
-                    Err(panic) => std::panic::resume_unwind(panic),
-                }
-            }
-            all
-        })
+        range.into_par_iter().with_min_len(LEAST_SHARE).map(|index| self.drafts.draft(index)).collect()
     }
 
     /// The requests of one draft.

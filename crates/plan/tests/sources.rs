@@ -257,8 +257,18 @@ fn custom_lines_that_are_wrong_are_named() {
 }
 
 fn trace(content: &str, format: TraceFormat, time_scale: f64, skip_s: f64) -> Result<Vec<Request>, String> {
+    slice(content, format, time_scale, skip_s, None)
+}
+
+fn slice(
+    content: &str,
+    format: TraceFormat,
+    time_scale: f64,
+    skip_s: f64,
+    take_s: Option<f64>,
+) -> Result<Vec<Request>, String> {
     let (_folder, path) = file("trace", content);
-    let source = Source::Trace { path, format, time_scale, skip_s };
+    let source = Source::Trace { path, format, time_scale, skip_s, take_s };
     let spec = Spec { arrival: Arrival::Trace, ..spec(source, None) };
     let tokenizer = bytes();
     let planner = Planner::new(&spec, &tokenizer, CONTEXT)
@@ -294,6 +304,26 @@ fn burstgpt() {
     assert_eq!(refuse(&content.replace("1087,0,1087", "1087,0")), ", line 3: 5 fields, but the header has 6");
     assert_eq!(refuse(&content.replace("417", "many")), ", line 4: `many` is no number of tokens");
     assert_eq!(refuse(&content.replace("118", "noon")), ", line 4: `noon` is no time in seconds");
+}
+
+#[test]
+fn a_slice_of_a_trace_has_two_ends() {
+    let rows: String = (0..10).map(|nth| format!("{},{},{}\n", 7 + 10 * nth, 100 + nth, 1 + nth)).collect();
+    let content = format!("Timestamp,Request tokens,Response tokens\n{rows}");
+    let read = |content: &str, scale, skip, take| slice(content, TraceFormat::Burstgpt, scale, skip, take);
+    let taken = |scale, skip, take| seen(&read(&content, scale, skip, take).unwrap());
+    // Twenty seconds after the first request, before scaling, and not what is due when thirty have passed since.
+    assert_eq!(taken(2.0, 20.0, Some(30.0)), [(0.0, 102, 3), (20.0, 103, 4), (40.0, 104, 5)]);
+    assert_eq!(taken(1.0, 25.0, Some(6.0)), [(5.0, 103, 4)]);
+    assert_eq!(taken(1.0, 0.0, Some(1e9)).len(), 10);
+    assert!(read(&content, 1.0, 21.0, Some(5.0)).unwrap_err().contains("its source holds 0 that can be used"));
+    for take in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        let refused = read(&content, 1.0, 0.0, Some(take)).unwrap_err();
+        assert!(refused.starts_with("`take_s ") && refused.contains("is not possible"), "{refused}");
+    }
+    let broken = format!("{content}x,1,1\n");
+    let refused = read(&broken, 1.0, 0.0, Some(10.0)).unwrap_err();
+    assert_eq!(refused, ", line 12: `x` is no time in seconds", "what is left out is checked too");
 }
 
 #[test]

@@ -4,7 +4,7 @@
 mod support;
 
 use sagellm_core::{BackendStats, Measured, OutcomeKind, Stamp, TokenSource};
-use sagellm_report::render::{Format, render};
+use sagellm_report::render::{Format, render, repeats};
 use sagellm_report::{Summary, summarize_folder};
 use support::*;
 
@@ -260,4 +260,18 @@ fn openmetrics_has_a_type_a_help_and_an_end() {
             line.rsplit(' ').next().unwrap().parse::<f64>().unwrap();
         }
     }
+}
+
+#[test]
+fn repeated_runs_are_the_sample_of_an_interval() {
+    let (one, other) = (good(), good());
+    let table = repeats::table(&[one.clone(), other]);
+    assert!(table.contains("95 % interval") && table.contains("2 of 2 runs VALID"), "{table}");
+    // Two runs that agree leave no width, one run has no interval.
+    let line = |text: &str| text.lines().find(|line| line.starts_with("avg_ttft_ms")).unwrap().to_owned();
+    let cells: Vec<String> = line(&table).split_whitespace().map(str::to_owned).collect();
+    assert_eq!((&cells[3..6], &*cells[1]), (&[cells[2].clone(), "to".into(), cells[2].clone()][..], "2"), "{table}");
+    let cells: Vec<String> = line(&repeats::table(&[one.clone()])).split_whitespace().map(str::to_owned).collect();
+    assert_eq!((&*cells[1], &*cells[3]), ("1", "-"));
+    insta::assert_snapshot!("repeats_markdown", repeats::markdown(&[one.clone(), one]));
 }

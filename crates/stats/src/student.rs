@@ -1,6 +1,8 @@
 //! Student's t.
 
+use crate::descriptive::{mean, sample_std};
 use crate::special::beta_share;
+use crate::{Estimate, Interval};
 
 /// The probability that Student's t with `degrees` of freedom lies farther from zero than `t`, on either side
 /// (Abramowitz & Stegun 26.7.1).
@@ -31,9 +33,34 @@ pub(crate) fn t_975(degrees: f64) -> f64 {
     (low + high) / 2.0
 }
 
+impl Estimate {
+    /// The mean of a few independent values that are nearly normal, such as figures of repeated runs, and its 95 % interval
+    /// by Student's t. `None` for less than two values.
+    pub fn few(values: &[f64]) -> Option<Self> {
+        let (value, std) = (mean(values)?, sample_std(values)?);
+        let degrees = values.len() as f64 - 1.0;
+        let half = t_975(degrees) * std / (values.len() as f64).sqrt();
+        let interval = Interval { low: value - half, high: value + half };
+        Some(Self { value, interval, degrees, least_p: 0.0 })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_mean_of_a_few_values_has_the_interval_of_scipy() {
+        // scipy.stats.t.interval(0.95, 4, loc=numpy.mean(values), scale=scipy.stats.sem(values))
+        let few = Estimate::few(&[10.0, 12.0, 11.0, 15.0, 9.0]).unwrap();
+        assert!((few.value - 11.4).abs() < 1e-12);
+        assert!(
+            (few.interval.low - 8.541474809012978).abs() < 1e-9
+                && (few.interval.high - 14.258525190987022).abs() < 1e-9,
+            "{few:?}"
+        );
+        assert!(Estimate::few(&[1.0]).is_none() && Estimate::few(&[]).is_none());
+    }
 
     #[test]
     fn agrees_with_the_tables() {

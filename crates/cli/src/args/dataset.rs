@@ -154,4 +154,7 @@ pub(crate) struct DatasetArgs {
     /// burstgpt, mooncake, azure: seconds at the beginning of the trace that are left out [default: 0]
     #[arg(long, value_name = "SECONDS", requires = "dataset_name")]
     pub(crate) skip: Option<f64>,
+    /// burstgpt, mooncake, azure: seconds of the trace that are taken after these [default: all]
+    #[arg(long, value_name = "SECONDS", requires = "dataset_name")]
+    pub(crate) take: Option<f64>,
 }

@@ -1,58 +1,95 @@
-//! Files of prompts: read once, from beginning to end, with their fingerprint taken on the way.
+//! Files of prompts: read once, from beginning to end, by a thread that takes their fingerprint on the way while what it read
+//! is parsed.
 
 use std::fmt::Write;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{self, JoinHandle};
 
 use sagellm_core::DataFile;
 use sha2::{Digest, Sha256};
 
 use crate::PlanError;
 
+/// Bytes that are read at a time.
+const PIECE: usize = 1 << 18;
+/// Pieces that are read before anyone wants them.
+const AHEAD: usize = 4;
+
 /// A file that is being read.
 pub(super) struct DataReader {
     path: PathBuf,
-    file: BufReader<Hashing>,
+    pieces: Pieces,
+    reader: JoinHandle<Sha256>,
 }
 
-struct Hashing {
-    file: File,
-    hash: Sha256,
+/// What was read, in order.
+struct Pieces {
+    coming: Receiver<io::Result<Vec<u8>>>,
+    piece: Vec<u8>,
+    taken: usize,
 }
 
-impl Read for Hashing {
+impl Read for Pieces {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let read = self.file.read(into)?;
-        self.hash.update(&into[..read]);
+        while self.taken == self.piece.len() {
+            match self.coming.recv() {
+                Ok(piece) => (self.piece, self.taken) = (piece?, 0),
+                // The reader is at the end.
+                Err(_) => return Ok(0),
+            }
+        }
+        let read = into.len().min(self.piece.len() - self.taken);
+        into[..read].copy_from_slice(&self.piece[self.taken..self.taken + read]);
+        self.taken += read;
         Ok(read)
+    }
+}
+
+/// Reads to the end, or until nobody wants more.
+fn read(file: &mut File, pieces: &SyncSender<io::Result<Vec<u8>>>) -> Sha256 {
+    let mut hash = Sha256::new();
+    loop {
+        let mut piece = Vec::with_capacity(PIECE);
+        let read = file.take(PIECE as u64).read_to_end(&mut piece).map(|_| piece);
+        if let Ok(piece) = &read {
+            hash.update(piece);
+        }
+        let last = read.as_ref().map_or(true, Vec::is_empty);
+        if pieces.send(read).is_err() || last {
+            return hash;
+        }
     }
 }
 
 impl DataReader {
     pub(super) fn open(path: &Path) -> Result<Self, PlanError> {
-        let file = File::open(path).map_err(|source| failed(path, source))?;
-        let hashing = Hashing { file, hash: Sha256::new() };
-        Ok(Self { path: path.to_owned(), file: BufReader::with_capacity(1 << 18, hashing) })
+        let mut file = File::open(path).map_err(|source| failed(path, source))?;
+        let (pieces, coming) = sync_channel(AHEAD);
+        let reader = thread::spawn(move || read(&mut file, &pieces));
+        Ok(Self { path: path.to_owned(), pieces: Pieces { coming, piece: Vec::new(), taken: 0 }, reader })
     }
 
     /// The text as it is read.
-    pub(super) fn text(&mut self) -> &mut impl Read {
-        &mut self.file
+    pub(super) fn text(&mut self) -> impl Read {
+        BufReader::new(&mut self.pieces)
     }
 
     /// Hands over the lines that are not empty, with their numbers.
     pub(super) fn lines(&mut self, mut take: impl FnMut(u64, &[u8]) -> Result<(), PlanError>) -> Result<(), PlanError> {
+        let mut text = BufReader::new(&mut self.pieces);
         let mut line = Vec::new();
         for number in 1.. {
             line.clear();
-            let read = self.file.read_until(b'\n', &mut line).map_err(|source| failed(&self.path, source))?;
+            let read = text.read_until(b'\n', &mut line).map_err(|source| failed(&self.path, source))?;
             if read == 0 {
                 break;
             }
-            let text = line.trim_ascii();
-            if !text.is_empty() {
-                take(number, text)?;
+            let line = line.trim_ascii();
+            if !line.is_empty() {
+                take(number, line)?;
             }
         }
         Ok(())
@@ -60,9 +97,10 @@ impl DataReader {
 
     /// Reads what is left.
     pub(super) fn finish(mut self) -> Result<DataFile, PlanError> {
-        io::copy(&mut self.file, &mut io::sink()).map_err(|source| failed(&self.path, source))?;
+        io::copy(&mut self.pieces, &mut io::sink()).map_err(|source| failed(&self.path, source))?;
+        let hash = self.reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         let mut sha256 = String::with_capacity(64);
-        for byte in self.file.into_inner().hash.finalize() {
+        for byte in hash.finalize() {
             // Writing to a string cannot fail.
             let _ = write!(sha256, "{byte:02x}");
         }

@@ -4,10 +4,9 @@
 //! vLLM does the same with an order of Python's own: the set of those that keep the rules is equal, the order is not.
 
 use std::fmt;
-use std::num::NonZero;
 use std::path::Path;
-use std::thread;
 
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use sagellm_core::{DataFile, Prompt, SharegptRules, Source};
 use sagellm_model::Tokenizer;
 use serde::Deserialize;
@@ -17,8 +16,10 @@ use super::file::{DataReader, wrong, wrong_json};
 use super::{Draft, Drafts};
 use crate::{PlanError, Spec, random};
 
-/// Conversations that are encoded at a time, by all threads together.
-const ROUND: usize = 2048;
+/// Conversations that are encoded at a time, by all processors together.
+const ROUND: usize = 1024;
+/// Of these at least, so that all processors have something to do.
+const LEAST_ROUND: usize = 64;
 
 /// The conversations that were taken.
 pub(crate) struct Sharegpt {
@@ -47,7 +48,9 @@ impl Sharegpt {
         let mut taken = Vec::new();
         let mut rest = talks.into_iter();
         while taken.len() < wanted {
-            let round: Vec<Talk> = rest.by_ref().take(ROUND).collect();
+            // Not many more than will be wanted: most are kept.
+            let round = (wanted - taken.len()).clamp(LEAST_ROUND, ROUND);
+            let round: Vec<Talk> = rest.by_ref().take(round).collect();
             if round.is_empty() {
                 break;
             }
@@ -95,22 +98,7 @@ impl Rules {
 
     /// Those that are kept, in order.
     fn encode(&self, talks: Vec<Talk>, tokenizer: &Tokenizer) -> Result<Vec<Taken>, sagellm_model::ModelError> {
-        let threads = thread::available_parallelism().map_or(1, NonZero::get);
-        let share = talks.len().div_ceil(threads).max(1);
-        let mut talks = talks.into_iter();
-        let shares: Vec<Vec<Talk>> = (0..threads).map(|_| talks.by_ref().take(share).collect()).collect();
-        let encode = |talks: Vec<Talk>| talks.into_iter().filter_map(|talk| self.take(talk, tokenizer)).collect();
-        thread::scope(|scope| {
-            let all: Vec<_> = shares.into_iter().map(|talks| scope.spawn(move || encode(talks))).collect();
-            let mut taken = Vec::new();
-            for one in all {
-                match one.join() {
-                    Ok(part) => taken.extend::<Vec<_>>(part),
-                    Err(panic) => std::panic::resume_unwind(panic),
-                }
-            }
-            taken.into_iter().collect()
-        })
+        talks.into_par_iter().filter_map(|talk| self.take(talk, tokenizer)).collect()
     }
 
     fn take(&self, talk: Talk, tokenizer: &Tokenizer) -> Option<Result<Taken, sagellm_model::ModelError>> {
@@ -140,8 +128,10 @@ struct Talk {
 /// Reads the file once; what is not needed is dropped as it is read.
 fn read(path: &Path, whose: SharegptRules) -> Result<(Vec<Talk>, DataFile), PlanError> {
     let mut reader = DataReader::open(path)?;
-    let mut parser = serde_json::Deserializer::from_reader(reader.text());
-    let entries = parser.deserialize_seq(Entries).and_then(|entries| parser.end().map(|()| entries));
+    let entries = {
+        let mut parser = serde_json::Deserializer::from_reader(reader.text());
+        parser.deserialize_seq(Entries).and_then(|entries| parser.end().map(|()| entries))
+    };
     let entries = entries.map_err(|error| wrong_json(path, None, &error))?;
     let talks: Vec<Talk> = entries
         .into_iter()

@@ -4,6 +4,7 @@
 //! it can. Requests without an answer, which failed, are left out. Prompts of Mooncake share blocks of 512 tokens where
 //! their hash ids are equal: the same text for the same id in every plan and workload.
 
+use std::ops::Range;
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -38,7 +39,7 @@ struct Row {
 
 impl Trace {
     pub(super) fn of(spec: &Spec, tokenizer: &Tokenizer) -> Result<Self, PlanError> {
-        let Source::Trace { path, format, time_scale, skip_s } = &spec.source else {
+        let Source::Trace { path, format, time_scale, skip_s, take_s } = &spec.source else {
             return Err(PlanError::Prompt { workload: spec.name.clone(), reason: "its source is another".into() });
         };
         if !(1e-6..=1e6).contains(time_scale) {
@@ -49,8 +50,15 @@ impl Trace {
             let range = "a number of seconds from 0 to 1e9";
             return Err(PlanError::Value { option: "skip_s", value: skip_s.to_string(), range });
         }
+        if let Some(take) = take_s
+            && !(1e-9..=1e9).contains(take)
+        {
+            let range = "a number of seconds above 0, at most 1e9";
+            return Err(PlanError::Value { option: "take_s", value: take.to_string(), range });
+        }
         let mut reader = DataReader::open(path)?;
-        let mut rows = Rows { path, scale: *time_scale, skip: *skip_s, first: None, last: 0.0, rows: Vec::new() };
+        let slice = *skip_s..skip_s + take_s.unwrap_or(f64::INFINITY);
+        let mut rows = Rows { path, scale: *time_scale, slice, first: None, last: 0.0, rows: Vec::new() };
         match format {
             TraceFormat::Mooncake => mooncake(&mut reader, &mut rows)?,
             TraceFormat::Burstgpt => {
@@ -88,7 +96,8 @@ impl Trace {
 struct Rows<'a> {
     path: &'a Path,
     scale: f64,
-    skip: f64,
+    /// Seconds since the first request of the trace that are taken. What lies outside is read and checked all the same.
+    slice: Range<f64>,
     first: Option<f64>,
     last: f64,
     rows: Vec<Row>,
@@ -113,8 +122,8 @@ impl Rows<'_> {
             ));
         }
         self.last = since;
-        if output > 0.0 && since >= self.skip {
-            let at = ((since - self.skip) * self.scale * 1e9).round() as Nanos;
+        if output > 0.0 && self.slice.contains(&since) {
+            let at = ((since - self.slice.start) * self.scale * 1e9).round() as Nanos;
             self.rows.push(Row { at, input: input as u32, output: output as u32, hashes });
         }
         Ok(())

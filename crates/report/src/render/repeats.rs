@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use sagellm_stats as stats;
+use sagellm_stats::{self as stats, Interval};
 
 use super::number;
 use crate::{Summary, Verdict, registry};
@@ -12,12 +12,18 @@ struct Row {
     workload: String,
     key: &'static str,
     runs: usize,
-    median: f64,
+    mean: f64,
+    /// Where the mean over many such runs lies, with a confidence of 95 %; `None` for one run.
+    interval: Option<Interval>,
     min: f64,
     max: f64,
     /// Standard deviation as a share of the mean; `None` for one run.
     spread: Option<f64>,
 }
+
+/// What the columns say.
+const MEANING: &str = "95 % interval: of the mean, by Student's t with the runs as the sample; spread: standard deviation / \
+                       mean over the runs";
 
 /// As a table for a terminal.
 pub fn table(runs: &[Summary]) -> String {
@@ -27,34 +33,41 @@ pub fn table(runs: &[Summary]) -> String {
         if row.workload != last {
             let _ = writeln!(
                 text,
-                "\n{:<24}{:>6}{:>11}{:>11}{:>11}{:>9}",
-                row.workload, "runs", "median", "min", "max", "spread"
+                "\n{:<24}{:>6}{:>11}{:>24}{:>11}{:>11}{:>9}",
+                row.workload, "runs", "mean", "95 % interval", "min", "max", "spread"
             );
             last.clone_from(&row.workload);
         }
-        let [median, min, max] = [row.median, row.min, row.max].map(number::figure);
-        let _ = writeln!(text, "{:<24}{:>6}{median:>11}{min:>11}{max:>11}{:>9}", row.key, row.runs, spread(&row));
+        let [mean, min, max] = [row.mean, row.min, row.max].map(number::figure);
+        let (interval, spread) = (interval(&row), spread(&row));
+        let _ = writeln!(text, "{:<24}{:>6}{mean:>11}{interval:>24}{min:>11}{max:>11}{spread:>9}", row.key, row.runs);
     }
-    text + "\nspread: standard deviation / mean over the runs\n"
+    format!("{text}\n{MEANING}\n")
 }
 
 /// As Markdown.
 pub fn markdown(runs: &[Summary]) -> String {
     let mut text = format!("## {}\n", verdicts(runs).replace('\n', "\n\n").trim_end());
-    text.push_str("\n| workload | figure | runs | median | min | max | spread |\n|---|---|--:|--:|--:|--:|--:|\n");
+    text.push_str("\n| workload | figure | runs | mean | 95 % interval | min | max | spread |\n|---|---|--:|--:|--:|--:|--:|--:|\n");
     for row in rows(runs) {
-        let [median, min, max] = [row.median, row.min, row.max].map(number::figure);
+        let [mean, min, max] = [row.mean, row.min, row.max].map(number::figure);
         let unit = registry::find(row.key).map_or("", |metric| metric.unit.symbol());
         let _ = writeln!(
             text,
-            "| `{}` | `{}` ({unit}) | {} | {median} | {min} | {max} | {} |",
+            "| `{}` | `{}` ({unit}) | {} | {mean} | {} | {min} | {max} | {} |",
             row.workload,
             row.key,
             row.runs,
+            interval(&row),
             spread(&row)
         );
     }
-    text + "\nspread: standard deviation / mean over the runs\n"
+    format!("{text}\n{MEANING}\n")
+}
+
+fn interval(row: &Row) -> String {
+    let ends = |it: Interval| format!("{} to {}", number::figure(it.low), number::figure(it.high));
+    row.interval.map_or_else(|| "-".into(), ends)
 }
 
 fn spread(row: &Row) -> String {
@@ -84,16 +97,16 @@ fn rows(runs: &[Summary]) -> Vec<Row> {
     let keys = || registry::all().iter().filter(|metric| metric.headline).map(|metric| metric.key.as_str());
     let row = |workload: &str, key: &'static str| {
         let of = |run: &Summary| run.workloads.get(workload).and_then(|workload| workload.get(key));
-        let mut values: Vec<f64> = runs.iter().filter_map(of).collect();
-        values.sort_by(f64::total_cmp);
+        let values: Vec<f64> = runs.iter().filter_map(of).collect();
         let spread = stats::sample_std(&values).zip(stats::mean(&values)).map(|(std, mean)| std / mean);
         Some(Row {
             workload: workload.to_owned(),
             key,
             runs: values.len(),
-            median: stats::quantile(&values, 0.5)?,
-            min: *values.first()?,
-            max: *values.last()?,
+            mean: stats::mean(&values)?,
+            interval: stats::Estimate::few(&values).map(|it| it.interval),
+            min: stats::min(&values)?,
+            max: stats::max(&values)?,
             spread: spread.filter(|spread| spread.is_finite()),
         })
     };
