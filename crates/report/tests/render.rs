@@ -271,7 +271,8 @@ fn repeated_runs_are_the_sample_of_an_interval() {
     let line = |text: &str| text.lines().find(|line| line.starts_with("avg_ttft_ms")).unwrap().to_owned();
     let cells: Vec<String> = line(&table).split_whitespace().map(str::to_owned).collect();
     assert_eq!((&cells[3..6], &*cells[1]), (&[cells[2].clone(), "to".into(), cells[2].clone()][..], "2"), "{table}");
-    let cells: Vec<String> = line(&repeats::table(&[one.clone()])).split_whitespace().map(str::to_owned).collect();
+    let cells: Vec<String> =
+        line(&repeats::table(std::slice::from_ref(&one))).split_whitespace().map(str::to_owned).collect();
     assert_eq!((&*cells[1], &*cells[3]), ("1", "-"));
     insta::assert_snapshot!("repeats_markdown", repeats::markdown(&[one.clone(), one]));
 }
