@@ -107,6 +107,21 @@ impl<'a> Chunk<'a> {
         self.model.map(RawValue::get).filter(|model| model.starts_with('"'))
     }
 
+    /// Where it says nothing but the text of one choice: the choice's number, the text as a JSON value, and whether it is
+    /// visible.
+    pub(crate) fn only_text(&self) -> Option<(u32, &'a str, bool)> {
+        let says_more = self.usage.is_some() || self.metrics.is_some() || self.timings.is_some();
+        let choice = self.choices.first.as_ref().filter(|_| !says_more && self.choices.more.is_empty())?;
+        let mut contents = choice.contents();
+        let content = contents.next().filter(|_| contents.next().is_none() && choice.finish_reason().is_none())?;
+        let (value, visible) = match content {
+            Content::Visible(value) => (value, true),
+            Content::Reasoning(value) => (value, false),
+            Content::Call(_) => return None,
+        };
+        Some((choice.index.unwrap_or(0), value, visible))
+    }
+
     pub(crate) fn usage(&self) -> Option<Usage> {
         #[derive(Default, Deserialize)]
         #[serde(default)]

@@ -17,6 +17,7 @@ pub mod fuzzing;
 mod launch;
 mod limits;
 mod options;
+mod pattern;
 mod probe;
 mod profile;
 mod request;

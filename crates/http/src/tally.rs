@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::answer::{Arrival, Reading};
 use crate::chunk::{self, Choice, Chunk, Content, ServerTimes, Usage};
+use crate::pattern::{Pattern, Role};
 use crate::sse::SseEvent;
 
 /// Choices of one answer that are told apart.
@@ -41,6 +42,8 @@ pub(crate) struct Tally {
     /// When something that matters was last read.
     last: Nanos,
     last_piece: Option<Nanos>,
+    /// What most chunks of this answer look like.
+    pattern: Pattern,
     scratch: String,
 }
 
@@ -60,7 +63,9 @@ impl Tally {
         let mut choices = std::mem::take(&mut self.choices);
         choices.clear();
         let scratch = std::mem::take(&mut self.scratch);
-        *self = Self { choices, scratch, answer: keep_answer.then(String::new), ..Self::default() };
+        let mut pattern = std::mem::take(&mut self.pattern);
+        pattern.forget();
+        *self = Self { choices, scratch, pattern, answer: keep_answer.then(String::new), ..Self::default() };
     }
 
     /// Whether an event was seen.
@@ -128,6 +133,9 @@ impl Tally {
         if event.error {
             return self.fail(OutcomeKind::ServerError, format!("in the stream: {}", reading.quote(data)));
         }
+        if let Some((text, role)) = self.pattern.text(data) {
+            return self.read_alike(text, role, arrival, reading, emit);
+        }
         // By the standard a stream is decoded with replacement characters.
         let repaired;
         let text = match std::str::from_utf8(data) {
@@ -141,7 +149,10 @@ impl Tally {
             Ok(chunk) if chunk.is_error() => {
                 self.fail(OutcomeKind::ServerError, format!("in the stream: {}", reading.quote(data)));
             }
-            Ok(chunk) => self.read_chunk(&chunk, arrival, reading, emit),
+            Ok(chunk) => {
+                self.read_chunk(&chunk, arrival, reading, emit);
+                self.learn(text.as_bytes(), &chunk);
+            }
             Err(error) => {
                 // The error repeats a value that it did not expect.
                 let error = reading.quote(error.to_string().as_bytes());
@@ -184,15 +195,42 @@ impl Tally {
             self.read_finish(place, choice);
         }
         if carrying > 0 {
-            let tokens = self.tokens_of_piece(carrying);
-            self.facts.content_chunks += 1;
-            self.facts.merged_chunks += u32::from(self.last_piece == Some(arrival.at));
-            self.last_piece = Some(arrival.at);
-            if visible {
-                self.facts.first_visible_ns.get_or_insert(arrival.at);
-            }
-            emit(Piece { tokens, text, delay_ns: arrival.delay, ..Piece::default() });
+            emit(self.piece(carrying, visible, text, arrival));
         }
+    }
+
+    /// Takes in a chunk that differs from the one that was learnt in its text only.
+    fn read_alike(
+        &mut self,
+        text: &str,
+        role: Role,
+        arrival: Arrival,
+        reading: &Reading,
+        emit: &mut impl FnMut(Piece),
+    ) {
+        self.keep_text(role, text, reading);
+        let text = reading.stream_text.then(|| text.to_owned());
+        emit(self.piece(1, role.visible, text, arrival));
+    }
+
+    /// Learns what a chunk looks like that says nothing but the text of one choice.
+    fn learn(&mut self, data: &[u8], chunk: &Chunk<'_>) {
+        let Some((choice, value, visible)) = chunk.only_text() else { return };
+        if let Some(place) = self.place_of(choice) {
+            self.pattern.learn(data, value, Role { place, visible });
+        }
+    }
+
+    /// The piece that a chunk makes in which so many choices carry something.
+    fn piece(&mut self, carrying: u32, visible: bool, text: Option<String>, arrival: Arrival) -> Piece {
+        let tokens = self.tokens_of_piece(carrying);
+        self.facts.content_chunks += 1;
+        self.facts.merged_chunks += u32::from(self.last_piece == Some(arrival.at));
+        self.last_piece = Some(arrival.at);
+        if visible {
+            self.facts.first_visible_ns.get_or_insert(arrival.at);
+        }
+        Piece { tokens, text, delay_ns: arrival.delay, ..Piece::default() }
     }
 
     /// How many tokens a chunk holds in which so many choices carry something: what the server's running count grew by,
@@ -238,29 +276,34 @@ impl Tally {
     }
 
     fn keep_content(&mut self, place: usize, content: Content<'_>, reading: &Reading, piece: Option<&mut String>) {
-        self.scratch.clear();
-        let visible = matches!(content, Content::Visible(_));
+        let role = Role { place, visible: matches!(content, Content::Visible(_)) };
+        let mut scratch = std::mem::take(&mut self.scratch);
+        scratch.clear();
         let text = match content {
             Content::Visible(value) | Content::Reasoning(value) => plain(value).unwrap_or_else(|| {
-                chunk::push_text(value, &mut self.scratch);
-                &self.scratch
+                chunk::push_text(value, &mut scratch);
+                &scratch
             }),
             Content::Call(value) => {
-                chunk::push_call(value, &mut self.scratch);
-                &self.scratch
+                chunk::push_call(value, &mut scratch);
+                &scratch
             }
         };
-        let choice = &mut self.choices[place];
+        self.keep_text(role, text, reading);
+        if let Some(piece) = piece {
+            piece.push_str(text);
+        }
+        self.scratch = scratch;
+    }
+
+    fn keep_text(&mut self, role: Role, text: &str, reading: &Reading) {
+        let choice = &mut self.choices[role.place];
         choice.hash.update(text.as_bytes());
         if let Some(answer) = &mut self.answer
-            && place == 0
-            && visible
+            && role == (Role { place: 0, visible: true })
             && answer.len() + text.len() <= MAX_TEXT
         {
             answer.push_str(text);
-        }
-        if let Some(piece) = piece {
-            piece.push_str(text);
         }
         if reading.tokenizer.is_some() {
             self.kept += text.len();
