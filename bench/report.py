@@ -70,7 +70,7 @@ def grow(journal: Path, requests: int) -> None:
                         if place.get(name) is not None:
                             place[name] += span
                 for chunk in line["chunks"]:
-                    chunk["at_ns"] += span
+                    chunk[0] += span
             write(line)
         close["end_ns"] += span * (requests // len(records))
         write(close)

@@ -1,7 +1,9 @@
 //! What is kept of a request.
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::{Event, EventKind, FinishReason, HttpFacts, Nanos, OutcomeKind, Request, TokenSource};
 
@@ -61,16 +63,47 @@ pub struct Record {
     pub http: Option<HttpFacts>,
 }
 
-/// Tokens that arrived together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// Tokens that arrived together. Written as a list of its two or three numbers, since a journal holds one for every token;
+/// read also as an object with their names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub struct Chunk {
     /// When, on the clock of the run.
     pub at_ns: Nanos,
     /// How many.
     pub tokens: u32,
     /// From the kernel's receive stamp to this program's read: the client's own delay.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub delay_ns: Option<u32>,
+}
+
+impl Serialize for Chunk {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.delay_ns {
+            Some(delay) => (self.at_ns, self.tokens, delay).serialize(serializer),
+            None => (self.at_ns, self.tokens).serialize(serializer),
+        }
+    }
+}
+
+impl JsonSchema for Chunk {
+    fn schema_name() -> Cow<'static, str> {
+        "Chunk".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "Tokens that arrived together: when, in nanoseconds on the clock of the run; how many; and, \
+                where the kernel stamped them, the nanoseconds from its stamp to this program's read.",
+            "type": "array",
+            "prefixItems": [
+                generator.subschema_for::<Nanos>(),
+                generator.subschema_for::<u32>(),
+                generator.subschema_for::<u32>(),
+            ],
+            "minItems": 2,
+            "maxItems": 3,
+        })
+    }
 }
 
 /// Who took the stamps of a record.
