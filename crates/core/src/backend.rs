@@ -6,7 +6,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Clock, EventSink, Failure, Measured, Request, Stamp};
+use crate::{Clock, EventSink, Failure, Measured, Nanos, Request, Stamp};
 
 /// A request made ready to be sent, so that nothing slow is left to do when it is due.
 pub type Prepared = Arc<Request>;
@@ -25,6 +25,21 @@ pub trait Backend: Send + Sync {
     /// # Errors
     /// Only when the backend as a whole is gone; what concerns one request arrives as its end event.
     fn submit(&self, request: Prepared, sink: &EventSink) -> Result<(), Failure>;
+
+    /// How long before it is due a request may be handed over by [`Backend::submit_at`]. Zero, the default, where it is
+    /// begun as soon as it is handed over.
+    fn lead(&self) -> Nanos {
+        0
+    }
+
+    /// Hands a request over that is to be begun at `due` on the clock of the backend, not before, so that the way from one
+    /// thread to another makes nothing late. Its `Sent` says when it was begun.
+    ///
+    /// # Errors
+    /// As [`Backend::submit`].
+    fn submit_at(&self, request: Prepared, _due: Nanos, sink: &EventSink) -> Result<(), Failure> {
+        self.submit(request, sink)
+    }
 
     /// Gives up on a request; its end event follows.
     fn cancel(&self, request: u64);

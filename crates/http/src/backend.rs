@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use mio::{Poll, Waker};
 use sagellm_core::{
-    Backend, BackendInfo, BackendStats, Clock, EventSink, Exit, Failure, Prepared, Prompt, Request, Sampling, Stamp,
+    Backend, BackendInfo, BackendStats, Clock, EventSink, Exit, Failure, Nanos, Prepared, Prompt, Request, Sampling,
+    Stamp,
 };
 
 use crate::answer::Reading;
 use crate::limits;
 use crate::request::RequestWriter;
-use crate::shard::{Command, Common, Reach, Shard, Timeouts, WAKE};
+use crate::shard::{Command, Common, LEAD, Reach, Shard, Timeouts, WAKE};
 use crate::socket::{StampKeeper, try_stamps};
 use crate::target::check_proxy;
 use crate::tls::TlsMaker;
@@ -212,10 +213,18 @@ impl Backend for HttpBackend {
     }
 
     fn submit(&self, request: Prepared, sink: &EventSink) -> Result<(), Failure> {
+        self.submit_at(request, 0, sink)
+    }
+
+    fn lead(&self) -> Nanos {
+        LEAD
+    }
+
+    fn submit_at(&self, request: Prepared, due: Nanos, sink: &EventSink) -> Result<(), Failure> {
         let least = self.shards.iter().min_by_key(|shard| shard.in_flight.load(Ordering::Relaxed));
         let shard = least.ok_or_else(|| Failure::new(Exit::Bug, "the HTTP client has no threads"))?;
         shard.in_flight.fetch_add(1, Ordering::Relaxed);
-        shard.send(Command::Submit { request, sink: sink.clone() })
+        shard.send(Command::Submit { request, due, sink: sink.clone() })
     }
 
     fn cancel(&self, request: u64) {

@@ -216,6 +216,34 @@ fn a_request_can_be_given_up() {
 }
 
 #[test]
+fn requests_that_come_ahead_of_their_time_are_sent_at_it_and_in_its_order() {
+    let server = Server::start(|_, stream| keep_answering(stream));
+    let mut client = client(&server, 2);
+    let now = client.backend.clock().now();
+    let due = [now + 120_000_000, now + 60_000_000];
+    for (id, due) in (0..).zip(due) {
+        client.submit_at(request(id), due);
+    }
+    let ended = client.ends(&[request(0), request(1)]);
+    for (ended, due) in ended.iter().zip(due) {
+        assert_eq!(ended.record.outcome, OutcomeKind::Success);
+        assert!(ended.record.sent_ns.unwrap() >= due, "never early");
+    }
+    assert!(ended[1].record.sent_ns < ended[0].record.sent_ns);
+}
+
+#[test]
+fn a_request_can_be_given_up_before_its_time() {
+    let server = Server::start(|_, stream| keep_answering(stream));
+    let mut client = client(&server, 1);
+    let in_a_minute = client.backend.clock().now() + 60_000_000_000;
+    client.submit_at(request(7), in_a_minute);
+    client.backend.cancel(7);
+    let ended = client.ends(&[request(7)]).remove(0);
+    assert_eq!((ended.record.outcome, ended.record.sent_ns), (OutcomeKind::Censored, None));
+}
+
+#[test]
 fn the_end_of_the_client_ends_its_threads_and_connections() {
     let server = Server::start(|_, stream| keep_answering(stream));
     let client = client(&server, 4);

@@ -103,6 +103,8 @@ impl Dispatch<'_> {
 /// The state of one phase.
 struct Turn<'a> {
     dispatch: &'a Dispatch<'a>,
+    /// How long before it is due a request is handed over.
+    lead: Nanos,
     phase: Phase,
     supply: Supply,
     /// Conversations that were begun; a single request is one, too.
@@ -143,6 +145,7 @@ impl<'a> Turn<'a> {
         let (sink, events) = event_channel();
         Self {
             dispatch,
+            lead: dispatch.backend.lead(),
             phase,
             supply,
             begun: 0,
@@ -232,12 +235,16 @@ impl<'a> Turn<'a> {
         self.supply.peek().map(|next| start.saturating_add(next.first.offset_ns))
     }
 
+    /// Hands over what is due, or will be within the backend's lead.
     fn send_due(&mut self) {
         while self.stopped.is_none() {
             let now = self.now();
-            let sent = if self.conversations.next_due().is_some_and(|due| due <= now) {
+            // What is due after the duration is not sent, not even a moment before its end.
+            let last = self.phase.until.map_or(Nanos::MAX, |(deadline, _)| deadline.saturating_sub(1));
+            let horizon = now.saturating_add(self.lead).min(last).max(now);
+            let sent = if self.conversations.next_due().is_some_and(|due| due <= horizon) {
                 self.conversations.next().map(|(request, due)| self.send(request, due))
-            } else if self.slot_free() && self.begin_due().is_some_and(|due| due <= now) {
+            } else if self.slot_free() && self.begin_due().is_some_and(|due| due <= horizon) {
                 self.begin_next()
             } else {
                 None
@@ -263,9 +270,9 @@ impl<'a> Turn<'a> {
     fn send(&mut self, request: Prepared, scheduled: Nanos) -> bool {
         let Some(sink) = &self.sink else { return false };
         let record = RecordBuilder::new(&request, scheduled, self.phase.warmup, self.dispatch.stamp);
-        self.flights.insert(request.id, record, self.now().saturating_add(self.timeout()));
+        self.flights.insert(request.id, record, self.now().max(scheduled).saturating_add(self.timeout()));
         let id = request.id;
-        let Err(failure) = self.dispatch.backend.submit(request, sink) else { return true };
+        let Err(failure) = self.dispatch.backend.submit_at(request, scheduled, sink) else { return true };
         if let Some(mut record) = self.flights.withdraw(id) {
             record.close(self.now(), OutcomeKind::Connection, unsent_because(&failure));
             self.over.push_back(record.finish());
@@ -288,13 +295,13 @@ impl<'a> Turn<'a> {
         if let Some((deadline, _)) = self.phase.until {
             wake = wake.min(deadline.max(now));
         }
-        if let Some(due) = self.next_due()
-            && due < wake + SPIN
-        {
-            if due <= now + SPIN {
+        if let Some(due) = self.next_due() {
+            // A backend with a lead does the waiting of the last stretch itself.
+            let ahead = if self.lead > 0 { self.lead } else { SPIN };
+            if self.lead == 0 && due <= now + SPIN {
                 return self.spin(due);
             }
-            wake = due - SPIN;
+            wake = wake.min(due.saturating_sub(ahead)).max(now);
         }
         match self.events.next_within(Duration::from_nanos(wake.saturating_sub(now))) {
             Ok(event) => Wake::Event(event),
@@ -316,13 +323,14 @@ impl<'a> Turn<'a> {
     }
 
     fn take(&mut self, event: &Event, observer: &mut dyn Observer) {
-        if self.flights.is_running(event.request) {
+        let landing = self.flights.apply(event, self.timeout());
+        if let Some(Landing::Flying | Landing::Ended { .. }) = landing {
             observer.on_event(event, self.phase.warmup);
         }
-        match self.flights.apply(event, self.timeout()) {
+        match landing {
             Some(Landing::Ended { record, freed_at }) => self.landed(*record, event, freed_at),
             Some(Landing::Freed { freed_at }) => self.free(freed_at),
-            None => {}
+            Some(Landing::Flying) | None => {}
         }
     }
 

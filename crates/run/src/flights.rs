@@ -43,6 +43,8 @@ impl Flight {
 /// What came of an event or a deadline.
 #[derive(Debug)]
 pub(crate) enum Landing {
+    /// The request goes on.
+    Flying,
     /// The request is over and its slot free since `freed_at`.
     Ended { record: Box<Record>, freed_at: Nanos },
     /// A request whose record is already written gave its slot back.
@@ -80,12 +82,8 @@ impl Flights {
         }
     }
 
-    /// Whether the record of the request is still open.
-    pub(crate) fn is_running(&self, id: u64) -> bool {
-        matches!(self.flights.get(&id), Some(Flight::Running { .. }))
-    }
-
-    /// Enters an event into the record that it belongs to. The limit of a request counts from its `Sent`.
+    /// Enters an event into the record that it belongs to; `None` when that is closed and its slot not free yet, or there
+    /// is none. The limit of a request counts from its `Sent`.
     pub(crate) fn apply(&mut self, event: &Event, timeout: Nanos) -> Option<Landing> {
         let ends = matches!(event.kind, EventKind::End(_));
         match self.flights.get_mut(&event.request)? {
@@ -96,7 +94,7 @@ impl Flights {
                     self.earliest = self.earliest.min(*deadline);
                 }
                 if !ends {
-                    return None;
+                    return Some(Landing::Flying);
                 }
                 let late = event.at > *deadline;
                 let record = self.withdraw(event.request)?.finish();

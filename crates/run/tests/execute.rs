@@ -91,6 +91,23 @@ fn offsets_are_kept_and_counted_from_the_start_of_the_window() {
 }
 
 #[test]
+fn a_backend_with_a_lead_gets_requests_ahead_of_their_time_but_none_of_after_the_end() {
+    let offsets = [0, 100, 101, 200, 305];
+    let mut plan = plan(&offsets, 0, None);
+    plan.workload.duration_s = Some(0.3);
+    let mut backend = Scripted::new(|_| Script::Answer(millis(1)));
+    backend.lead = 60 * MS;
+    let outcome = run(&plan, &backend, LONG, None);
+    let handed_over = backend.handed_over.lock().unwrap().clone();
+    assert_eq!(handed_over.len(), 4, "the last is due after the end, though within the lead before it");
+    for ((at, due), offset) in handed_over.into_iter().zip(offsets) {
+        assert_eq!(due, outcome.header.start_ns + offset * MS);
+        assert!(at + 60 * MS >= due, "no sooner than the lead allows");
+        assert!(offset == 0 || at < due, "ahead of its time");
+    }
+}
+
+#[test]
 fn a_capped_open_loop_waits_for_a_slot_and_shows_it() {
     let backend = Scripted::new(|_| Script::Answer(millis(20)));
     let outcome = run(&plan(&[0, 1, 2], 0, Some(1)), &backend, LONG, None);

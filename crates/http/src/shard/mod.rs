@@ -8,11 +8,11 @@ mod carrying;
 mod connection;
 mod opening;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 use std::time::Duration;
 
 use mio::event::Event;
@@ -20,13 +20,16 @@ use mio::{Events, Poll, Token};
 use sagellm_core::{Clock, EventSink, Nanos, OutcomeKind, Prepared};
 
 use self::connection::{Connection, Use};
-use crate::answer::Reading;
+use crate::answer::{Answer, Reading};
 use crate::flight::Flight;
 use crate::request::RequestWriter;
 use crate::transport::{Buffers, Route};
 
 /// The token of the thread's own wake-up call.
 pub(crate) const WAKE: Token = Token(usize::MAX);
+/// So long before it is due a request is handed over; the thread looks at nothing but the clock and its sockets from then
+/// on. Two threads have to wake up one after the other, each up to some 0.15 ms late.
+pub(crate) const LEAD: Nanos = 300_000;
 /// What happens to a request is told within this time.
 const TELL: Nanos = 20_000_000;
 /// After the end mark of a stream, the end of the body is awaited so long before the connection is given up.
@@ -34,7 +37,12 @@ const DRAIN: Nanos = 1_000_000_000;
 
 /// What a thread is told to do.
 pub(crate) enum Command {
-    Submit { request: Prepared, sink: EventSink },
+    /// To be sent at `due`, or at once when that has passed.
+    Submit {
+        request: Prepared,
+        due: Nanos,
+        sink: EventSink,
+    },
     Cancel(u64),
     Stop,
 }
@@ -100,6 +108,8 @@ pub(crate) struct Shard {
     idle: Vec<usize>,
     /// Where the requests are.
     flights: HashMap<u64, usize>,
+    /// Requests that are not due yet, the earliest first.
+    early: VecDeque<(Nanos, Flight)>,
     /// Connections to be kept in readiness.
     wanted: usize,
     open: usize,
@@ -124,6 +134,7 @@ impl Shard {
             vacant: Vec::new(),
             idle: Vec::new(),
             flights: HashMap::new(),
+            early: VecDeque::new(),
             wanted: 0,
             open: 0,
             opener: None,
@@ -154,8 +165,12 @@ impl Shard {
                 if event.token() != WAKE {
                     self.attend(event.token().0, event);
                 }
+                // What is due does not wait until all have been attended to.
+                if !self.heed_commands() {
+                    return;
+                }
             }
-            if !self.take_commands() {
+            if !self.heed_commands() {
                 return;
             }
             let now = self.clock().now();
@@ -171,23 +186,40 @@ impl Shard {
     }
 
     fn wait(&self) -> Option<Duration> {
-        match self.earliest.min(self.tell_at) {
+        let early = self.early.front().map_or(Nanos::MAX, |(due, _)| due.saturating_sub(LEAD));
+        match self.earliest.min(self.tell_at).min(early) {
             Nanos::MAX => None,
             at => Some(self.clock().until(at)),
         }
     }
 
-    /// False when the thread is to stop.
-    fn take_commands(&mut self) -> bool {
-        self.reach.woken.store(false, Ordering::SeqCst);
-        loop {
-            match self.reach.commands.try_recv() {
-                Ok(Command::Submit { request, sink }) => self.submit(Flight::new(request, sink)),
-                Ok(Command::Cancel(id)) => self.cancel(id),
-                Ok(Command::Stop) | Err(std::sync::mpsc::TryRecvError::Disconnected) => return false,
-                Err(std::sync::mpsc::TryRecvError::Empty) => return true,
+    /// Takes what was commanded and sends what is due. False when the thread is to stop.
+    fn heed_commands(&mut self) -> bool {
+        if self.reach.woken.swap(false, Ordering::SeqCst) {
+            loop {
+                match self.reach.commands.try_recv() {
+                    Ok(Command::Submit { request, due, sink }) => self.receive(Flight::new(request, sink), due),
+                    Ok(Command::Cancel(id)) => self.cancel(id),
+                    Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return false,
+                    Err(TryRecvError::Empty) => break,
+                }
             }
         }
+        while self.early.front().is_some_and(|(due, _)| *due <= self.clock().now())
+            && let Some((_, flight)) = self.early.pop_front()
+        {
+            self.submit(flight);
+        }
+        true
+    }
+
+    /// Takes a request over, to be sent at its time.
+    fn receive(&mut self, flight: Flight, due: Nanos) {
+        if due <= self.clock().now() {
+            return self.submit(flight);
+        }
+        let place = self.early.partition_point(|(earlier, _)| *earlier <= due);
+        self.early.insert(place, (due, flight));
     }
 
     fn submit(&mut self, flight: Flight) {
@@ -198,9 +230,16 @@ impl Shard {
     }
 
     fn cancel(&mut self, id: u64) {
+        let now = self.clock().now();
+        let reason = "given up by the client";
         if let Some(&place) = self.flights.get(&id) {
-            let now = self.clock().now();
-            self.give_up(place, now, OutcomeKind::Censored, "given up by the client".into());
+            self.give_up(place, now, OutcomeKind::Censored, reason.into());
+        } else if let Some(place) = self.early.iter().position(|(_, flight)| flight.request.id == id)
+            && let Some((_, flight)) = self.early.remove(place)
+        {
+            let mut answer = Answer::new(self.common.reading.max_line);
+            answer.give_up(now, OutcomeKind::Censored, reason);
+            self.land(flight, &mut answer);
         }
     }
 

@@ -73,6 +73,10 @@ impl Client {
         self.backend.submit(Arc::new(request), &self.sink).unwrap();
     }
 
+    pub(crate) fn submit_at(&self, request: Request, due: u64) {
+        self.backend.submit_at(Arc::new(request), due, &self.sink).unwrap();
+    }
+
     /// Sends a request and waits for its end.
     pub(crate) fn ask(&mut self, request: Request) -> Ended {
         self.submit(request.clone());

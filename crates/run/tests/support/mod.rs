@@ -44,6 +44,10 @@ pub(crate) struct Scripted {
     pub(crate) submitted: Mutex<Vec<u64>>,
     /// The prompts, in the same order.
     pub(crate) asked: Mutex<Vec<String>>,
+    /// How long before it is due it takes a request.
+    pub(crate) lead: u64,
+    /// When requests were handed over, and when they were to be begun.
+    pub(crate) handed_over: Mutex<Vec<(u64, u64)>>,
     pub(crate) windows: AtomicUsize,
     running: Arc<AtomicUsize>,
     pub(crate) most_running: AtomicUsize,
@@ -57,6 +61,8 @@ impl Scripted {
             cancelled: Arc::default(),
             submitted: Mutex::default(),
             asked: Mutex::default(),
+            lead: 0,
+            handed_over: Mutex::default(),
             windows: AtomicUsize::new(0),
             running: Arc::default(),
             most_running: AtomicUsize::new(0),
@@ -146,6 +152,15 @@ impl Backend for Scripted {
             tell.event(EventKind::End(Box::new(end)));
         });
         Ok(())
+    }
+
+    fn lead(&self) -> u64 {
+        self.lead
+    }
+
+    fn submit_at(&self, request: Prepared, due: u64, sink: &EventSink) -> Result<(), Failure> {
+        self.handed_over.lock().unwrap().push((self.clock.now(), due));
+        self.submit(request, sink)
     }
 
     fn cancel(&self, request: u64) {
