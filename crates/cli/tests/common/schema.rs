@@ -48,6 +48,18 @@ impl<'a> Check<'a> {
                     }
                 }
                 "oneOf" | "anyOf" => self.choice(rule, value, at, word == "oneOf", found),
+                "prefixItems" => {
+                    for (place, (rule, item)) in rule.as_array().into_iter().flatten().zip(list(value)).enumerate() {
+                        self.nested(rule, item, &format!("{at}[{place}]"), found);
+                    }
+                }
+                "minItems" | "maxItems" => {
+                    let (count, limit) = (list(value).len() as u64, rule.as_u64());
+                    let outside = |limit: u64| if word == "minItems" { count < limit } else { count > limit };
+                    if value.is_array() && limit.is_none_or(outside) {
+                        found.push(format!("{at}: a list of {count} is beyond {word} {rule}"));
+                    }
+                }
                 "items" => {
                     for (place, item) in value.as_array().into_iter().flatten().enumerate() {
                         self.nested(rule, item, &format!("{at}[{place}]"), found);
@@ -150,4 +162,9 @@ fn is(value: &Value, name: &str) -> bool {
         "integer" => value.is_i64() || value.is_u64(),
         _ => false,
     }
+}
+
+/// The items of a list; of another value, none.
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
 }
