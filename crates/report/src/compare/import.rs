@@ -61,17 +61,34 @@ pub(super) fn rival(path: &Path) -> Result<Option<Imported>, Error> {
 /// Python writes numbers that JSON does not know: SGLang's client a `request_rate` of `Infinity`. None of them is a figure.
 fn without_constants(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    // Every second piece lies within quotes; a quote after a backslash ends none, and no constant follows it.
-    for (nth, piece) in text.split('"').enumerate() {
-        if nth > 0 {
-            out.push('"');
-        }
-        match nth % 2 {
-            0 => out.push_str(&piece.replace("-Infinity", "null").replace("Infinity", "null").replace("NaN", "null")),
-            _ => out.push_str(piece),
+    let mut rest = text;
+    while let Some(opening) = rest.find('"') {
+        let (outside, quoted) = rest.split_at(opening);
+        push_outside(outside, &mut out);
+        let end = end_of_string(quoted);
+        out.push_str(&quoted[..end]);
+        rest = &quoted[end..];
+    }
+    push_outside(rest, &mut out);
+    out
+}
+
+fn push_outside(text: &str, out: &mut String) {
+    out.push_str(&text.replace("-Infinity", "null").replace("Infinity", "null").replace("NaN", "null"));
+}
+
+/// Where the JSON string ends that `text` begins with, its closing quotation mark included.
+fn end_of_string(text: &str) -> usize {
+    let mut escaped = false;
+    for (place, byte) in text.bytes().enumerate().skip(1) {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => return place + 1,
+            _ => {}
         }
     }
-    out
+    text.len()
 }
 
 fn one(object: &Map<String, Value>) -> Option<(BTreeMap<String, f64>, &'static str)> {
@@ -106,4 +123,21 @@ fn one(object: &Map<String, Value>) -> Option<(BTreeMap<String, f64>, &'static s
         true => (run, "SGLang measures to the [DONE] line and counts as success whatever ended without an exception"),
         false => (run, "vLLM counts a stream that ends early as success; its TPOT is our TBT"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_constants;
+
+    #[test]
+    fn constants_of_python_become_null_and_texts_stay() {
+        for (text, expected) in [
+            (r#"{"a": Infinity, "b": [-Infinity, NaN]}"#, r#"{"a": null, "b": [null, null]}"#),
+            (r#"{"t": "NaN \" Infinity", "a": NaN}"#, r#"{"t": "NaN \" Infinity", "a": null}"#),
+            (r#"{"t": "\\", "a": NaN}"#, r#"{"t": "\\", "a": null}"#),
+            (r#"{"t": "ä", "cut": "NaN"#, r#"{"t": "ä", "cut": "NaN"#),
+        ] {
+            assert_eq!(without_constants(text), expected);
+        }
+    }
 }
