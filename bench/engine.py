@@ -3,6 +3,8 @@
 
     bench/engine.py [--models gpt2,smollm2-135m] [--formats f32,bf16,q8_0,q4_1] [--runs 5] [--json FILE] [--markdown FILE]
                     [--prepare FOLDER --smollm2 FILE.gguf] [--files FOLDER] [--rivals transformers,llamacpp] [--python PATH]
+    bench/engine.py --perplexity TEXT --files FOLDER [--models smollm2-135m] [--formats ...] [--rivals ...] [--python PATH]
+    bench/engine.py --join FILE.json... [--markdown FILE]
 
 Without rivals it needs nothing but a Rust toolchain: weights are random (`synthetic:MODEL`), in f32, bf16 and int8 (shown as
 q8_0, which it is). With `--files`, models are read from there: what `--prepare` wrote, which needs the packages gguf, numpy,
@@ -12,11 +14,17 @@ interpreter that has them.
 Every figure comes from a process of its own, and those of the engine and its rivals alternate: medians and ranges over the
 runs are shown. Prefill is one prompt; decode is so many requests with 32 tokens each, over the next 64 tokens. Rivals are fed
 with fixed tokens: what they would spend on choosing them is not counted. Memory is the process's peak; `decode 1` is also
-shown as bytes of weights per second, as a share of what plain reading reached in the same run.
+shown as bytes of weights per second, as a share of what plain reading reached in the same run. A second table holds the
+figures against the bars that the engine is to meet.
+
+A run can be cut into several (by models, formats, runs), each with `--json`; `--join` puts them together.
+
+With `--perplexity` every format is given a text instead, in windows of 512 tokens; int8 is f32 quantized while loading.
 """
 
 import argparse
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -45,7 +53,13 @@ def multiplied(model: str) -> int:
     return s["vocab"] * s["hidden"] + s["layers"] * (attention + mlp)
 
 
+WINDOW = 512
 BYTES = {"f32": 4, "bf16": 2, "f16": 2, "q8_0": 34 / 32, "q4_0": 18 / 32, "q4_1": 20 / 32, "q4_k": 144 / 256}
+# What the engine is to reach: rates in multiples of a rival's in the same format, shares of the bandwidth, MiB.
+RATES = {"llamacpp": {"prefill 512": 1.3, "decode 1": 1.0, "decode 10": 1.3},
+         "transformers": {"prefill 512": 1.2, "decode 1": 3.0, "decode 10": 2.3}}
+SHARES = {"f32": 0.75, "bf16": 0.65}
+OVERHEAD, READY = 60, 0.5
 
 
 def child(command: list) -> dict:
@@ -90,6 +104,21 @@ def tokens_of(count: int, shift: int, vocab: int) -> list:
     return [(i * 7919 + (shift + 1) * 104729) % vocab for i in range(count)]
 
 
+def windows(args) -> list:
+    tokens = json.loads(args.tokens.read_text())
+    return [tokens[at:at + WINDOW] for at in range(0, len(tokens), WINDOW)]
+
+
+def surprise(logits, following) -> float:
+    """Sum of the negative logarithmic probabilities of the tokens that follow, in nats."""
+    import numpy as np
+
+    wide = np.asarray(logits[:len(following)], np.float64)
+    top = wide.max(axis=1)
+    total = np.log(np.exp(wide - top[:, None]).sum(axis=1)) + top
+    return float((total - wide[np.arange(len(following)), following]).sum())
+
+
 def one_llamacpp(args, model: str, form: str) -> dict:
     import ctypes
 
@@ -123,6 +152,17 @@ def one_llamacpp(args, model: str, form: str) -> dict:
         else:
             llama.llama_kv_self_clear(context)
 
+    if args.tokens:
+        import numpy as np
+
+        nats = 0.0
+        for window in windows(args):
+            clear()
+            step([(token, i, 0, True) for i, token in enumerate(window)])
+            logits = np.ctypeslib.as_array(llama.llama_get_logits(context), (len(window), vocab))
+            nats += surprise(logits, window[1:])
+        return {"nats": nats}
+
     def prefill(size: int, sequence: int = 0):
         step([(t, i, sequence, i + 1 == size) for i, t in enumerate(tokens_of(size, sequence, vocab))])
 
@@ -153,6 +193,10 @@ def one_transformers(args, model: str, form: str) -> dict:
     vocab = SHAPES[model]["vocab"]
     batch = lambda rows, count: torch.tensor([tokens_of(count, row, vocab) for row in range(rows)])
     result = {"prefill": {}, "decode": {}}
+    if args.tokens:
+        with torch.inference_mode():
+            logits = lambda window: loaded(torch.tensor([window])).logits[0].float().numpy()
+            return {"nats": sum(surprise(logits(window), window[1:]) for window in windows(args))}
     with torch.inference_mode():
         for size in args.prefill:
             rates = [size / timed(lambda: loaded(batch(1, size), logits_to_keep=1)) for _ in range(4)]
@@ -178,7 +222,8 @@ def prepare(args) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel, GgufConfig
 
     args.prepare.mkdir(parents=True, exist_ok=True)
-    kinds = {name: getattr(gguf.GGMLQuantizationType, name.upper()) for name in args.formats}
+    k_formats = [name for name in args.formats if name.endswith("_k")]
+    kinds = {name: getattr(gguf.GGMLQuantizationType, name.upper()) for name in args.formats if name not in k_formats}
 
     def write(path: Path, kind, fields, tensors) -> None:
         writer = gguf.GGUFWriter(path, fields["general.architecture"])
@@ -192,6 +237,30 @@ def prepare(args) -> None:
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()
         writer.close()
+
+    def write_k(folder: Path, model: str, form: str, fields) -> None:
+        """llama.cpp's own quantization of the rows that are whole blocks of 256, 8 bits for the rest."""
+        import llama_cpp as llama
+
+        wanted = getattr(gguf.GGMLQuantizationType, form.upper())
+        settings = llama.llama_model_quantize_default_params()
+        settings.ftype = getattr(llama, {"q6_k": "LLAMA_FTYPE_MOSTLY_Q6_K"}.get(form, f"LLAMA_FTYPE_MOSTLY_{form.upper()}_S"))
+        settings.pure = True
+        raw = folder / f"{model}-{form}.raw"
+        assert llama.llama_model_quantize(str(folder / f"{model}-f32.gguf").encode(), str(raw).encode(), settings) == 0
+        quantized = {tensor.name: tensor for tensor in gguf.GGUFReader(raw).tensors}
+        writer = gguf.GGUFWriter(folder / f"{model}-{form}.gguf", fields["general.architecture"])
+        for key, (value, value_type, item_type) in fields["all"].items():
+            writer.add_key_value(key, value, value_type, item_type)
+        for tensor in gguf.GGUFReader(folder / f"{model}-q8_0.gguf").tensors:
+            other = quantized[tensor.name]
+            taken = other if other.tensor_type == wanted else tensor
+            writer.add_tensor(tensor.name, taken.data, raw_dtype=taken.tensor_type)
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+        raw.unlink()
 
     if args.smollm2:
         reader = gguf.GGUFReader(args.smollm2)
@@ -208,6 +277,8 @@ def prepare(args) -> None:
                    for t in reader.tensors}
         for name, kind in kinds.items():
             write(args.prepare / f"smollm2-135m-{name}.gguf", kind, fields, tensors)
+        for name in k_formats:
+            write_k(args.prepare, "smollm2-135m", name, fields)
         settings = dict(gguf_file=args.smollm2.name, quantization_config=GgufConfig(dequantize=True))
         AutoModelForCausalLM.from_pretrained(args.smollm2.parent, **settings, dtype=torch.float32).save_pretrained(
             args.prepare / "smollm2-135m-hf")
@@ -248,7 +319,7 @@ def prepare(args) -> None:
 
 
 def summary(values: list) -> dict:
-    return {"median": statistics.median(values), "low": min(values), "high": max(values)}
+    return {"median": statistics.median(values), "low": min(values), "high": max(values), "values": values}
 
 
 def measure(args) -> dict:
@@ -274,18 +345,91 @@ def measure(args) -> dict:
                     row.setdefault("peak MiB", []).append(result["peak_mib"])
                     if "load_s" in result:
                         row.setdefault("ready s", []).append(result["open_s"] + result["load_s"])
-                    row.setdefault("at", []).append(time.time())
+                    if "kv_mib" in result and form in BYTES:
+                        weights = multiplied(model) * BYTES[form] / 2**20
+                        row.setdefault("over MiB", []).append(result["peak_mib"] - weights - result["kv_mib"])
+    return summarize(args.runs, threads(), bandwidths, table)
+
+
+def summarize(runs: int, cores: int, bandwidths: list, table: dict) -> dict:
     bandwidth = max(bandwidths)
     rows = []
     for (model, form, name), columns in table.items():
-        columns.pop("at")
         figures = {column: summary(values) for column, values in columns.items()}
         row = {"model": model, "format": form, "subject": name, "figures": figures}
         if "decode 1" in figures and form in BYTES:
             rate = figures["decode 1"]["median"] * multiplied(model) * BYTES[form]
             row["share_of_bandwidth"] = rate / bandwidth
         rows.append(row)
-    return {"threads": threads(), "runs": args.runs, "read_bytes_per_s": summary(bandwidths), "rows": rows}
+    return {"threads": cores, "runs": runs, "read_bytes_per_s": summary(bandwidths), "rows": rows}
+
+
+def joined(files: list) -> dict:
+    """Several results as one: their runs of the same row together."""
+    table, bandwidths, results = {}, [], [json.loads(file.read_text()) for file in files]
+    for result in results:
+        bandwidths += result["read_bytes_per_s"]["values"]
+        for row in result["rows"]:
+            columns = table.setdefault((row["model"], row["format"], row["subject"]), {})
+            for column, figure in row["figures"].items():
+                columns.setdefault(column, []).extend(figure["values"])
+    runs = max(len(values) for columns in table.values() for values in columns.values())
+    return summarize(runs, results[0]["threads"], bandwidths, table)
+
+
+def bars(result: dict) -> str:
+    """The engine's medians against what it is to reach."""
+    figures = {(row["model"], row["format"], row["subject"]): row for row in result["rows"]}
+    lines = ["| model | format | figure | bar | measured | met |", "|---|---|---|---|---|---|"]
+
+    def line(model, form, what, bar, measured, met):
+        lines.append(f"| {model} | {form} | {what} | {bar} | {measured} | {'yes' if met else '**no**'} |")
+
+    for (model, form, name), row in figures.items():
+        if name != "engine":
+            continue
+        ours = {column: figure["median"] for column, figure in row["figures"].items()}
+        share = row.get("share_of_bandwidth")
+        if share and form in SHARES:
+            line(model, form, "decode 1, of bandwidth", f"{SHARES[form]:.0%}", f"{share:.0%}", share >= SHARES[form])
+        for rival, rates in RATES.items():
+            theirs = figures.get((model, form, rival), {"figures": {}})["figures"]
+            for column, bar in rates.items():
+                if column in ours and column in theirs:
+                    times = ours[column] / theirs[column]["median"]
+                    line(model, form, f"{column}, of {rival}", f"{bar:.1f} ×", f"{times:.2f} ×", times >= bar)
+        if "over MiB" in ours:
+            line(model, form, "memory beyond weights and cache", f"{OVERHEAD} MiB", f"{ours['over MiB']:.0f} MiB",
+                 ours["over MiB"] <= OVERHEAD)
+        if "ready s" in ours and model == "smollm2-135m":
+            line(model, form, "ready", f"{READY} s", f"{ours['ready s']:.2f} s", ours["ready s"] < READY)
+    return "\n".join(lines) + "\n"
+
+
+def perplexities(args) -> str:
+    """A table of how well the formats foresee a text."""
+    import tempfile
+
+    lines = ["| model | format | subject | perplexity | against f32 |", "|---|---|---|---|---|"]
+    with tempfile.TemporaryDirectory() as folder:
+        tokens = Path(folder) / "tokens.json"
+        for model in args.models:
+            base = None
+            for form in args.formats:
+                file = args.files / f"{model}-{'f32' if form == 'int8' else form}.gguf"
+                dtype = ["--dtype", "int8"] if form == "int8" else []
+                found = child([args.program, str(file), "--text", str(args.perplexity), *dtype])
+                tokens.write_text(json.dumps(found["tokens"]))
+                rows = [("engine", found["nats"])]
+                for name in args.rivals:
+                    if form != "int8" and (name == "llamacpp" or form in ("f32", "bf16")):
+                        settings = ["--files", str(args.files), "--tokens", str(tokens)]
+                        rows.append((name, child([args.python, __file__, "--one", name, model, form, *settings])["nats"]))
+                for name, nats in rows:
+                    value = math.exp(nats / found["scored"])
+                    base = base or value
+                    lines.append(f"| {model} | {form} | {name} | {value:.3f} | {value / base - 1:+.2%} |")
+    return "\n".join(lines) + f"\n\n{found['scored']} tokens.\n"
 
 
 def markdown(result: dict) -> str:
@@ -330,6 +474,9 @@ def main() -> int:
     parser.add_argument("--python", default=sys.executable)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--markdown", type=Path)
+    parser.add_argument("--perplexity", type=Path, metavar="TEXT")
+    parser.add_argument("--join", type=Path, nargs="+", metavar="FILE.json")
+    parser.add_argument("--tokens", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--one", nargs=3, metavar=("RIVAL", "MODEL", "FORMAT"), help="run one rival once and print JSON")
     args = parser.parse_args()
     if args.one:
@@ -340,14 +487,18 @@ def main() -> int:
     if args.prepare:
         prepare(args)
         return 0
-    if args.rivals and not args.files:
-        parser.error("rivals need --files, which --prepare writes")
-    if not args.program:
+    if (args.rivals or args.perplexity) and not args.files:
+        parser.error("rivals and perplexities need --files, which --prepare writes")
+    if not args.program and not args.join:
         command = ["cargo", "build", "--release", "--quiet", "--package", "sagellm-engine", "--example", "measure"]
         subprocess.run(command, cwd=HOME, check=True)
         args.program = TARGET / "release" / "examples" / "measure"
-    result = measure(args)
-    text = markdown(result)
+    if args.perplexity:
+        result = None
+        text = perplexities(args)
+    else:
+        result = joined(args.join) if args.join else measure(args)
+        text = markdown(result) + "\n" + bars(result)
     print(text, end="")
     if args.markdown:
         args.markdown.write_text(text)

@@ -1,9 +1,11 @@
 //! Measures the engine alone, for `bench/engine.py`: one model, one format, one JSON line.
 //!
 //!     cargo run --release -p sagellm-engine --example measure -- MODEL [--dtype D] [--isa I] [--threads N]
-//!         [--prefill 128,512] [--decode 1,4,10,32] [--spec N] [--period N] [--bandwidth MIB]
+//!         [--prefill 128,512] [--decode 1,4,10,32] [--spec N] [--period N] [--bandwidth MIB] [--text FILE]
 //!
-//! With `--period`, prompts repeat themselves after so many tokens. With `--bandwidth` it reads that much memory instead, with as many threads, and prints bytes per second.
+//! With `--period`, prompts repeat themselves after so many tokens. With `--bandwidth` it reads that much memory instead, with
+//! as many threads, and prints bytes per second. With `--text` it prints how likely the text is to the model, in windows of 512
+//! tokens, and the tokens.
 #![expect(
     clippy::print_stdout,
     clippy::unwrap_used,
@@ -14,12 +16,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sagellm_core::{Backend, Clock, EventKind, NoProgress, OutcomeKind, Prompt, Request, Sampling, event_channel};
-use sagellm_engine::{ComputeDtype, CpuEngine, EngineOptions};
+use sagellm_engine::{ComputeDtype, CpuEngine, EngineOptions, likelihood};
 use sagellm_model::OpenOptions;
 
 /// Prompt and output tokens of a request whose decoding is measured.
 const PROMPT: usize = 32;
 const OUTPUT: usize = 65;
+
+/// Tokens of a text that are seen together.
+const WINDOW: usize = 512;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -42,16 +47,25 @@ fn main() {
     let model = sagellm_model::open(&arguments[0], &OpenOptions::default(), &NoProgress).unwrap();
     let opened = clock.now();
     let vocab = u32::try_from(model.config.vocab_size).unwrap();
+    let isa = option("--isa").map(|isa| isa.parse().unwrap());
+    let dtype = option("--dtype").map(|dtype| match dtype {
+        "f32" => ComputeDtype::F32,
+        "bf16" => ComputeDtype::Bf16,
+        "f16" => ComputeDtype::F16,
+        "int8" => ComputeDtype::Int8,
+        other => panic!("no dtype {other}"),
+    });
+    if let Some(text) = option("--text") {
+        let tokens = model.tokenizer.encode(&std::fs::read_to_string(text).unwrap(), false).unwrap();
+        let windows: Vec<&[u32]> = tokens.chunks(WINDOW).collect();
+        let found = likelihood(&model, dtype, isa, threads, &windows).unwrap();
+        println!("{{\"nats\": {}, \"scored\": {}, \"tokens\": {tokens:?}}}", found.nats, found.tokens);
+        return;
+    }
     let options = EngineOptions {
         threads,
-        isa: option("--isa").map(|isa| isa.parse().unwrap()),
-        dtype: option("--dtype").map(|dtype| match dtype {
-            "f32" => ComputeDtype::F32,
-            "bf16" => ComputeDtype::Bf16,
-            "f16" => ComputeDtype::F16,
-            "int8" => ComputeDtype::Int8,
-            other => panic!("no dtype {other}"),
-        }),
+        isa,
+        dtype,
         kv_cache_tokens: 4096,
         max_num_batched_tokens: 512,
         max_num_seqs: 64,
@@ -73,12 +87,13 @@ fn main() {
     let decode = sizes("--decode", "1,4,10,32").into_iter().map(|size| (size, figures.decode(size))).collect();
     let stats = figures.engine.window();
     println!(
-        "{{\"open_s\": {:.3}, \"load_s\": {:.3}, \"prefill\": {}, \"decode\": {}, \"drafted\": {}, \"accepted\": {}, \"steps\": \"{:?}\", \
+        "{{\"open_s\": {:.3}, \"load_s\": {:.3}, \"prefill\": {}, \"decode\": {}, \"kv_mib\": {:.1}, \"drafted\": {}, \"accepted\": {}, \"steps\": \"{:?}\", \
          \"settings\": {:?}}}",
         opened as f64 / 1e9,
         (ready - opened) as f64 / 1e9,
         rates(prefill),
         rates(decode),
+        stats.kv_used_bytes.value.unwrap() as f64 / f64::from(1 << 20),
         stats.spec_drafted_tokens.value.unwrap(),
         stats.spec_accepted_tokens.value.unwrap(),
         stats.steps.unwrap(),

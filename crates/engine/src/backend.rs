@@ -145,7 +145,7 @@ impl CpuEngine {
 }
 
 /// The cache follows the weights; beside quantized ones it is in half precision.
-fn kv_dtype(dtype: Option<ComputeDtype>, stored: Dtype) -> KvDtype {
+pub(crate) fn kv_dtype(dtype: Option<ComputeDtype>, stored: Dtype) -> KvDtype {
     match (dtype, stored) {
         (Some(ComputeDtype::F32), _) | (None, Dtype::F32) => KvDtype::F32,
         (Some(ComputeDtype::Bf16), _) | (None, Dtype::Bf16) => KvDtype::Bf16,

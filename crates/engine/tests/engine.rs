@@ -11,7 +11,7 @@ use sagellm_core::{
     Backend, Clock, End, Event, EventKind, FinishReason, NoProgress, OutcomeKind, Prompt, Request, Sampling,
     event_channel,
 };
-use sagellm_engine::{CpuEngine, EngineOptions};
+use sagellm_engine::{CpuEngine, EngineOptions, likelihood};
 use sagellm_model::{Model, OpenOptions};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -25,6 +25,7 @@ struct Expected {
 struct ExpectedPrompt {
     tokens: Vec<u32>,
     greedy: Vec<u32>,
+    logits_last: Vec<f32>,
 }
 
 fn folder(name: &str) -> PathBuf {
@@ -319,6 +320,31 @@ fn a_repetitive_answer_is_drafted() {
     assert_eq!(with_drafts, plain);
     assert!(accepted <= drafted && steps == 200 - accepted, "{steps} steps, {accepted} of {drafted}");
     assert!(accepted > 100, "a random model repeats itself: {accepted} of {drafted}");
+}
+
+#[test]
+fn likelihoods_are_those_of_the_reference_logits() {
+    for name in ["gpt2", "llama"] {
+        let model = model(folder(name).to_str().unwrap());
+        for prompt in expected(name) {
+            let nats = |tokens: &[u32]| likelihood(&model, None, None, 1, &[tokens]).unwrap();
+            let with = |token: u32| nats(&[&prompt.tokens[..], &[token]].concat());
+            let (a, b) = (5, 77);
+            assert_eq!(with(a).tokens, prompt.tokens.len());
+            // All but the last token is the same, and so is the sum over the vocabulary.
+            let want = f64::from(prompt.logits_last[b as usize] - prompt.logits_last[a as usize]);
+            assert!((with(a).nats - with(b).nats - want).abs() < 1e-4 * want.abs().max(1.0), "{name}");
+        }
+        // Over the whole vocabulary, probabilities add up to one.
+        let vocab = u32::try_from(model.config.vocab_size).unwrap();
+        let sum: f64 = (0..vocab).map(|id| (-likelihood(&model, None, None, 1, &[&[3, id]]).unwrap().nats).exp()).sum();
+        assert!((sum - 1.0).abs() < 1e-5, "{name}: {sum}");
+        let one = likelihood(&model, None, None, 1, &[&[3, 4, 5]]).unwrap();
+        let two = likelihood(&model, None, None, 2, &[&[3, 4, 5], &[3, 4, 5]]).unwrap();
+        assert_eq!(two.tokens, 2 * one.tokens);
+        // A window does not see the one before it.
+        assert!((two.perplexity() / one.perplexity() - 1.0).abs() < 1e-12);
+    }
 }
 
 proptest! {

@@ -1,14 +1,12 @@
 //! Tensors by name, whatever file they lie in.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt;
-use std::ops::{Deref, Range};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use crate::synthetic::Random;
 use crate::weights::{Role, Weight};
-use crate::{Config, ModelError, weights};
+use crate::{Bytes, Config, ModelError, weights};
 
 /// Element types that weights are stored in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,54 +29,6 @@ pub enum Dtype {
     Q5K,
     /// GGUF super-blocks of 256 with 8-bit scales, 6 bit.
     Q6K,
-}
-
-/// Bytes that are kept alive by whoever holds them: a part of a mapped file, or a buffer.
-#[derive(Clone)]
-pub struct Bytes {
-    owner: Arc<dyn AsRef<[u8]> + Send + Sync>,
-    range: Range<usize>,
-}
-
-impl Bytes {
-    /// The part `range` of `owner`; `None` when it reaches past the end.
-    pub fn part(owner: Arc<dyn AsRef<[u8]> + Send + Sync>, range: Range<usize>) -> Option<Self> {
-        (*owner).as_ref().get(range.clone())?;
-        Some(Self { owner, range })
-    }
-}
-
-impl From<Vec<u8>> for Bytes {
-    fn from(bytes: Vec<u8>) -> Self {
-        let range = 0..bytes.len();
-        Self { owner: Arc::new(bytes), range }
-    }
-}
-
-impl From<Vec<f32>> for Bytes {
-    fn from(numbers: Vec<f32>) -> Self {
-        struct Floats(Vec<f32>);
-        impl AsRef<[u8]> for Floats {
-            fn as_ref(&self) -> &[u8] {
-                bytemuck::cast_slice(&self.0)
-            }
-        }
-        let range = 0..numbers.len() * size_of::<f32>();
-        Self { owner: Arc::new(Floats(numbers)), range }
-    }
-}
-
-impl Deref for Bytes {
-    type Target = [u8];
-    fn deref(&self) -> &[u8] {
-        &(*self.owner).as_ref()[self.range.clone()]
-    }
-}
-
-impl fmt::Debug for Bytes {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{} bytes", self.range.len())
-    }
 }
 
 /// One tensor in row-major order.
@@ -129,6 +79,22 @@ enum Entry {
     Random(Random),
 }
 
+impl Entry {
+    fn describe(&self) -> (Dtype, Vec<usize>) {
+        match self {
+            Self::Stored(stored, layout) => (stored.dtype, stored.shape_in(*layout)),
+            Self::Random(random) => (Dtype::F32, random.shape().to_vec()),
+        }
+    }
+
+    fn rows(&self, rows: Range<usize>) -> Tensor {
+        match self {
+            Self::Stored(stored, layout) => stored.rows(*layout, rows),
+            Self::Random(random) => random.rows(rows),
+        }
+    }
+}
+
 impl Checkpoint {
     /// The tensor `name`. Names and orientation are the same for every kind of file: those of Hugging Face without a leading
     /// `model.` or `transformer.`, linear weights as `[out, in]`, query and key rows for rotate-half rotary positions.
@@ -136,19 +102,37 @@ impl Checkpoint {
     /// # Errors
     /// When the config does not call for such a tensor.
     pub fn tensor(&self, name: &str) -> Result<Tensor, ModelError> {
-        match self.entries.get(name) {
-            None => Err(ModelError::tensor(&self.path, name, "is not part of this model")),
-            Some(Entry::Stored(stored, layout)) => Ok(stored.tensor(*layout)),
-            Some(Entry::Random(random)) => Ok(random.tensor()),
+        let entry = self.entry(name)?;
+        let (_, shape) = entry.describe();
+        Ok(entry.rows(0..shape.first().copied().unwrap_or(1)))
+    }
+
+    /// A part of the tensor `name`: those of its rows (of its first dimension) that there are.
+    ///
+    /// # Errors
+    /// When the config does not call for such a tensor.
+    pub fn rows(&self, name: &str, rows: Range<usize>) -> Result<Tensor, ModelError> {
+        let entry = self.entry(name)?;
+        let (_, shape) = entry.describe();
+        let all = shape.first().copied().unwrap_or(1);
+        Ok(entry.rows(rows.start.min(all)..rows.end.min(all)))
+    }
+
+    /// Says that these rows of the tensor `name` will not be asked for again soon, so that they need not count as memory in
+    /// use.
+    pub fn release(&self, name: &str, rows: Range<usize>) {
+        if let Some(Entry::Stored(stored, layout)) = self.entries.get(name) {
+            stored.release(*layout, rows);
         }
     }
 
-    /// The shape of the tensor `name`, without making it.
-    pub fn shape(&self, name: &str) -> Option<Vec<usize>> {
-        Some(match self.entries.get(name)? {
-            Entry::Stored(stored, layout) => stored.shape_in(*layout),
-            Entry::Random(random) => random.shape().to_vec(),
-        })
+    /// Type and shape of the tensor `name`, without making it.
+    pub fn describe(&self, name: &str) -> Option<(Dtype, Vec<usize>)> {
+        self.entries.get(name).map(Entry::describe)
+    }
+
+    fn entry(&self, name: &str) -> Result<&Entry, ModelError> {
+        self.entries.get(name).ok_or_else(|| ModelError::tensor(&self.path, name, "is not part of this model"))
     }
 
     /// Whether there is a tensor `name`.
@@ -304,8 +288,7 @@ impl Stored {
         };
         if elements == 0 || contiguous() {
             let bytes = elements * dtype.block_bytes();
-            let data = Bytes::part(Arc::clone(&data.owner), data.range.start..data.range.start + bytes)?;
-            return Some(Self { dtype, shape, strides: None, data });
+            return Some(Self { dtype, shape, strides: None, data: data.part(0..bytes)? });
         }
         Some(Self { dtype, shape, strides: Some(strides), data })
     }
@@ -315,7 +298,7 @@ impl Stored {
     }
 
     pub(crate) fn to_f32(&self) -> Vec<f32> {
-        self.tensor(Layout::AsIs).to_f32()
+        self.rows(Layout::AsIs, 0..self.shape.first().copied().unwrap_or(1)).to_f32()
     }
 
     fn shape_in(&self, layout: Layout) -> Vec<usize> {
@@ -326,22 +309,64 @@ impl Stored {
         shape
     }
 
-    fn tensor(&self, layout: Layout) -> Tensor {
-        let shape = self.shape_in(layout);
-        let mut strides = self.strides.clone();
-        if layout == Layout::Transposed {
-            let row_major = || row_major_strides(&self.shape);
-            strides = Some(strides.unwrap_or_else(row_major).into_iter().rev().collect());
+    /// The rows `rows`, which are there, as they are seen in `layout`.
+    fn rows(&self, layout: Layout, rows: Range<usize>) -> Tensor {
+        let mut shape = self.shape_in(layout);
+        let all = shape.first().copied().unwrap_or(1);
+        if let Some(first) = shape.first_mut() {
+            *first = rows.len();
         }
-        let data = match strides {
-            Some(strides) => Bytes::from(gather(&self.data, self.dtype.block_bytes(), &shape, &strides)),
-            None => self.data.clone(),
+        let data = match (layout, self.strides_in(layout)) {
+            (Layout::RopePairs { head_dim }, _) => {
+                let mut data = Vec::new();
+                for row in rows {
+                    let (head, at) = (row / head_dim, row % head_dim);
+                    let (half, pair) = (at / (head_dim / 2), at % (head_dim / 2));
+                    let stored = head * head_dim + 2 * pair + half;
+                    data.extend_from_slice(&self.rows(Layout::AsIs, stored..stored + 1).data);
+                }
+                data.into()
+            }
+            (_, Some(strides)) => {
+                let width = self.dtype.block_bytes();
+                let start = rows.start * strides.first().copied().unwrap_or(0) * width;
+                gather(self.data.get(start..).unwrap_or_default(), width, &shape, &strides).into()
+            }
+            (_, None) => self.data.part(self.row_bytes(all, rows)).unwrap_or_else(|| self.data.clone()),
         };
-        let tensor = Tensor { dtype: self.dtype, shape, data };
-        match layout {
-            Layout::RopePairs { head_dim } => separate_pairs(tensor, head_dim),
-            Layout::AsIs | Layout::Transposed => tensor,
+        Tensor { dtype: self.dtype, shape, data }
+    }
+
+    /// Where the rows `rows` of `all` lie in `data`, when they lie one after another.
+    fn row_bytes(&self, all: usize, rows: Range<usize>) -> Range<usize> {
+        // All of a vector may be one block.
+        if rows.len() == all {
+            return 0..self.data.len();
         }
+        let bytes = self.data.len() / all.max(1);
+        rows.start * bytes..rows.end * bytes
+    }
+
+    /// Gives back the memory of the rows `rows`, as they are seen in `layout`.
+    fn release(&self, layout: Layout, rows: Range<usize>) {
+        let all = self.shape_in(layout).first().copied().unwrap_or(1);
+        if self.strides_in(layout).is_none() {
+            if let Some(part) = self.data.part(self.row_bytes(all, rows.start.min(all)..rows.end.min(all))) {
+                part.release();
+            }
+        } else if rows.end >= all {
+            // Every row lies all over the tensor.
+            self.data.release();
+        }
+    }
+
+    /// Steps between neighbours as they are seen in `layout`; `None` when row-major without gaps.
+    fn strides_in(&self, layout: Layout) -> Option<Vec<usize>> {
+        if layout != Layout::Transposed {
+            return self.strides.clone();
+        }
+        let strides = self.strides.clone().unwrap_or_else(|| row_major_strides(&self.shape));
+        Some(strides.into_iter().rev().collect())
     }
 }
 
@@ -387,22 +412,6 @@ fn gather(data: &[u8], width: usize, shape: &[usize], strides: &[usize]) -> Vec<
     out
 }
 
-/// Undoes the row order of llama.cpp's `llama` architecture: see [`Layout::RopePairs`].
-fn separate_pairs(tensor: Tensor, head_dim: usize) -> Tensor {
-    let rows = tensor.shape.first().copied().unwrap_or(1).max(1);
-    let row_bytes = tensor.data.len() / rows;
-    let mut data = Vec::with_capacity(tensor.data.len());
-    for head in (0..rows).step_by(head_dim) {
-        for half in 0..2 {
-            for pair in 0..head_dim / 2 {
-                let row = head + 2 * pair + half;
-                data.extend_from_slice(&tensor.data[row * row_bytes..(row + 1) * row_bytes]);
-            }
-        }
-    }
-    Tensor { data: data.into(), ..tensor }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -413,8 +422,12 @@ mod tests {
 
     fn read(shape: &[usize], strides: &[usize], layout: Layout) -> Option<(Vec<usize>, Vec<f32>)> {
         let stored = Stored::strided(Dtype::F32, shape.to_vec(), strides.to_vec(), numbers(6))?;
-        let tensor = stored.tensor(layout);
-        Some((tensor.shape.clone(), tensor.to_f32()))
+        let all = stored.shape_in(layout).first().copied().unwrap_or(1);
+        let tensor = stored.rows(layout, 0..all);
+        // Row by row it is the same.
+        let rows: Vec<f32> = (0..all).flat_map(|row| stored.rows(layout, row..row + 1).to_f32()).collect();
+        assert_eq!(rows, tensor.to_f32());
+        Some((tensor.shape.clone(), rows))
     }
 
     #[test]

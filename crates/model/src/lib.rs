@@ -3,6 +3,7 @@
 //! [`open`] takes what a person writes after `--model` and gives a [`Model`]. Whatever the files were, the tensors of its
 //! [`Checkpoint`] carry the same names and orientation, and exactly those that its [`Config`] calls for are there.
 
+mod bytes;
 mod checkpoint;
 mod config;
 mod dequant;
@@ -21,7 +22,8 @@ mod weights;
 
 use sha2::{Digest, Sha256};
 
-pub use checkpoint::{Bytes, Checkpoint, Dtype, Tensor};
+pub use bytes::Bytes;
+pub use checkpoint::{Checkpoint, Dtype, Tensor};
 pub use config::{Activation, Architecture, Config, RopeScaling};
 pub use error::ModelError;
 pub use hub::HubOptions;

@@ -31,7 +31,7 @@ pub(crate) fn read(path: &Path) -> Result<(HashMap<String, Found>, Vec<u8>), Mod
             }
         };
         let (start, end) = info.data_offsets;
-        let stored = Bytes::part(file.owner(), base + start..base + end)
+        let stored = Bytes::of_file(&file, base + start..base + end)
             .and_then(|data| Stored::dense(dtype, info.shape.clone(), data))
             .ok_or_else(|| ModelError::tensor(path, &name, "does not fit into the file"))?;
         tensors.insert(name, Ok(stored));

@@ -1,5 +1,7 @@
 //! Models that need no file: a real architecture and size, random weights that are the same on every machine.
 
+use std::ops::Range;
+
 use sha2::{Digest, Sha256};
 
 use crate::weights::{Role, Weight};
@@ -134,33 +136,44 @@ impl Random {
         &self.shape
     }
 
-    pub(crate) fn tensor(&self) -> Tensor {
-        let elements = self.shape.iter().product();
+    /// The rows `rows` of its first dimension.
+    pub(crate) fn rows(&self, rows: Range<usize>) -> Tensor {
+        let mut shape = self.shape.clone();
+        let width: usize = shape.iter().skip(1).product();
+        if let Some(first) = shape.first_mut() {
+            *first = rows.len();
+        }
+        let elements = rows.start * width..rows.end * width;
         let numbers = match self.role {
-            Role::Norm => vec![1.0; elements],
-            Role::Bias => vec![0.0; elements],
+            Role::Norm => vec![1.0; elements.len()],
+            Role::Bias => vec![0.0; elements.len()],
             Role::Embedding | Role::Linear => uniform(self.seed, self.deviation, elements),
         };
-        Tensor { dtype: Dtype::F32, shape: self.shape.clone(), data: Bytes::from(numbers) }
+        Tensor { dtype: Dtype::F32, shape, data: Bytes::from(numbers) }
     }
 }
 
-/// Uniform numbers with mean 0 and the given standard deviation: two from every step of SplitMix64.
+/// The numbers `places` of a sequence of uniform numbers with mean 0 and the given standard deviation: two from every step
+/// of SplitMix64.
 ///
 /// Only exact operations lead from the bits to a number in [-1, 1), and one multiplication from there, so every machine gets
 /// the same.
-fn uniform(seed: u64, deviation: f32, count: usize) -> Vec<f32> {
+fn uniform(seed: u64, deviation: f32, places: Range<usize>) -> Vec<f32> {
     let scale = deviation * 3.0_f32.sqrt();
     let number = |bits: u32| ((bits >> 8) as f32 / 8_388_608.0 - 1.0) * scale;
-    let mut numbers = Vec::with_capacity(count + 1);
-    for step in 1..=count.div_ceil(2) as u64 {
+    let skipped = places.start / 2;
+    let mut numbers = Vec::with_capacity(places.len() + 2);
+    for step in skipped as u64 + 1..=places.end.div_ceil(2) as u64 {
         let mut bits = seed.wrapping_add(step.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         bits ^= bits >> 31;
         numbers.extend([number(bits as u32), number((bits >> 32) as u32)]);
     }
-    numbers.truncate(count);
+    numbers.truncate(places.end - 2 * skipped);
+    if !places.start.is_multiple_of(2) {
+        numbers.remove(0);
+    }
     numbers
 }
 
@@ -201,11 +214,19 @@ mod tests {
 
     #[test]
     fn weights_have_the_stated_mean_and_deviation() {
-        let numbers = uniform(7, 0.02, 1_000_001);
+        let numbers = uniform(7, 0.02, 0..1_000_001);
         let mean = numbers.iter().map(|&x| f64::from(x)).sum::<f64>() / numbers.len() as f64;
         let variance = numbers.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>() / numbers.len() as f64;
         assert!(mean.abs() < 1e-4, "{mean}");
         assert!((variance.sqrt() - 0.02).abs() < 1e-4, "{variance}");
+    }
+
+    #[test]
+    fn any_part_is_a_part_of_the_whole() {
+        let whole = uniform(7, 0.02, 0..50);
+        for (start, end) in [(0, 50), (0, 1), (1, 2), (7, 7), (8, 21), (9, 20)] {
+            assert_eq!(uniform(7, 0.02, start..end), whole[start..end], "{start}..{end}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::weights::{ComputeDtype, Matrix};
+use crate::weights::{ComputeDtype, Format, Matrix};
 use sagellm_model::{Bytes, Dtype, Tensor};
 
 /// Deterministic values in −1..1.
@@ -33,7 +33,7 @@ fn each_isa(mut test: impl FnMut(&mut Kernels)) {
 /// A matrix of given values.
 fn matrix(rows: usize, columns: usize, values: Vec<f32>, dtype: ComputeDtype) -> Matrix {
     let tensor = Tensor { dtype: Dtype::F32, shape: vec![rows, columns], data: Bytes::from(values) };
-    Matrix::pack(&tensor, Some(dtype), &Arena::default()).unwrap()
+    Matrix::pack(&tensor, dtype.format())
 }
 
 /// A matrix of random blocks of a GGUF type; its scales are halves between −0.1 and 0.1.
@@ -51,7 +51,7 @@ fn random_blocks(rows: usize, columns: usize, dtype: Dtype, seed: u64) -> Matrix
         }
     }
     let tensor = Tensor { dtype, shape: vec![rows, columns], data: data.into() };
-    Matrix::pack(&tensor, None, &Arena::default()).unwrap()
+    Matrix::pack(&tensor, Format::of(tensor.dtype))
 }
 
 fn check_matmul(rows: usize, k: usize, outputs: &[usize], dtype: ComputeDtype) {

@@ -10,14 +10,13 @@ mod tests;
 
 use std::collections::HashMap;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sagellm_model::{Architecture, Checkpoint, Config, Model};
 
 use crate::EngineError;
-use crate::kernels::{Arena, AttentionShape};
+use crate::kernels::AttentionShape;
 use crate::nn::{Decoder, Head, Linear, Norm};
-use crate::weights::{ComputeDtype, Matrix, Table, load_vector};
+use crate::weights::{ComputeDtype, Matrix, Table, load_matrices, load_vector};
 
 /// Reads the tensors of one model.
 pub(crate) struct Loader<'a> {
@@ -37,7 +36,7 @@ pub(crate) fn load(
     positions: usize,
     threads: usize,
 ) -> Result<Decoder, EngineError> {
-    let packed = Mutex::new(pack(model, dtype, threads)?);
+    let packed = Mutex::new(load_matrices(&model.checkpoint, &multiplied(model), dtype, threads)?);
     let loader = Loader { config: &model.config, checkpoint: &model.checkpoint, packed, positions };
     match model.config.architecture {
         Architecture::Gpt2 => gpt2::load(&loader),
@@ -48,44 +47,14 @@ pub(crate) fn load(
     }
 }
 
-/// Packs every matrix that is multiplied with, the largest first, so that the threads end together.
-fn pack(model: &Model, dtype: Option<ComputeDtype>, threads: usize) -> Result<HashMap<String, Matrix>, EngineError> {
-    let checkpoint = &model.checkpoint;
+/// The tensors that are multiplied with, or might be: a lookup table is not.
+fn multiplied(model: &Model) -> Vec<String> {
     let tied = model.config.tie_word_embeddings;
-    let multiplied = |name: &str| {
+    let is_multiplied = |name: &str| {
         let positions = name == "wpe.weight" || name.ends_with("embed_positions.weight");
         !positions && (tied || !is_embedding(name))
     };
-    let mut wanted: Vec<(usize, String)> = checkpoint
-        .names()
-        .into_iter()
-        .filter_map(|name| {
-            let shape = checkpoint.shape(&name)?;
-            (shape.len() == 2 && multiplied(&name)).then(|| (shape.iter().product(), name))
-        })
-        .collect();
-    wanted.sort_by(|a, b| b.cmp(a));
-    let (arena, next) = (Arena::default(), AtomicUsize::new(0));
-    let work = || -> Result<Vec<(String, Matrix)>, EngineError> {
-        let mut done = Vec::new();
-        while let Some((_, name)) = wanted.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let tensor = checkpoint.tensor(name)?;
-            let matrix = Matrix::pack(&tensor, dtype, &arena).map_err(EngineError::WeightMemory)?;
-            done.push((name.clone(), matrix));
-        }
-        Ok(done)
-    };
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
-        let mut packed: HashMap<_, _> = work()?.into_iter().collect();
-        for worker in workers {
-            match worker.join() {
-                Ok(done) => packed.extend(done?),
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-        }
-        Ok(packed)
-    })
+    model.checkpoint.names().into_iter().filter(|name| is_multiplied(name)).collect()
 }
 
 fn is_embedding(name: &str) -> bool {

@@ -1,13 +1,17 @@
 //! Weights as the kernels read them: packed once, in the order in which they are read ([`format`]).
 
 mod format;
+mod load;
 mod pack;
 #[cfg(test)]
 mod tests;
 
+use std::ops::Range;
+
 use sagellm_model::{Checkpoint, Tensor};
 
 pub(crate) use format::Format;
+pub(crate) use load::load_matrices;
 
 use crate::EngineError;
 use crate::kernels::{Arena, Buffer, PANEL};
@@ -36,7 +40,7 @@ impl ComputeDtype {
         }
     }
 
-    fn format(self) -> Format {
+    pub(crate) fn format(self) -> Format {
         match self {
             Self::F32 => Format::F32,
             Self::Bf16 => Format::Bf16,
@@ -55,16 +59,29 @@ pub(crate) struct Matrix {
 }
 
 impl Matrix {
-    /// Packs a tensor of two dimensions: in `dtype`, or as it is stored.
-    pub(crate) fn pack(tensor: &Tensor, dtype: Option<ComputeDtype>, arena: &Arena) -> std::io::Result<Self> {
-        let (rows, columns) = (tensor.shape[0], tensor.shape[1]);
-        let format = dtype.map_or(Format::of(tensor.dtype), ComputeDtype::format);
-        let panel_bytes = format.panel_bytes(columns);
-        let mut data = arena.take(rows.div_ceil(PANEL) * panel_bytes)?;
-        for (panel, out) in data.chunks_exact_mut(panel_bytes.max(1)).enumerate() {
-            pack::panel(tensor, panel * PANEL, columns, format, out);
-        }
+    /// A matrix of zeros, to be packed into.
+    pub(crate) fn zeros(rows: usize, columns: usize, format: Format, arena: &Arena) -> std::io::Result<Self> {
+        let data = arena.take(rows.div_ceil(PANEL) * format.panel_bytes(columns))?;
         Ok(Self { rows, columns, format, data })
+    }
+
+    /// Its parts of `panels` panels, and the rows that each holds.
+    pub(crate) fn parts(&mut self, panels: usize) -> impl Iterator<Item = (Range<usize>, &mut [u8])> {
+        let (all, bytes) = (self.rows, (panels * self.panel_bytes()).max(1));
+        let rows = move |part: usize| part * panels * PANEL..((part + 1) * panels * PANEL).min(all);
+        self.data.chunks_mut(bytes).enumerate().map(move |(part, out)| (rows(part), out))
+    }
+
+    /// A packed tensor, in parts of one panel.
+    #[cfg(test)]
+    pub(crate) fn pack(tensor: &Tensor, format: Format) -> Self {
+        let mut matrix = Self::zeros(tensor.shape[0], tensor.shape[1], format, &Arena::default()).unwrap();
+        for (rows, out) in matrix.parts(1) {
+            let data = tensor.data[rows.start * tensor.row_bytes()..rows.end * tensor.row_bytes()].to_vec();
+            let part = Tensor { dtype: tensor.dtype, shape: vec![rows.len(), tensor.shape[1]], data: data.into() };
+            pack::panels(&part, format, out);
+        }
+        matrix
     }
 
     pub(crate) fn rows(&self) -> usize {
@@ -135,7 +152,9 @@ impl Table {
 pub(crate) fn load_vector(checkpoint: &Checkpoint, name: &str, len: usize) -> Result<Vec<f32>, EngineError> {
     let tensor = checkpoint.tensor(name)?;
     expect_shape(name, &tensor.shape, &[len])?;
-    Ok(tensor.to_f32())
+    let numbers = tensor.to_f32();
+    checkpoint.release(name, 0..len);
+    Ok(numbers)
 }
 
 fn expect_shape(name: &str, found: &[usize], expected: &[usize]) -> Result<(), EngineError> {

@@ -9,35 +9,37 @@ use crate::kernels::{GROUP, PANEL};
 /// Four inputs of every row of a panel.
 const STEP: usize = 4 * PANEL;
 
-/// Packs the rows `first..first + 16` of a matrix of `columns` columns into a panel of zeros. A tensor stored in another
-/// format is converted.
-pub(super) fn panel(tensor: &Tensor, first: usize, columns: usize, format: Format, out: &mut [u8]) {
+/// Packs a matrix of whole rows into panels of zeros. A tensor stored in another format is converted.
+pub(super) fn panels(tensor: &Tensor, format: Format, out: &mut [u8]) {
+    let columns = tensor.shape.last().copied().unwrap_or(0);
     let row_bytes = tensor.row_bytes();
-    let rows = tensor.data.chunks_exact(row_bytes.max(1)).skip(first).take(PANEL);
-    let own = Format::of(tensor.dtype);
-    let mut numbers = Vec::new();
-    for (lane, row) in rows.enumerate() {
-        if own == format && !format.is_quantized() {
-            match row_bytes / columns {
-                4 => copy_numbers::<4>(row, lane, out),
-                _ => copy_numbers::<2>(row, lane, out),
-            }
-        } else if own == format {
-            let stored = tensor.dtype.block_bytes();
-            for (block, out) in row.chunks_exact(stored).zip(out.chunks_exact_mut(format.block_bytes())) {
-                write_block(format, &stored_block(format, block), lane, out);
-            }
-        } else {
-            numbers.resize(columns, 0.0);
-            tensor.dtype.dequantize(row, &mut numbers);
-            if format == Format::Q8_0 {
-                for (numbers, out) in numbers.chunks(GROUP).zip(out.chunks_exact_mut(format.block_bytes())) {
-                    write_block(format, &Block::of_numbers(numbers), lane, out);
+    let rows: Vec<&[u8]> = tensor.data.chunks_exact(row_bytes.max(1)).collect();
+    let own = Format::of(tensor.dtype) == format;
+    for (rows, out) in rows.chunks(PANEL).zip(out.chunks_exact_mut(format.panel_bytes(columns).max(1))) {
+        match (own, format.is_quantized()) {
+            (true, false) if format == Format::F32 => interleave::<4>(rows, out),
+            (true, false) => interleave::<2>(rows, out),
+            (true, true) => {
+                for (lane, row) in rows.iter().enumerate() {
+                    let stored = row.chunks_exact(tensor.dtype.block_bytes());
+                    for (block, out) in stored.zip(out.chunks_exact_mut(format.block_bytes())) {
+                        write_block(format, &stored_block(format, block), lane, out);
+                    }
                 }
-            } else {
-                let width = format.block_bytes() / PANEL;
-                for (number, out) in numbers.iter().zip(out.chunks_exact_mut(format.block_bytes())) {
-                    write_number(format, *number, &mut out[lane * width..(lane + 1) * width]);
+            }
+            (false, quantized) => {
+                let mut numbers = vec![0.0; columns];
+                for (lane, row) in rows.iter().enumerate() {
+                    tensor.dtype.dequantize(row, &mut numbers);
+                    let groups = numbers.chunks(if quantized { GROUP } else { 1 });
+                    let width = format.block_bytes() / PANEL;
+                    for (numbers, out) in groups.zip(out.chunks_exact_mut(format.block_bytes())) {
+                        if quantized {
+                            write_block(format, &Block::of_numbers(numbers), lane, out);
+                        } else {
+                            write_number(format, numbers[0], &mut out[lane * width..(lane + 1) * width]);
+                        }
+                    }
                 }
             }
         }
@@ -59,10 +61,18 @@ pub(super) fn row(format: Format, panel: &[u8], lane: usize, out: &mut [f32]) {
     }
 }
 
-fn copy_numbers<const WIDTH: usize>(row: &[u8], lane: usize, out: &mut [u8]) {
-    let places = out.as_chunks_mut::<WIDTH>().0.iter_mut().skip(lane).step_by(PANEL);
-    for (to, from) in places.zip(row.as_chunks::<WIDTH>().0) {
-        *to = *from;
+/// Puts numbers of `WIDTH` bytes side by side: the first of every row, then the second of every row.
+fn interleave<const WIDTH: usize>(rows: &[&[u8]], out: &mut [u8]) {
+    /// Columns at a time: a cache line of every row, or half of one.
+    const TILE: usize = 16;
+    let places = out.as_chunks_mut::<WIDTH>().0.as_chunks_mut::<PANEL>().0;
+    for (tile, places) in places.chunks_mut(TILE).enumerate() {
+        for (lane, row) in rows.iter().enumerate() {
+            let numbers = &row.as_chunks::<WIDTH>().0[tile * TILE..];
+            for (place, number) in places.iter_mut().zip(numbers) {
+                place[lane] = *number;
+            }
+        }
     }
 }
 

@@ -27,7 +27,7 @@ fn packed_rows_are_the_stored_ones() {
         }
         assert!(width > 0);
         let tensor = Tensor { dtype, shape: vec![rows, columns], data: data.into() };
-        let packed = Matrix::pack(&tensor, None, &Arena::default()).unwrap();
+        let packed = Matrix::pack(&tensor, Format::of(dtype));
         assert_eq!(packed.format(), Format::of(dtype));
         let stored = tensor.to_f32();
         let (stored_bytes, packed_bytes) = (dtype.bytes(48 * columns).unwrap(), packed.data().len());
@@ -49,7 +49,7 @@ fn eight_bits_round_to_a_254th_of_the_largest_of_a_group() {
     let (rows, columns) = (17, 45);
     let numbers: Vec<f32> = (0..rows * columns).map(|i| (i as f32 * 0.7).sin() * (1.0 + i as f32)).collect();
     let tensor = Tensor { dtype: Dtype::F32, shape: vec![rows, columns], data: Bytes::from(numbers.clone()) };
-    let packed = Matrix::pack(&tensor, Some(ComputeDtype::Int8), &Arena::default()).unwrap();
+    let packed = Matrix::pack(&tensor, Format::Q8_0);
     for (row, numbers) in numbers.chunks(columns).enumerate() {
         let mut got = vec![0.0; columns];
         packed.row(row, &mut got);

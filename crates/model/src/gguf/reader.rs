@@ -118,7 +118,7 @@ fn place(
     let length = dtype.bytes(elements).ok_or_else(|| format!("is no whole number of {} blocks", dtype.name()))?;
     let start = base.checked_add(offset).ok_or("lies past the end of the file")?;
     let end = start.checked_add(length).ok_or("lies past the end of the file")?;
-    Bytes::part(file.owner(), start..end)
+    Bytes::of_file(file, start..end)
         .ok_or_else(|| format!("needs bytes up to {end}, but the file ends at {}", file.len()))
         .and_then(|data| {
             Stored::dense(dtype, shape, data)

@@ -1,11 +1,10 @@
 //! The tokenizer that GGUF metadata describes.
 
-use std::collections::HashMap;
-
 use tokenizers::decoders::byte_fallback::ByteFallback;
 use tokenizers::decoders::fuse::Fuse;
 use tokenizers::decoders::sequence::Sequence as Decoders;
 use tokenizers::decoders::strip::Strip;
+use tokenizers::models::bpe::Vocab;
 use tokenizers::normalizers::{NFC, NormalizerWrapper, Prepend, Replace, Sequence as Normalizers};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::digits::Digits;
@@ -83,7 +82,7 @@ impl<'a> Tokens<'a> {
         Ok(Self { texts, kinds })
     }
 
-    fn vocab(&self) -> HashMap<String, u32> {
+    fn vocab(&self) -> Vocab {
         (0..).zip(&self.texts).map(|(id, text)| ((*text).to_owned(), id)).collect()
     }
 

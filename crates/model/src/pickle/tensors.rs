@@ -37,7 +37,7 @@ pub(super) fn collect<'a>(
                         if start > range.end {
                             return None;
                         }
-                        let data = Bytes::part(file.owner(), start..range.end)?;
+                        let data = Bytes::of_file(file, start..range.end)?;
                         Stored::strided(dtype, view.shape.clone(), view.strides.clone(), data)
                     });
                 Ok(stored.ok_or_else(|| ModelError::tensor(path, name, "reaches past its storage"))?)

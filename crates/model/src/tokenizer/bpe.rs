@@ -1,9 +1,8 @@
 //! Byte-level BPE built from a vocabulary and merges: GPT-2's kind, under whatever pre-tokenizer.
 
-use std::collections::HashMap;
 use std::path::Path;
 
-use tokenizers::models::bpe::BPE;
+use tokenizers::models::bpe::{BPE, Vocab};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::{AddedToken, PreTokenizerWrapper};
 
@@ -11,7 +10,7 @@ use crate::ModelError;
 
 /// Vocabulary and merges, in order of priority.
 pub(crate) struct Parts {
-    pub(crate) vocab: HashMap<String, u32>,
+    pub(crate) vocab: Vocab,
     pub(crate) merges: Vec<(String, String)>,
     /// Tokens that are found in a text before anything else.
     pub(crate) added: Vec<AddedToken>,
@@ -20,8 +19,12 @@ pub(crate) struct Parts {
 impl Parts {
     /// Checks what the builder takes for granted.
     fn check(&self, path: &Path) -> Result<(), ModelError> {
+        let mut both = String::new();
         for (left, right) in &self.merges {
-            for token in [left, right, &format!("{left}{right}")] {
+            both.clear();
+            both.push_str(left);
+            both.push_str(right);
+            for token in [left, right, &both] {
                 if !self.vocab.contains_key(token) {
                     let what =
                         format!("the merge of `{left}` and `{right}` needs the token `{token}`, which is missing");
@@ -40,8 +43,7 @@ impl Parts {
     ) -> Result<tokenizers::Tokenizer, ModelError> {
         let wrong = |error: tokenizers::Error| ModelError::tokenizer(path, error.to_string());
         self.check(path)?;
-        let builder = BPE::builder()
-            .vocab_and_merges(self.vocab.into_iter().collect::<tokenizers::models::bpe::Vocab>(), self.merges);
+        let builder = BPE::builder().vocab_and_merges(self.vocab, self.merges);
         let mut tokenizer = tokenizers::Tokenizer::new(configure(builder).build().map_err(wrong)?);
         tokenizer.add_tokens(self.added).map_err(wrong)?;
         Ok(tokenizer)

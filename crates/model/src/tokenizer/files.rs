@@ -1,11 +1,11 @@
 //! The tokenizer of a Hugging Face folder: `tokenizer.json`, else `vocab.json` and `merges.txt`.
 
-use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use serde_json::Value;
 use tokenizers::AddedToken;
+use tokenizers::models::bpe::Vocab;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 
 use super::Tokenizer;
@@ -61,7 +61,7 @@ pub(crate) fn read_whole(path: &Path) -> Result<Tokenizer, ModelError> {
 fn read_parts(folder: &Path, architecture: Architecture) -> Result<Tokenizer, ModelError> {
     let (vocab_path, merges_path) = (folder.join("vocab.json"), folder.join("merges.txt"));
     let (vocab_bytes, merges_bytes) = (json::read(&vocab_path)?, json::read(&merges_path)?);
-    let vocab: HashMap<String, u32> = serde_json::from_slice(&vocab_bytes)
+    let vocab: Vocab = serde_json::from_slice(&vocab_bytes)
         .map_err(|error| ModelError::tokenizer(&vocab_path, format!("it is no map of tokens to ids: {error}")))?;
     let merges = parse_merges(&merges_path, &merges_bytes)?;
 

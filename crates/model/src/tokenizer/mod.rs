@@ -50,7 +50,7 @@ impl Tokenizer {
         // A benchmark decides itself how long a prompt is.
         tokenizer.with_padding(None);
         tokenizer.with_truncation(None).map_err(|error| ModelError::tokenizer(path, error.to_string()))?;
-        let vocab_size = tokenizer.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1);
+        let vocab_size = vocab_size(&tokenizer);
         if vocab_size == 0 {
             return Err(ModelError::tokenizer(path, "the tokenizer has no tokens"));
         }
@@ -103,6 +103,17 @@ impl fmt::Debug for Tokenizer {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "Tokenizer({} tokens, {})", self.0.vocab_size, self.0.path.display())
     }
+}
+
+/// One more than the greatest id.
+fn vocab_size(tokenizer: &tokenizers::Tokenizer) -> usize {
+    let tokens = tokenizer.get_vocab_size(true);
+    let is_token = |id: usize| u32::try_from(id).is_ok_and(|id| tokenizer.id_to_token(id).is_some());
+    if (0..tokens).all(is_token) {
+        // As many as there are: no other id is left. To look into the whole table would copy it.
+        return tokens;
+    }
+    tokenizer.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1)
 }
 
 fn decode_bytes(ids: &[u32]) -> String {

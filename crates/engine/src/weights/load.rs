@@ -1,0 +1,75 @@
+//! Packing all matrices of a model at once.
+//!
+//! The threads take parts of about a megabyte, and what has been packed of a file is given back to the system part by part:
+//! so memory never holds much of a model twice, and no thread waits for another's large matrix.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
+
+use sagellm_model::Checkpoint;
+
+use super::{ComputeDtype, Format, Matrix, pack};
+use crate::EngineError;
+use crate::kernels::Arena;
+
+/// Packed bytes that a thread takes at a time.
+const PART: usize = 1 << 20;
+
+/// One part of a matrix.
+struct Job<'a> {
+    name: &'a str,
+    rows: Range<usize>,
+    format: Format,
+    out: &'a mut [u8],
+}
+
+/// Packs the matrices of `checkpoint` that `names` names, with `threads` threads: in `dtype`, or each as it is stored.
+///
+/// # Errors
+/// When a tensor is none of two dimensions, or the system grants no memory.
+pub(crate) fn load_matrices(
+    checkpoint: &Checkpoint,
+    names: &[String],
+    dtype: Option<ComputeDtype>,
+    threads: usize,
+) -> Result<HashMap<String, Matrix>, EngineError> {
+    let arena = Arena::default();
+    let mut matrices = HashMap::new();
+    for name in names {
+        if let Some((stored, shape)) = checkpoint.describe(name)
+            && let [rows, columns] = shape[..]
+        {
+            let format = dtype.map_or(Format::of(stored), ComputeDtype::format);
+            let matrix = Matrix::zeros(rows, columns, format, &arena).map_err(EngineError::WeightMemory)?;
+            matrices.insert(name.clone(), matrix);
+        }
+    }
+    let mut jobs = Vec::new();
+    for (name, matrix) in &mut matrices {
+        let (format, panels) = (matrix.format(), (PART / matrix.panel_bytes().max(1)).max(1));
+        jobs.extend(matrix.parts(panels).map(|(rows, out)| Job { name, rows, format, out }));
+    }
+    jobs.sort_by(|a, b| (b.name, b.rows.start).cmp(&(a.name, a.rows.start)));
+    let jobs = Mutex::new(jobs);
+    let work = || -> Result<(), EngineError> {
+        loop {
+            let Some(job) = jobs.lock().unwrap_or_else(PoisonError::into_inner).pop() else { return Ok(()) };
+            let tensor = checkpoint.rows(job.name, job.rows.clone())?;
+            pack::panels(&tensor, job.format, job.out);
+            checkpoint.release(job.name, job.rows);
+        }
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        work()?;
+        for worker in workers {
+            match worker.join() {
+                Ok(done) => done?,
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        Ok::<_, EngineError>(())
+    })?;
+    Ok(matrices)
+}
