@@ -34,7 +34,7 @@ pub(super) struct Activations {
 }
 
 /// From this many rows on, weights are widened once for many tiles.
-const MANY: usize = 16;
+pub(super) const MANY: usize = 16;
 /// Inputs whose weights are widened at a time: 16 KiB stay in the first-level cache.
 const CHUNK: usize = 256;
 /// Rows whose sums are kept while the chunks pass.
@@ -58,9 +58,12 @@ pub(super) unsafe fn panels<S: Simd, E: Element>(job: Job, from: usize, to: usiz
                     tile::<S, E, 1, 4>(job, 0, panel);
                     panel += 4;
                 }
-                while panel < to {
+                if panel + 2 <= to {
+                    tile::<S, E, 1, 2>(job, 0, panel);
+                    panel += 2;
+                }
+                if panel < to {
                     tile::<S, E, 1, 1>(job, 0, panel);
-                    panel += 1;
                 }
             }
             2 => {

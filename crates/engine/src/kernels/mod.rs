@@ -48,6 +48,9 @@ pub(crate) struct Kernels {
     spent: Spent,
 }
 
+/// Tasks of a product for a thread at most.
+const MOST_TASKS: usize = 64;
+
 /// Time that kernels took, in nanoseconds of the calling thread.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Spent {
@@ -199,22 +202,26 @@ impl Kernels {
             quantized = self.quantized.rows();
         }
         let x = matmul::Activations { numbers: x.as_ptr(), stride: k, quantized };
-        // Bands of panels small enough to even out the threads, large enough to be read in one go.
-        let panels: usize = products.iter().map(|p| p.weight.panels()).sum();
-        let band = (panels / (self.pool.threads() * 8)).next_multiple_of(4).clamp(4, 32);
-        let bands_of = |p: &Product<'_>| p.weight.panels().div_ceil(band);
+        // As many tasks as give every thread the same work, small enough that one that is held up costs the others little,
+        // and large enough to be read in one go: weights pass quickly by one row, and slowly by many.
+        let threads = self.pool.threads();
+        let size = if rows < matmul::MANY { 8 } else { 4 };
+        let tasks_of = |p: &Product<'_>| {
+            let panels = p.weight.panels();
+            (panels.div_ceil(threads * size).min(MOST_TASKS) * threads).min(panels)
+        };
         let (table, x, out) = (self.table, Shared(x), Shared(out.as_mut_ptr()));
-        let tasks = products.iter().map(bands_of).sum();
+        let tasks = products.iter().map(tasks_of).sum();
         self.pool.run(tasks, &|mut task| {
             let mut offset = 0;
             for product in products {
-                let (weight, bands) = (product.weight, bands_of(product));
-                if task >= bands {
-                    task -= bands;
+                let (weight, tasks) = (product.weight, tasks_of(product));
+                if task >= tasks {
+                    task -= tasks;
                     offset += weight.rows();
                     continue;
                 }
-                let (from, to) = (task * band, ((task + 1) * band).min(weight.panels()));
+                let (from, to) = (task * weight.panels() / tasks, (task + 1) * weight.panels() / tasks);
                 // SAFETY: sizes were checked above; the columns of these panels belong to this task alone; the table was
                 // chosen for this processor.
                 unsafe {
