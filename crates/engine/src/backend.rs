@@ -85,7 +85,7 @@ impl CpuEngine {
             sequences: options.max_num_seqs.min(options.max_num_batched_tokens),
             drafts: options.draft_tokens,
         };
-        let work = Workspace::new(&decoder, limits.tokens, limits.logits());
+        let work = Workspace::new(&decoder, limits.tokens, limits.logits())?;
         let counters = Arc::new(Counters::default());
         let scheduler = Scheduler::new(
             limits,

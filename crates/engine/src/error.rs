@@ -44,6 +44,14 @@ pub enum EngineError {
         /// What that takes.
         bytes: usize,
     },
+    /// What a step computes does not fit.
+    #[error("a step of up to {tokens} tokens needs {} MiB, which the system does not grant", bytes >> 20)]
+    StepMemory {
+        /// Of a step at most.
+        tokens: usize,
+        /// What the buffer that was refused takes.
+        bytes: usize,
+    },
     /// A setting out of range.
     #[error("{0}")]
     Setting(String),
@@ -54,7 +62,7 @@ impl UserError for EngineError {
         match self {
             Self::Model(error) => error.exit(),
             Self::Shape { .. } => Exit::Input,
-            Self::IsaMissing { .. } | Self::KvMemory { .. } | Self::Setting(_) => Exit::Usage,
+            Self::IsaMissing { .. } | Self::KvMemory { .. } | Self::StepMemory { .. } | Self::Setting(_) => Exit::Usage,
             Self::Threads(_) | Self::WeightMemory(_) => Exit::Backend,
         }
     }
@@ -68,6 +76,7 @@ impl UserError for EngineError {
                 Some(format!("available here: {}", names.join(", ")))
             }
             Self::KvMemory { .. } => Some("lower --kv-cache-tokens or --max-concurrency".into()),
+            Self::StepMemory { .. } => Some("lower --max-num-batched-tokens or --max-num-seqs".into()),
             Self::WeightMemory(_) => Some("take a smaller model, or `--dtype int8`".into()),
             Self::Threads(_) | Self::Setting(_) => None,
         }

@@ -50,7 +50,7 @@ pub fn likelihood(
     let table: Vec<u32> = (0..).take(longest.div_ceil(BLOCK)).collect();
     let kv_dtype = kv_dtype(dtype, model.checkpoint.dtype());
     let mut kv = KvStorage::new(table.len(), decoder.blocks.len(), decoder.attention, kv_dtype)?;
-    let mut work = Workspace::new(&decoder, STEP, STEP);
+    let mut work = Workspace::new(&decoder, STEP, STEP)?;
     let mut sum = Likelihood::default();
     for window in windows {
         for first in (0..window.len()).step_by(STEP) {

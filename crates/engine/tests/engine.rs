@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use sagellm_core::{
-    Backend, Clock, End, Event, EventKind, FinishReason, NoProgress, OutcomeKind, Prompt, Request, Sampling,
+    Backend, Clock, End, Event, EventKind, FinishReason, NoProgress, OutcomeKind, Prompt, Request, Sampling, UserError,
     event_channel,
 };
 use sagellm_engine::{CpuEngine, EngineOptions, likelihood};
@@ -222,6 +222,19 @@ fn requests_that_cannot_be_served_are_refused_with_a_reason() {
         let End { outcome, reason, .. } = end_of(&seen[&seen.keys().next().copied().unwrap()]);
         assert_eq!(*outcome, OutcomeKind::Refused);
         assert!(reason.as_ref().unwrap().contains(word), "{reason:?} should speak of {word}");
+    }
+}
+
+#[test]
+fn memory_that_nobody_has_is_refused_and_not_asked_for() {
+    let most = usize::MAX >> 16;
+    for (settings, word) in [
+        (EngineOptions { kv_cache_tokens: most, ..options() }, "--kv-cache-tokens"),
+        (EngineOptions { max_num_batched_tokens: most, max_num_seqs: most, ..options() }, "--max-num-batched-tokens"),
+    ] {
+        let model = model(folder("llama").to_str().unwrap());
+        let Err(error) = CpuEngine::start(model, &settings, Clock::start()) else { panic!("{word} is refused") };
+        assert!(error.hint().is_some_and(|hint| hint.contains(word)), "{error}");
     }
 }
 

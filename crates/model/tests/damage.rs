@@ -139,6 +139,29 @@ damaged!(damaged_archives_never_panic, "gpt2-bin", "pytorch_model.bin", 4000);
 
 /// The directory of a zip archive lies at its end.
 #[test]
+fn a_config_that_asks_for_petabytes_is_refused_before_anything_is_allocated() {
+    let folder = workshop("llama", "config.json");
+    let path = folder.path().join("config.json");
+    let mut config: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let most = 1 << 24;
+    for (key, value) in [
+        ("vocab_size", most),
+        ("hidden_size", most),
+        ("intermediate_size", most),
+        ("num_attention_heads", most / 64),
+        ("num_key_value_heads", most / 64),
+        ("head_dim", 64),
+    ] {
+        config[key] = value.into();
+    }
+    fs::write(&path, config.to_string()).unwrap();
+    let error = open(folder.path()).err().unwrap();
+    check(&error);
+    assert!(error.to_string().contains("[16777216, 16777216]"), "{error}");
+    assert!(LARGEST.load(Ordering::Relaxed) < LIMIT, "one allocation of {} bytes", LARGEST.load(Ordering::Relaxed));
+}
+
+#[test]
 fn damaged_zip_directories_never_panic() {
     let folder = workshop("gpt2-bin", "pytorch_model.bin");
     let sound = fs::read(folder.path().join("pytorch_model.bin.sound")).unwrap();

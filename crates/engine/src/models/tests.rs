@@ -51,7 +51,7 @@ impl Bench {
         let decoder = super::load(model, dtype, POSITIONS, 2).unwrap();
         let blocks = POSITIONS.div_ceil(BLOCK);
         let kv = KvStorage::new(blocks, decoder.blocks.len(), decoder.attention, kv_dtype).unwrap();
-        let work = Workspace::new(&decoder, 128, 1);
+        let work = Workspace::new(&decoder, 128, 1).unwrap();
         let table = (0..u32::try_from(blocks).unwrap()).rev().collect();
         Self { decoder, kernels: Kernels::new(Some(isa), 2, sagellm_core::Clock::start()).unwrap(), kv, work, table }
     }

@@ -2,6 +2,7 @@
 
 use super::attention::Scratch;
 use super::{Attention, Linear, Mlp, Norm, Rope};
+use crate::EngineError;
 use crate::kernels::{AttentionRow, AttentionShape, Kernels};
 use crate::kv::KvStorage;
 use crate::weights::{Matrix, Table};
@@ -87,21 +88,31 @@ pub(crate) struct Workspace {
 
 impl Workspace {
     /// Buffers for steps of up to `rows` tokens of which up to `logits` want logits.
-    pub(crate) fn new(model: &Decoder, rows: usize, logits: usize) -> Self {
+    ///
+    /// # Errors
+    /// When the system grants no memory for them.
+    pub(crate) fn new(model: &Decoder, rows: usize, logits: usize) -> Result<Self, EngineError> {
         let AttentionShape { heads, kv_heads, head_dim, .. } = model.attention;
         let inner = model.blocks.iter().map(|b| b.mlp.inner()).max().unwrap_or(0);
         let widest = model.hidden.max(model.head.width());
-        Self {
-            x: vec![0.0; rows * model.hidden],
-            normed: vec![0.0; rows * model.hidden],
-            embedded: vec![0.0; rows * model.head.width()],
-            qkv: vec![0.0; rows * (heads + 2 * kv_heads) * head_dim],
-            attended: vec![0.0; rows * heads * head_dim],
-            inner: vec![0.0; rows * inner],
-            gated: vec![0.0; rows * inner],
-            wanted: vec![0.0; 2 * logits * widest],
-            logits: vec![0.0; logits * model.vocab],
-        }
+        let zeros = |count: usize, width: usize| {
+            let len = count.saturating_mul(width);
+            // Asked for first in the way that can be refused; zeros that nobody has touched take no memory.
+            let refused = Vec::<f32>::new().try_reserve_exact(len).is_err();
+            let bytes = len.saturating_mul(size_of::<f32>());
+            if refused { Err(EngineError::StepMemory { tokens: rows, bytes }) } else { Ok(vec![0.0; len]) }
+        };
+        Ok(Self {
+            x: zeros(rows, model.hidden)?,
+            normed: zeros(rows, model.hidden)?,
+            embedded: zeros(rows, model.head.width())?,
+            qkv: zeros(rows, (heads + 2 * kv_heads) * head_dim)?,
+            attended: zeros(rows, heads * head_dim)?,
+            inner: zeros(rows, inner)?,
+            gated: zeros(rows, inner)?,
+            wanted: zeros(2 * logits, widest)?,
+            logits: zeros(logits, model.vocab)?,
+        })
     }
 }
 
