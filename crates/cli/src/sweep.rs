@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use sagellm_core::{Exit, Failure, SCHEMA_VERSION};
-use sagellm_report::sweep::{Axis, Bracket, Capacity, Figures, Limits, Point, SWEEP_FILE, Standing, Sweep};
+use sagellm_report::sweep::{Axis, Figures, Limits, Measure, Point, SWEEP_FILE, Search, Sweep, Timing, Trial};
 use sagellm_report::{Summary, Verdict, journal_file, summarize_folder, write_atomic, write_json};
 
 use crate::args::{LoadsArgs, RunArgs, SweepArgs};
@@ -12,8 +12,6 @@ use crate::run::{once, worse};
 use crate::signals::Interrupt;
 use crate::terminal::Printer;
 
-/// Loads of a search at most. The error is shared among them.
-const MOST_POINTS: u32 = 24;
 /// A doubled concurrency that gives less than this much more is the last of `--auto`.
 const GROWTH: f64 = 1.05;
 /// The highest concurrency of `--auto`.
@@ -29,7 +27,11 @@ pub(crate) fn sweep(args: SweepArgs, printer: &Printer) -> Result<Exit, Failure>
     resume(&folder, &sweep)?;
     let mut worker = Worker { run, folder, interrupt, printer, worst: Exit::Ok };
     match &loads.slo {
-        Some(limits) => search(&mut worker, &mut sweep, limits, &loads)?,
+        Some(limits) => {
+            let search = search(limits, &loads);
+            let found = search.run(&mut Searching { worker: &mut worker, sweep: &mut sweep })?;
+            sweep.capacity = Some(found);
+        }
         None if loads.auto => {
             let (mut at_once, mut former) = (1, 0.0);
             while at_once <= MOST_AT_ONCE && worker.goes_on() {
@@ -110,16 +112,14 @@ impl Worker<'_> {
         matches!(self.worst, Exit::Ok | Exit::Invalid) && self.interrupt.check().is_ok()
     }
 
-    fn name(axis: Axis, load: f64) -> String {
-        match axis {
-            Axis::RequestRate => format!("rate-{load}"),
-            Axis::MaxConcurrency => format!("concurrency-{load}"),
-        }
+    /// Where the `nth` run of a load lies.
+    fn folder(&self, axis: Axis, load: f64, nth: u32) -> PathBuf {
+        self.folder.join(axis.folder(load)).join(format!("run-{}", nth + 1))
     }
 
     /// The `nth` run of a load: as it lies there, if it came to its end, else measured now.
     fn measure(&mut self, axis: Axis, load: f64, nth: u32) -> Result<Summary, Failure> {
-        let folder = self.folder.join(Self::name(axis, load)).join(format!("run-{}", nth + 1));
+        let folder = self.folder(axis, load, nth);
         if let Ok(summary) = summarize_folder(&folder)
             && summary.environment.as_ref().is_some_and(|manifest| manifest.finished && !manifest.interrupted)
         {
@@ -134,7 +134,7 @@ impl Worker<'_> {
         self.run.nth = nth;
         self.run.output = folder;
         if !self.run.quiet {
-            self.printer.note(&format!("{}, run {}", Self::name(axis, load), nth + 1));
+            self.printer.note(&format!("{}, run {}", axis.folder(load), nth + 1));
         }
         let (summary, exit) = once(&self.run, &self.interrupt, self.printer)?;
         self.worst = worse(self.worst, exit);
@@ -144,7 +144,7 @@ impl Worker<'_> {
     /// One run of a load.
     fn point(&mut self, axis: Axis, load: f64) -> Result<Point, Failure> {
         let summary = self.measure(axis, load, 0)?;
-        let folder = Self::name(axis, load);
+        let folder = axis.folder(load);
         let invalid_runs = u32::from(is_invalid(&summary));
         Ok(Point { load, folder, runs: 1, invalid_runs, standing: None, workloads: Figures::of(&summary) })
     }
@@ -156,53 +156,41 @@ impl Worker<'_> {
     }
 }
 
-/// Looks for the highest rate within the limits.
-fn search(worker: &mut Worker<'_>, sweep: &mut Sweep, limits: &Limits, loads: &LoadsArgs) -> Result<(), Failure> {
-    let axis = Axis::RequestRate;
-    let error = loads.error / f64::from(MOST_POINTS);
-    let mut bracket = Bracket::new(loads.precision);
-    let mut next = Some(loads.rates.first().copied().unwrap_or(1.0));
-    for _ in 0..MOST_POINTS {
-        let Some(rate) = next.filter(|_| worker.goes_on()) else { break };
-        let mut seen = limits.anew();
-        let (mut standing, mut runs, mut invalid_runs) = (Standing::Open, 0, 0);
-        let mut last = Vec::new();
-        while standing == Standing::Open && runs < loads.most_runs && worker.goes_on() {
-            let summary = worker.measure(axis, rate, runs)?;
-            let folder = worker.folder.join(Worker::name(axis, rate)).join(format!("run-{}", runs + 1));
-            for workload in summary.workloads.iter() {
-                seen.read(&folder.join(journal_file(workload.name())))?;
-            }
-            last = Figures::of(&summary);
-            runs += 1;
-            invalid_runs += u32::from(is_invalid(&summary));
-            standing = seen.standing(error);
-        }
-        worker.save(
-            sweep,
-            Point {
-                load: rate,
-                folder: Worker::name(axis, rate),
-                runs,
-                invalid_runs,
-                standing: Some(standing),
-                workloads: last,
-            },
-        )?;
-        if standing == Standing::Open && runs < loads.most_runs {
-            break;
-        }
-        bracket.note(rate, standing);
-        next = bracket.next();
-    }
-    let Bracket { within, beyond, .. } = bracket;
-    sweep.capacity = Some(Capacity {
-        limits: limits.text().to_owned(),
+fn search(limits: &Limits, loads: &LoadsArgs) -> Search {
+    Search {
+        limits: limits.clone(),
+        first_rps: loads.rates.first().copied().unwrap_or(1.0),
         error: loads.error,
-        within_rps: within,
-        beyond_rps: beyond,
-        runs: sweep.points.iter().map(|point| point.runs).sum(),
-        invalid_runs: sweep.points.iter().map(|point| point.invalid_runs).sum(),
-    });
-    Ok(())
+        precision: loads.precision,
+        most_runs: loads.most_runs,
+    }
+}
+
+/// A search that runs its loads, and keeps them in a sweep.
+struct Searching<'a, 'b> {
+    worker: &'a mut Worker<'b>,
+    sweep: &'a mut Sweep,
+}
+
+impl Measure for Searching<'_, '_> {
+    type Error = Failure;
+
+    fn trial(&mut self, rate: f64, nth: u32) -> Result<Option<Trial>, Failure> {
+        if !self.worker.goes_on() {
+            return Ok(None);
+        }
+        let summary = self.worker.measure(Axis::RequestRate, rate, nth)?;
+        let folder = self.worker.folder(Axis::RequestRate, rate, nth);
+        let workloads = summary.workloads.iter();
+        let timings = workloads.map(|workload| Timing::read(&folder.join(journal_file(workload.name()))));
+        Ok(Some(Trial {
+            timings: timings.collect::<Result<_, _>>()?,
+            figures: Figures::of(&summary),
+            invalid: is_invalid(&summary),
+        }))
+    }
+
+    fn keep(&mut self, point: Point) -> Result<(), Failure> {
+        self.worker.save(self.sweep, point)
+    }
 }

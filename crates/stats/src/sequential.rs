@@ -45,8 +45,13 @@ impl SequentialShare {
 
     /// Takes an observation. Once the test is sure it remains so.
     pub fn push(&mut self, over: bool) -> Standing {
-        self.n += 1;
-        self.over += u64::from(over);
+        self.push_many(1, u64::from(over))
+    }
+
+    /// Takes `n` observations of which `over` were over, and looks only after the last of them.
+    pub fn push_many(&mut self, n: u64, over: u64) -> Standing {
+        self.n += n;
+        self.over += over;
         if self.standing == Standing::Open {
             let sure = -self.error.ln();
             self.standing = match self.evidence() {

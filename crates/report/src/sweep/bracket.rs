@@ -1,56 +1,60 @@
-//! The search for the highest rate within limits.
+//! Which rates to look at on the way to the highest within limits.
 
 use super::Standing;
 
 /// What is known of where the capacity lies, taking for granted that a higher rate never helps.
-#[derive(Clone, Copy, Debug)]
-pub struct Bracket {
+#[derive(Clone, Debug)]
+pub(super) struct Bracket {
     /// Highest rate that is surely within the limits.
-    pub within: Option<f64>,
+    pub(super) within: Option<f64>,
     /// Lowest rate that is surely beyond one.
-    pub beyond: Option<f64>,
-    /// Lowest and highest rate that stayed open: nearer to the capacity than so many runs can tell.
-    open: Option<(f64, f64)>,
+    pub(super) beyond: Option<f64>,
+    /// All rates so far.
+    tried: Vec<f64>,
     /// Rates that differ by no more than this factor are near enough.
     near: f64,
 }
 
 impl Bracket {
     /// Nothing is known yet. The search ends where rates differ by `percent` at most.
-    pub fn new(percent: f64) -> Self {
-        Self { within: None, beyond: None, open: None, near: 1.0 + percent / 100.0 }
+    pub(super) fn new(percent: f64) -> Self {
+        Self { within: None, beyond: None, tried: Vec::new(), near: 1.0 + percent / 100.0 }
     }
 
     /// Enters what became of a rate.
-    pub fn note(&mut self, rate: f64, standing: Standing) {
+    pub(super) fn note(&mut self, rate: f64, standing: Standing) {
+        self.tried.push(rate);
         match standing {
             Standing::Within => self.within = Some(self.within.map_or(rate, |known| known.max(rate))),
             Standing::Beyond => self.beyond = Some(self.beyond.map_or(rate, |known| known.min(rate))),
-            Standing::Open => {
-                let (low, high) = self.open.unwrap_or((rate, rate));
-                self.open = Some((low.min(rate), high.max(rate)));
-            }
+            Standing::Open => {}
         }
     }
 
-    /// The rate to look at next: outwards by doubling or halving, then inwards by halving the ratio, on both sides of what
-    /// stayed open. `None` when there is none, or before anything is known.
-    pub fn next(&self) -> Option<f64> {
-        let (low, high) = match self.open {
-            Some(open) => open,
-            // Without an open rate there is one gap and not two.
-            None => return self.between(self.within, self.beyond),
+    /// The rate to look at next: outwards by doubling or halving until some are surely within and beyond, then between
+    /// them, the nearer to where the limit seems to be reached the earlier. `None` when there is none.
+    pub(super) fn next(&self, estimate: Option<f64>) -> Option<f64> {
+        let highest = self.tried.iter().copied().reduce(f64::max)?;
+        let lowest = self.tried.iter().copied().reduce(f64::min)?;
+        let (within, beyond) = match (self.within, self.beyond) {
+            (Some(within), Some(beyond)) if within < beyond => (within, beyond),
+            // Both at once cannot be: one of the decisions was wrong, and no further rate mends it.
+            (Some(_), Some(_)) => return None,
+            (None, _) => return Some(four_digits(lowest / 2.0)),
+            (Some(_), None) => return Some(highest * 2.0),
         };
-        self.between(self.within, Some(low)).or_else(|| self.between(Some(high), self.beyond))
-    }
-
-    fn between(&self, low: Option<f64>, high: Option<f64>) -> Option<f64> {
-        match (low, high) {
-            (Some(low), Some(high)) => (high / low > self.near).then(|| four_digits((low * high).sqrt())),
-            (Some(low), None) => Some(low * 2.0),
-            (None, Some(high)) => Some(four_digits(high / 2.0)),
-            (None, None) => None,
+        if beyond / within <= self.near {
+            return None;
         }
+        let aim = estimate.unwrap_or((within * beyond).sqrt()).clamp(within, beyond);
+        let steps = (beyond / within).ln() / self.near.ln();
+        // 0, −1, 1, −2, 2, … steps from the aim.
+        let places = (0..=steps.ceil() as i32).flat_map(|step| if step == 0 { vec![0] } else { vec![-step, step] });
+        let half = self.near.sqrt();
+        places
+            .map(|place| four_digits(aim * self.near.powi(place)))
+            .filter(|rate| (within..beyond).contains(rate))
+            .find(|rate| self.tried.iter().all(|tried| (rate / tried).max(tried / rate) >= half))
     }
 }
 
@@ -64,8 +68,8 @@ fn four_digits(value: f64) -> f64 {
 mod tests {
     use super::*;
 
-    /// Searches from `first` where rates are open within `blur` of the capacity, as a share.
-    fn search(first: f64, capacity: f64, blur: f64) -> (Bracket, u32) {
+    /// Searches from `first` where rates are open within `blur` of the capacity, as a share, and `estimate` is told.
+    fn search(first: f64, capacity: f64, blur: f64, estimate: Option<f64>) -> (Bracket, u32) {
         let mut bracket = Bracket::new(4.0);
         let (mut rate, mut looks) = (first, 0);
         loop {
@@ -77,7 +81,7 @@ mod tests {
                 _ => Standing::Open,
             };
             bracket.note(rate, standing);
-            match bracket.next() {
+            match bracket.next(estimate) {
                 Some(next) => rate = next,
                 None => return (bracket, looks),
             }
@@ -89,12 +93,22 @@ mod tests {
         for (first, capacity, blur) in
             [(1.0, 158.8, 0.0), (1000.0, 158.8, 0.0), (120.0, 158.8, 0.1), (158.0, 158.8, 0.03), (3.0, 0.7, 0.02)]
         {
-            let (bracket, looks) = search(first, capacity, blur);
-            let (within, beyond) = (bracket.within.unwrap(), bracket.beyond.unwrap());
-            assert!(within <= capacity && capacity <= beyond, "{within} {beyond}");
-            // Each side is as near as was asked to the nearest rate that could not be told.
-            let widest = (1.0 + blur) / (1.0 - blur) * 1.04 * 1.04 + 0.001;
-            assert!(beyond / within <= widest, "{within} to {beyond} after {looks}");
+            for estimate in [None, Some(capacity), Some(capacity * 1.07)] {
+                let (bracket, looks) = search(first, capacity, blur, estimate);
+                let (within, beyond) = (bracket.within.unwrap(), bracket.beyond.unwrap());
+                assert!(within <= capacity && capacity <= beyond, "{within} {beyond}");
+                // Each side is as near as was asked to the nearest rate that could not be told.
+                let widest = (1.0 + blur) / (1.0 - blur) * 1.04 * 1.04 + 0.001;
+                assert!(beyond / within <= widest, "{within} to {beyond} after {looks}");
+            }
         }
+    }
+
+    #[test]
+    fn decisions_that_contradict_each_other_end_it() {
+        let mut bracket = Bracket::new(4.0);
+        bracket.note(10.0, Standing::Beyond);
+        bracket.note(12.0, Standing::Within);
+        assert_eq!(bracket.next(None), None);
     }
 }

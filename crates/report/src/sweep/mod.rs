@@ -1,7 +1,10 @@
 //! One workload at many loads: the curve of throughput and latency, and the capacity under limits.
 
 mod bracket;
+mod crossing;
+mod evidence;
 mod limits;
+mod search;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -9,8 +12,10 @@ use std::fmt::Write;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use bracket::Bracket;
+use bracket::Bracket;
+pub use evidence::Timing;
 pub use limits::{Limit, Limits};
+pub use search::{Measure, Search, Trial};
 
 use crate::render::number;
 use crate::{Error, Summary, Verdict};
@@ -89,6 +94,9 @@ pub struct Capacity {
     pub limits: String,
     /// Probability that any of the decisions behind it is wrong, at most.
     pub error: f64,
+    /// Where the limit is reached, as nearly as all runs together can tell; `null` unless rates are surely on both sides.
+    #[serde(default)]
+    pub estimate_rps: Option<f64>,
     /// Highest rate that is surely within; `null` when none is.
     pub within_rps: Option<f64>,
     /// Lowest rate that is surely beyond; `null` when none is.
@@ -128,6 +136,30 @@ impl Figures {
 
     fn trade(&self) -> Option<(f64, f64)> {
         Some((*self.values.get("output_throughput_tps")?, *self.values.get("p99_ttft_ms")?))
+    }
+}
+
+impl Point {
+    /// A rate that was not run yet.
+    pub fn of_rate(rate: f64) -> Self {
+        Self {
+            load: rate,
+            folder: Axis::RequestRate.folder(rate),
+            runs: 0,
+            invalid_runs: 0,
+            standing: None,
+            workloads: Vec::new(),
+        }
+    }
+}
+
+impl Axis {
+    /// Name of the folder of a load's runs.
+    pub fn folder(self, load: f64) -> String {
+        match self {
+            Self::RequestRate => format!("rate-{load}"),
+            Self::MaxConcurrency => format!("concurrency-{load}"),
+        }
     }
 }
 
@@ -241,8 +273,12 @@ impl Capacity {
     /// In a sentence.
     pub fn words(&self) -> String {
         let rate = |rate: Option<f64>| rate.map(number::figure);
+        let about = rate(self.estimate_rps);
         let found = match (rate(self.within_rps), rate(self.beyond_rps)) {
-            (Some(within), Some(beyond)) => format!("{within} requests/s; it lies between {within} and {beyond}"),
+            (Some(within), Some(beyond)) => {
+                let found = about.as_ref().unwrap_or(&within);
+                format!("{found} requests/s; it lies between {within} and {beyond}")
+            }
             (Some(within), None) => format!("at least {within} requests/s; no rate was surely beyond"),
             (None, Some(beyond)) => format!("below {beyond} requests/s; no rate was surely within"),
             (None, None) => "not found: no rate was surely within or beyond".into(),
@@ -271,6 +307,7 @@ mod tests {
         let mut capacity = Capacity {
             limits: "p99_ttft_ms<500".into(),
             error: 0.05,
+            estimate_rps: None,
             within_rps: Some(4.0),
             beyond_rps: Some(5.0),
             runs: 9,
@@ -279,6 +316,9 @@ mod tests {
         let sound = "capacity under p99_ttft_ms<500: 4.00 requests/s; it lies between 4.00 and 5.00 \
                      (wrong with a probability of at most 0.05)";
         assert_eq!(capacity.words(), sound);
+        capacity.estimate_rps = Some(4.6);
+        assert!(capacity.words().contains(": 4.60 requests/s; it lies between 4.00 and 5.00"));
+        capacity.estimate_rps = None;
         capacity.invalid_runs = 2;
         assert_eq!(capacity.words(), format!("{sound}; 2 of the 9 runs behind it are INVALID"));
     }

@@ -1,0 +1,223 @@
+//! The search for the highest rate within limits, whatever measures.
+
+use super::crossing::{Exceeded, crossing};
+use super::evidence::Evidence;
+use super::{Bracket, Capacity, Figures, Limits, Point, Standing, Timing};
+
+/// Rates of a search at most. The error is shared among them.
+const MOST_RATES: u32 = 24;
+
+/// How to search.
+#[derive(Clone, Debug)]
+pub struct Search {
+    /// What has to be kept.
+    pub limits: Limits,
+    /// The rate to begin with.
+    pub first_rps: f64,
+    /// Probability of any wrong decision at most.
+    pub error: f64,
+    /// How near the rates within and beyond have to come, in percent.
+    pub precision: f64,
+    /// Runs of one rate at most.
+    pub most_runs: u32,
+}
+
+/// One run at a rate.
+#[derive(Debug)]
+pub struct Trial {
+    /// The requests, workload by workload.
+    pub timings: Vec<Vec<Timing>>,
+    /// What is shown of it.
+    pub figures: Vec<Figures>,
+    /// Whether its verdict is INVALID.
+    pub invalid: bool,
+}
+
+/// Measures for a search.
+pub trait Measure {
+    /// Why it cannot go on.
+    type Error;
+
+    /// The `nth` run of a rate, from zero; `None` when there shall be no more.
+    ///
+    /// # Errors
+    /// When it cannot be measured.
+    fn trial(&mut self, rate: f64, nth: u32) -> Result<Option<Trial>, Self::Error>;
+
+    /// Keeps what became of a rate.
+    ///
+    /// # Errors
+    /// When it cannot be kept.
+    fn keep(&mut self, point: Point) -> Result<(), Self::Error>;
+}
+
+impl Search {
+    /// Runs each rate until it is surely within the limits, surely beyond one, or was run as often as is allowed, and goes
+    /// on to the next until the capacity is known as nearly as was asked.
+    ///
+    /// # Errors
+    /// Those of `measure`.
+    pub fn run<M: Measure>(&self, measure: &mut M) -> Result<Capacity, M::Error> {
+        let error = self.error / f64::from(MOST_RATES);
+        let mut bracket = Bracket::new(self.precision);
+        let mut next = Some(self.first_rps);
+        let mut exceeded: Vec<Vec<Exceeded>> = vec![Vec::new(); self.limits.each().len()];
+        let (mut all_runs, mut all_invalid) = (0, 0);
+        for _ in 0..MOST_RATES {
+            let Some(rate) = next else { break };
+            let mut evidence = Evidence::new(&self.limits);
+            let mut point = Point::of_rate(rate);
+            let mut standing = Standing::Open;
+            while standing == Standing::Open && point.runs < self.most_runs {
+                let Some(trial) = measure.trial(rate, point.runs)? else { break };
+                trial.timings.into_iter().for_each(|timings| evidence.take(timings));
+                point.workloads = trial.figures;
+                point.runs += 1;
+                point.invalid_runs += u32::from(trial.invalid);
+                standing = evidence.standing(error);
+            }
+            let ended_early = standing == Standing::Open && point.runs < self.most_runs;
+            point.standing = Some(standing);
+            all_runs += point.runs;
+            all_invalid += point.invalid_runs;
+            if point.runs > 0 {
+                exceeded.iter_mut().zip(evidence.exceeded(rate)).for_each(|(all, one)| all.push(one));
+                measure.keep(point)?;
+            }
+            if ended_early {
+                break;
+            }
+            bracket.note(rate, standing);
+            next = bracket.next(self.estimate(&exceeded));
+        }
+        let estimate = self.estimate(&exceeded);
+        let sure = bracket.within.zip(bracket.beyond);
+        Ok(Capacity {
+            limits: self.limits.text().to_owned(),
+            error: self.error,
+            estimate_rps: sure.zip(estimate).map(|((low, high), rate)| rate.clamp(low, high)),
+            within_rps: bracket.within,
+            beyond_rps: bracket.beyond,
+            runs: all_runs,
+            invalid_runs: all_invalid,
+        })
+    }
+
+    /// Where the first of the limits is reached.
+    fn estimate(&self, exceeded: &[Vec<Exceeded>]) -> Option<f64> {
+        let limits = self.limits.each().iter().zip(exceeded);
+        limits.filter_map(|(limit, points)| crossing(points, 1.0 - limit.q)).reduce(f64::min)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cmp::Reverse;
+    use std::collections::BinaryHeap;
+
+    use sagellm_stats::SplitMix64;
+
+    use super::*;
+
+    /// Requests come by chance, each occupies one of a few servers for the same time: the queue M/D/c.
+    struct Queue {
+        servers: usize,
+        service_s: f64,
+        requests: usize,
+        random: SplitMix64,
+    }
+
+    impl Measure for Queue {
+        type Error = std::convert::Infallible;
+
+        fn trial(&mut self, rate: f64, _: u32) -> Result<Option<Trial>, Self::Error> {
+            let mut free: BinaryHeap<Reverse<u64>> = (0..self.servers).map(|_| Reverse(0)).collect();
+            let mut arrival = 0.0;
+            let timings = (0..self.requests).map(|_| {
+                arrival -= (1.0 - self.random.unit()).ln() / rate;
+                let sent_ns = (arrival * 1e9) as u64;
+                let turn = free.pop().map_or(sent_ns, |Reverse(free)| free.max(sent_ns));
+                free.push(Reverse(turn + (self.service_s * 1e9) as u64));
+                let ttft = (turn - sent_ns) as f64 / 1e6;
+                Timing { sent_ns, ttft, tbt: None, e2e: ttft }
+            });
+            Ok(Some(Trial { timings: vec![timings.collect()], figures: Vec::new(), invalid: false }))
+        }
+
+        fn keep(&mut self, _: Point) -> Result<(), Self::Error> {
+            Ok(())
+        }
+    }
+
+    fn search(limits: &str, first_rps: f64) -> Search {
+        Search { limits: limits.parse().unwrap(), first_rps, error: 0.05, precision: 4.0, most_runs: 4 }
+    }
+
+    /// The share of requests of the queue M/D/1 that wait longer than `wait`: Erlang, "The theory of probabilities and
+    /// telephone conversations" (1909).
+    fn waits_longer(rate: f64, service: f64, wait: f64) -> f64 {
+        let busy = rate * service;
+        let mut sum = 0.0;
+        let mut factorial = 1.0;
+        for k in 0..=(wait / service).floor() as i32 {
+            factorial *= f64::from(k.max(1));
+            let exponent = rate * (f64::from(k) * service - wait);
+            sum += exponent.powi(k) / factorial * (-exponent).exp();
+        }
+        1.0 - (1.0 - busy) * sum
+    }
+
+    /// How many of `seeds` searches come within 5 % of the truth, and in how many it lies between the sure rates.
+    fn found(servers: usize, service_s: f64, limits: &str, capacity: f64, seeds: u64) -> (u64, u64) {
+        let (mut near, mut between) = (0, 0);
+        for seed in 0..seeds {
+            let mut queue = Queue { servers, service_s, requests: 4000, random: SplitMix64::new(seed) };
+            let found = search(limits, 20.0).run(&mut queue).unwrap();
+            let (within, beyond) = (found.within_rps.unwrap(), found.beyond_rps.unwrap());
+            near += u64::from((found.estimate_rps.unwrap() / capacity - 1.0).abs() <= 0.05);
+            between += u64::from(within <= capacity && capacity <= beyond);
+        }
+        (near, between)
+    }
+
+    #[test]
+    fn finds_the_known_capacity_of_one_server() {
+        let (mut low, mut high) = (10.0, 99.0);
+        while high - low > 1e-6 {
+            let middle = (low + high) / 2.0;
+            if waits_longer(middle, 0.01, 0.05) < 0.01 { low = middle } else { high = middle }
+        }
+        assert!((low - 62.97).abs() < 0.1, "{low}: 62.97 in a simulation of 8 million requests");
+        let (near, between) = found(1, 0.01, "p99_ttft_ms<50", low, 20);
+        assert!(near >= 18 && between >= 19, "{near} {between}");
+    }
+
+    #[test]
+    fn finds_the_capacity_of_four_servers() {
+        // 122.2 per second, by a simulation of 8 million requests.
+        let (near, between) = found(4, 0.025, "p99_ttft_ms<50", 122.2, 20);
+        assert!(near >= 18 && between >= 19, "{near} {between}");
+    }
+
+    #[test]
+    fn what_is_interrupted_says_what_is_known() {
+        /// Lets a few runs happen.
+        struct Few(Queue, u32, Vec<Point>);
+        impl Measure for Few {
+            type Error = std::convert::Infallible;
+            fn trial(&mut self, rate: f64, nth: u32) -> Result<Option<Trial>, Self::Error> {
+                self.1 = self.1.saturating_sub(1);
+                if self.1 == 0 { Ok(None) } else { self.0.trial(rate, nth) }
+            }
+            fn keep(&mut self, point: Point) -> Result<(), Self::Error> {
+                self.2.push(point);
+                Ok(())
+            }
+        }
+        let queue = Queue { servers: 1, service_s: 0.01, requests: 4000, random: SplitMix64::new(1) };
+        let mut few = Few(queue, 3, Vec::new());
+        let found = search("p99_ttft_ms<50", 10.0).run(&mut few).unwrap();
+        assert_eq!((found.within_rps, found.beyond_rps, found.estimate_rps), (Some(20.0), None, None));
+        assert_eq!(few.2.iter().map(|point| (point.load, point.runs)).collect::<Vec<_>>(), [(10.0, 1), (20.0, 1)]);
+    }
+}
