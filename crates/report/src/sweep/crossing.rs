@@ -42,7 +42,7 @@ fn fit(used: &[Exceeded], allowed: f64) -> Option<f64> {
             curvature[2] += weight * x * x;
         }
         let determinant = curvature[0] * curvature[2] - curvature[1] * curvature[1];
-        if !(determinant > 0.0) {
+        if determinant.is_nan() || determinant <= 0.0 {
             return None;
         }
         let by = [
