@@ -48,7 +48,7 @@ def check(browser, file, pictures):
         if page.locator("#tip").is_hidden():
             problems.append("a panel shows no tooltip")
         def axis():
-            return panel.locator("text").all_inner_texts()
+            return panel.locator("text").all_text_contents()
 
         whole = axis()
         page.mouse.down()

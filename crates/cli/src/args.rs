@@ -29,7 +29,7 @@ pub(crate) use calibrate::{CalibrateArgs, CalibrateFormat};
 pub(crate) use compare::{CompareArgs, CompareFormat};
 pub(crate) use dataset::{DatasetArgs, DatasetName};
 pub(crate) use engine::EngineArgs;
-pub(crate) use history::{ExportFormat, HistoryArgs, HistoryCommand};
+pub(crate) use history::{ExportFormat, HistoryArgs, HistoryCommand, TrendFormat};
 pub(crate) use load::{LimitArgs, LoadArgs, SamplingArgs};
 pub(crate) use plan::{PlanArgs, PlanCheckArgs, PlanCommand, PlanExportArgs, PlanWriteArgs};
 pub(crate) use run::{BackendName, RunArgs};

@@ -1,11 +1,11 @@
 //! `history`: results of many runs in one file.
 
 use sagellm_core::{Exit, Failure};
-use sagellm_report::history::{Entry, History, csv, list, trend};
+use sagellm_report::history::{Entry, History, Trend, csv, list};
 use sagellm_report::render::{Format, render};
-use sagellm_report::{load, registry};
+use sagellm_report::{load, registry, write_atomic};
 
-use crate::args::{ExportFormat, HistoryArgs, HistoryCommand};
+use crate::args::{ExportFormat, HistoryArgs, HistoryCommand, TrendFormat};
 use crate::terminal::Printer;
 
 pub(crate) fn run(args: &HistoryArgs, printer: &Printer) -> Result<Exit, Failure> {
@@ -25,12 +25,22 @@ pub(crate) fn run(args: &HistoryArgs, printer: &Printer) -> Result<Exit, Failure
             let entry = History::open(&args.store)?.run(*run)?;
             render(&entry.summary, Format::Table, printer.colour())?
         }
-        HistoryCommand::Trend { metric, name } => {
-            if registry::find(metric).is_none() {
+        HistoryCommand::Trend { metric, name, format, output } => {
+            let Some(metric) = registry::find(metric) else {
                 return Err(Failure::new(Exit::Usage, format!("there is no figure `{metric}`"))
                     .with_hint("docs/metrics.md lists them, such as `avg_tbt_ms`"));
+            };
+            let runs = runs(name)?;
+            let trend = Trend::new(&runs, metric);
+            let text = match format {
+                TrendFormat::Table => trend.table(),
+                TrendFormat::Html => trend.html()?,
+            };
+            if let Some(file) = output {
+                write_atomic(file, text.as_bytes())?;
+                return Ok(Exit::Ok);
             }
-            trend(&runs(name)?, metric)
+            text
         }
         HistoryCommand::Export { name, format } => match format {
             ExportFormat::Csv => csv(&runs(name)?),

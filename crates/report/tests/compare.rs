@@ -212,6 +212,49 @@ fn a_file_that_sglang_wrote_is_read_as_it_stands() {
     assert_eq!(Side::load(&twice).unwrap().runs(), 2);
 }
 
+/// `aiperf profile --streaming` of AIPerf 0.13.0 against the simulator wrote the file; only paths were changed.
+#[test]
+fn a_file_that_aiperf_wrote_is_read() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/aiperf_0.13.0.json");
+    let theirs: serde_json::Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+    let side = Side::load(&file).unwrap();
+    let comparison = compare(&side, std::slice::from_ref(&side), &CompareOptions { margin: 0.02, gates: Vec::new() });
+    for (ours, name, stat) in [
+        ("avg_ttft_ms", "time_to_first_token", "avg"),
+        ("p99_ttft_ms", "time_to_first_token", "p99"),
+        ("avg_tbt_ms", "inter_token_latency", "avg"),
+        ("avg_e2e_ms", "request_latency", "avg"),
+        ("request_throughput_rps", "request_throughput", "avg"),
+        ("input_throughput_tps", "input_token_throughput", "avg"),
+        ("output_throughput_tps", "output_token_throughput", "avg"),
+        ("total_throughput_tps", "total_token_throughput", "avg"),
+    ] {
+        assert_eq!(Some(of(&comparison, ours).now), theirs[name][stat].as_f64(), "{ours}");
+    }
+    assert!(comparison.notes.iter().any(|note| note.contains("inter-token latency is our TBT")));
+}
+
+/// Written by hand with the keys of llama-bench's documentation.
+#[test]
+fn tests_of_llama_bench_are_runs() {
+    let place = tempfile::tempdir().unwrap();
+    let file = place.path().join("llama.json");
+    let prompt = r#"{"build_commit": "8cf427ff", "n_prompt": 512, "n_gen": 0, "avg_ns": 68000000, "avg_ts": 7500.0, "stddev_ts": 100.0, "samples_ns": [68000000, 69000000], "samples_ts": [7400.0, 7600.0]}"#;
+    let text = r#"{"build_commit": "8cf427ff", "n_prompt": 0, "n_gen": 128, "avg_ts": 125.0, "samples_ts": [124.0, 125.0, 126.0]}"#;
+    fs::write(&file, format!("[\n{prompt},\n{text}\n]\n")).unwrap();
+    let side = Side::load(&file).unwrap();
+    assert_eq!(side.runs(), 3);
+    let comparison = compare(&side, std::slice::from_ref(&side), &CompareOptions { margin: 0.02, gates: Vec::new() });
+    assert_eq!(of(&comparison, "input_throughput_tps").now, 7500.0);
+    assert_eq!(of(&comparison, "output_throughput_tps").now, 125.0);
+    assert!((of(&comparison, "avg_tbt_ms").now - 8.0).abs() < 0.01);
+    // As JSON lines, too.
+    fs::write(&file, format!("{prompt}\n{text}\n")).unwrap();
+    assert_eq!(Side::load(&file).unwrap().runs(), 3);
+    fs::write(&file, format!("[{text}, {text}]")).unwrap();
+    assert!(Side::load(&file).is_err(), "nobody could say which is meant");
+}
+
 #[test]
 fn what_is_written_in_other_tools_names_has_no_name_that_they_do_not_know() {
     let place = tempfile::tempdir().unwrap();

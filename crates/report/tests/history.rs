@@ -5,8 +5,8 @@ mod support;
 
 use std::fs;
 
-use sagellm_report::history::{History, HistoryError, csv, list, trend};
-use sagellm_report::{Summary, summarize_folder};
+use sagellm_report::history::{Entry, History, HistoryError, Trend, csv, list};
+use sagellm_report::{Summary, registry, summarize_folder};
 
 use support::{close, header, manifest, success, write_journal, write_manifest};
 
@@ -64,6 +64,10 @@ fn another_file_is_left_alone() {
     assert!(matches!(History::create(&later), Err(HistoryError::Foreign(_))));
 }
 
+fn trend(entries: &[Entry]) -> Trend<'_> {
+    Trend::new(entries, registry::find("avg_tbt_ms").unwrap())
+}
+
 #[test]
 fn a_trend_shows_where_the_level_changed() {
     let place = tempfile::tempdir().unwrap();
@@ -71,12 +75,17 @@ fn a_trend_shows_where_the_level_changed() {
     for day in 1..=20 {
         history.add("main", None, &run(day, if day <= 10 { 5 } else { 6 })).unwrap();
     }
-    let text = trend(&history.runs(None).unwrap(), "avg_tbt_ms");
+    let runs = history.runs(None).unwrap();
+    let text = trend(&runs).table();
     let marked: Vec<&str> = text.lines().filter(|line| line.contains("changed by")).collect();
     assert_eq!(marked.len(), 1, "{text}");
     assert!(marked[0].trim_start().starts_with("11 ") && marked[0].contains("+20.0 %"), "{text}");
     assert!(text.contains("20 runs: 1 change of level"));
+    let page = trend(&runs).html().unwrap();
+    assert_eq!(page.matches("class=\"level\"").count(), 2, "the level before and after");
+    assert_eq!(page.matches("class=\"load").count(), 20);
+    assert!(page.contains("changed by +20.0 %"));
     let mut entries = history.runs(None).unwrap();
     entries[3].host = Some("another".into());
-    assert!(trend(&entries, "avg_tbt_ms").contains("left out, as INVALID or of another machine: 1"));
+    assert!(trend(&entries).table().contains("left out, as INVALID or of another machine: 1"));
 }

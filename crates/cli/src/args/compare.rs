@@ -10,7 +10,8 @@ use super::history::DEFAULT_STORE;
 /// Two or more results, the first of which is what the others are compared with.
 #[derive(Debug, Args)]
 pub(crate) struct CompareArgs {
-    /// Results: the folder of a run, a folder of repeated runs, a summary, or a file that vLLM's or SGLang's benchmark wrote
+    /// Results: the folder of a run, a folder of repeated runs, a summary, or a file that vLLM's
+    /// or SGLang's benchmark, AIPerf or llama-bench wrote
     #[arg(required = true, num_args = 1.., value_name = "RESULT")]
     pub(crate) results: Vec<PathBuf>,
     /// Compare with the runs that the history has by this name: the latest, or where results are repeated runs, the latest

@@ -39,6 +39,12 @@ pub(crate) enum HistoryCommand {
         /// Only runs of this name
         #[arg(long, value_name = "NAME")]
         name: Option<String>,
+        /// Form
+        #[arg(long, value_enum, default_value = "table")]
+        format: TrendFormat,
+        /// Write to this file [default: standard output]
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
     },
     /// Write all figures of all runs
     Export {
@@ -70,4 +76,12 @@ pub(crate) enum ExportFormat {
     Csv,
     /// A line for each run, with its whole summary
     Jsonl,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TrendFormat {
+    /// A line for each run
+    Table,
+    /// A page for a browser
+    Html,
 }

@@ -1,5 +1,8 @@
 //! Results of other tools, in our names.
 
+mod aiperf;
+mod llama_bench;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -47,13 +50,35 @@ pub(super) fn rival(path: &Path) -> Result<Option<Imported>, Error> {
     let text = fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
     let text = without_constants(&text);
     let mut runs = Vec::new();
+    let mut tests = Vec::new();
     let mut difference = "";
     for value in serde_json::Deserializer::from_str(&text).into_iter::<Value>() {
         // What is no JSON is no such file either; whoever reads our own files says what is wrong with it.
-        let Ok(Value::Object(object)) = value else { return Ok(None) };
+        let object = match value {
+            Ok(Value::Object(object)) if llama_bench::is_test(&object) => {
+                tests.push(object);
+                continue;
+            }
+            Ok(Value::Object(object)) => object,
+            Ok(Value::Array(rows)) => {
+                let rows = rows.into_iter().map(|row| match row {
+                    Value::Object(row) if llama_bench::is_test(&row) => Some(row),
+                    _ => None,
+                });
+                let Some(rows) = rows.collect::<Option<Vec<_>>>() else { return Ok(None) };
+                tests.extend(rows);
+                continue;
+            }
+            Err(_) | Ok(_) => return Ok(None),
+        };
         let Some((run, told)) = one(&object) else { return Ok(None) };
         difference = told;
         runs.push(run);
+    }
+    if !tests.is_empty() {
+        let what = "a file with several tests of one kind";
+        runs = llama_bench::runs(&tests).ok_or_else(|| Error::OtherFile { path: path.to_owned(), what })?;
+        difference = llama_bench::DIFFERENCE;
     }
     Ok((!runs.is_empty()).then_some((runs, difference)))
 }
@@ -92,6 +117,9 @@ fn end_of_string(text: &str) -> usize {
 }
 
 fn one(object: &Map<String, Value>) -> Option<(BTreeMap<String, f64>, &'static str)> {
+    if let Some(run) = aiperf::figures(object) {
+        return Some((run, aiperf::DIFFERENCE));
+    }
     let number = |key: &str| object.get(key).and_then(Value::as_f64).filter(|value| value.is_finite());
     let mut run = BTreeMap::new();
     let mut take = |pairs: &[(&str, &str)]| {

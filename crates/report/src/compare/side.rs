@@ -28,7 +28,7 @@ pub struct Side {
 
 impl Side {
     /// Reads what is at `path`: the folder of a run, a folder of such folders, our summary, or a file that vLLM's or
-    /// SGLang's benchmark wrote.
+    /// SGLang's benchmark, AIPerf or llama-bench wrote.
     ///
     /// # Errors
     /// When there is nothing, or nothing that can be read.

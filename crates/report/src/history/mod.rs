@@ -4,6 +4,7 @@
 //! machine, the verdict, and its whole summary as JSON. Rows are only ever added.
 
 mod table;
+mod trend;
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +13,9 @@ use sagellm_core::{Exit, UserError};
 use serde::Serialize;
 
 use crate::{Summary, Verdict};
-pub use table::{csv, list, trend};
+pub use table::{csv, list};
+pub(crate) use trend::Course;
+pub use trend::Trend;
 
 /// Version of the tables, in `user_version` of the file.
 const VERSION: i64 = 1;
@@ -244,6 +247,11 @@ impl Entry {
     /// Whether its figures may be used.
     pub fn is_valid(&self) -> bool {
         self.summary.validity.verdict == Verdict::Valid
+    }
+
+    /// When it began, to the second.
+    pub(crate) fn began(&self) -> &str {
+        self.started_at.get(..19).unwrap_or(&self.started_at)
     }
 
     /// Its figure of a workload.

@@ -95,7 +95,6 @@ pub struct Capacity {
     /// Probability that any of the decisions behind it is wrong, at most.
     pub error: f64,
     /// Where the limit is reached, as nearly as all runs together can tell; `null` unless rates are surely on both sides.
-    #[serde(default)]
     pub estimate_rps: Option<f64>,
     /// Highest rate that is surely within; `null` when none is.
     pub within_rps: Option<f64>,
@@ -213,7 +212,7 @@ impl Sweep {
                 let invalid = if figures.verdict == Verdict::Invalid { "INVALID " } else { "" };
                 let line = format!(
                     "{:<12}{:>9}{:>11}{:>10}{:>10}{:>9}{errors:>8}  {front}{invalid}{standing}",
-                    number::figure(point.load),
+                    point.load,
                     of("request_throughput_rps"),
                     of("output_throughput_tps"),
                     of("p50_ttft_ms"),

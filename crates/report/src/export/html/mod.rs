@@ -6,22 +6,25 @@ mod course;
 mod forest;
 mod page;
 mod sweep;
+mod trend;
 
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, HtmlEscape, UndefinedBehavior, Value};
 use serde::Serialize;
 
 use crate::compare::Comparison;
+use crate::history::Trend;
 use crate::sweep::Sweep;
 use crate::{Error, Summary};
 pub(crate) use course::Course;
 
 /// Files that pages are made of.
-const TEMPLATES: [(&str, &str); 4] = [
+const TEMPLATES: [(&str, &str); 5] = [
     ("base.html", include_str!("base.html")),
     ("report.html", include_str!("report.html")),
     ("compare.html", include_str!("compare.html")),
     ("sweep.html", include_str!("sweep.html")),
+    ("trend.html", include_str!("trend.html")),
 ];
 const STYLE: &str = include_str!("style.css");
 const CHARTS: &str = include_str!("charts.js");
@@ -41,6 +44,11 @@ pub(crate) fn comparison(comparison: &Comparison) -> Result<String, Error> {
 /// The page of a sweep: latency over throughput, load by load.
 pub(crate) fn sweep(sweep: &Sweep) -> Result<String, Error> {
     fill("sweep.html", &[CHARTS], &sweep::page(sweep), &())
+}
+
+/// The page of a trend: a figure run by run.
+pub(crate) fn trend(trend: &Trend<'_>) -> Result<String, Error> {
+    fill("trend.html", &[CHARTS], &trend::page(trend), &())
 }
 
 /// Fills a template in; `data` is what its scripts read.

@@ -9,9 +9,9 @@ use crate::sweep::{Axis, Figures, KEPT, Point, Sweep};
 /// Size of a plot in its own units, and its margins.
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 280.0;
-const LEFT: f64 = 60.0;
-const RIGHT: f64 = 20.0;
-const TOP: f64 = 12.0;
+const LEFT: f64 = 70.0;
+const RIGHT: f64 = 30.0;
+const TOP: f64 = 24.0;
 const BOTTOM: f64 = 40.0;
 
 /// What the template reads.
@@ -96,7 +96,7 @@ fn row(point: &Point, figures: &Figures) -> Row {
         Some(value) => number::figure(*value),
     };
     Row {
-        load: number::figure(point.load),
+        load: point.load.to_string(),
         cells: KEPT.iter().map(cell).collect(),
         on_front: figures.on_front,
         valid: figures.verdict == Verdict::Valid,
@@ -120,7 +120,10 @@ fn plot(title: &'static str, key: &str, rows: &[(&Point, &Figures)]) -> Option<P
         return None;
     }
     // Latencies beyond the knee are many times those before it: a logarithmic axis shows both.
-    let (bottom, top) = (low.log10() - 0.1, high.log10() + 0.1);
+    let marks = || (-6..9).flat_map(|power| [1.0, 2.0, 5.0].map(|factor| factor * 10f64.powi(power)));
+    // From one mark to another, so that at least two say how high the curve is.
+    let bottom = marks().take_while(|mark| *mark <= low).last().unwrap_or(low).log10();
+    let top = marks().find(|mark| *mark >= high * 1.02).unwrap_or(high).log10();
     let rounded = |value: f64| (value * 10.0).round() / 10.0;
     let x = |value: f64| rounded(LEFT + (WIDTH - LEFT - RIGHT) * value / (1.05 * most));
     let y = |value: f64| rounded(HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * (value.log10() - bottom) / (top - bottom));
@@ -132,7 +135,6 @@ fn plot(title: &'static str, key: &str, rows: &[(&Point, &Figures)]) -> Option<P
     by_throughput.sort_by(|one, other| one.2.total_cmp(&other.2));
     let step = step(most / 4.0);
     let across = (0..=8).map(|nth| f64::from(nth) * step).take_while(|value| *value <= 1.05 * most);
-    let up = (-6..9).flat_map(|power| [1.0, 2.0, 5.0].map(|factor| factor * 10f64.powi(power)));
     Some(Plot {
         title,
         curve: line(&|_| true, &places),
@@ -142,18 +144,18 @@ fn plot(title: &'static str, key: &str, rows: &[(&Point, &Figures)]) -> Option<P
             .map(|(point, figures, throughput, latency)| Dot {
                 x: x(*throughput),
                 y: y(*latency),
-                load: number::figure(point.load),
+                load: point.load.to_string(),
                 on_front: figures.on_front,
                 tip: format!(
-                    "load {}: {} output tokens/s, {key} = {}",
-                    number::figure(point.load),
+                    "{}: {} output tokens/s, {key} = {}",
+                    point.load,
                     number::figure(*throughput),
                     number::figure(*latency)
                 ),
             })
             .collect(),
         across: across.map(|value| Tick { at: x(value), text: format!("{value}") }).collect(),
-        up: up
+        up: marks()
             .filter(|value| (bottom..=top).contains(&value.log10()))
             .map(|value| Tick { at: y(value), text: format!("{value}") })
             .collect(),
