@@ -181,7 +181,7 @@ impl Handle {
         let woken = Arc::new(AtomicBool::new(false));
         let in_flight = Arc::new(AtomicUsize::new(0));
         let reach = Reach { commands: receiver, woken: Arc::clone(&woken), in_flight: Arc::clone(&in_flight) };
-        let shard = Shard::new(common, writer, poll, reach);
+        let shard = Shard::new(common, writer, poll, reach)?;
         let thread =
             std::thread::Builder::new().name(format!("http-{number}")).spawn(move || shard.run(connections, opener))?;
         Ok(Self { commands, waker, woken, in_flight, thread: Some(thread) })

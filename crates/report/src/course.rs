@@ -94,25 +94,27 @@ impl Course {
         }
     }
 
-    /// From when `FULL` of the cap was first in flight to when it last was.
+    /// From when `FULL` of the cap was first in flight to when it last was. The requests are in the order of sending.
     fn full(&self, cap: u32) -> Option<(Nanos, Nanos)> {
         let wanted = (f64::from(cap) * FULL).ceil().max(1.0) as i64;
-        // Ends come before starts at the same moment: one that ends when another starts does not overlap it.
-        let starts = self.0.iter().map(|row| (row.sent, 1));
-        let mut steps: Vec<(Nanos, i64)> = starts.chain(self.0.iter().map(|row| (row.end, -1))).collect();
-        steps.sort_unstable();
-        let mut running = 0;
+        let mut ends: Vec<Nanos> = self.0.iter().map(|row| row.end).collect();
+        ends.sort_unstable();
+        let mut starts = self.0.iter().map(|row| row.sent).peekable();
+        let mut running = 0_i64;
         let mut window: Option<(Nanos, Nanos)> = None;
-        for (at, step) in steps {
-            let was_full = running >= wanted;
-            running += step;
-            if running >= wanted && !was_full && window.is_none() {
-                window = Some((at, at));
-            } else if running < wanted
-                && was_full
+        for end in ends {
+            // One that ends when another starts does not overlap it.
+            while let Some(start) = starts.next_if(|start| *start < end) {
+                running += 1;
+                if running == wanted {
+                    window.get_or_insert((start, start));
+                }
+            }
+            running -= 1;
+            if running == wanted - 1
                 && let Some(window) = &mut window
             {
-                window.1 = at;
+                window.1 = end;
             }
         }
         window.filter(|(start, end)| start < end)

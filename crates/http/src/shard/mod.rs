@@ -4,6 +4,7 @@
 //! request at once, everything else within [`TELL`], so that the receiver is woken a few dozen times a second and not for
 //! every token. The stamps were taken long before.
 
+mod alarm;
 mod carrying;
 mod connection;
 mod opening;
@@ -19,6 +20,7 @@ use mio::event::Event;
 use mio::{Events, Poll, Token};
 use sagellm_core::{Clock, EventSink, Nanos, OutcomeKind, Prepared};
 
+use self::alarm::Alarm;
 use self::connection::{Connection, Use};
 use crate::answer::{Answer, Reading};
 use crate::flight::Flight;
@@ -27,9 +29,12 @@ use crate::transport::{Buffers, Route};
 
 /// The token of the thread's own wake-up call.
 pub(crate) const WAKE: Token = Token(usize::MAX);
-/// So long before it is due a request is handed over; the thread looks at nothing but the clock and its sockets from then
-/// on. Two threads have to wake up one after the other, each up to some 0.15 ms late.
-pub(crate) const LEAD: Nanos = 300_000;
+/// So long before it is due a request is handed over, so that it does not matter when the thread that hands it over has to
+/// wait for a processor.
+pub(crate) const LEAD: Nanos = 10_000_000;
+/// So long before a request is due the thread looks at nothing but the clock and its sockets: to wake it up takes up to that
+/// long.
+const SPIN: Nanos = 150_000;
 /// What happens to a request is told within this time.
 const TELL: Nanos = 20_000_000;
 /// After the end mark of a stream, the end of the body is awaited so long before the connection is given up.
@@ -120,12 +125,14 @@ pub(crate) struct Shard {
     tell_at: Nanos,
     /// No deadline is earlier; it may be too early, never too late.
     earliest: Nanos,
+    alarm: Alarm,
     buffers: Buffers,
 }
 
 impl Shard {
-    pub(crate) fn new(common: Arc<Common>, writer: RequestWriter, poll: Poll, reach: Reach) -> Self {
-        Self {
+    pub(crate) fn new(common: Arc<Common>, writer: RequestWriter, poll: Poll, reach: Reach) -> io::Result<Self> {
+        let alarm = Alarm::new(poll.registry())?;
+        Ok(Self {
             common,
             writer,
             poll,
@@ -141,8 +148,9 @@ impl Shard {
             newsy: Vec::new(),
             tell_at: Nanos::MAX,
             earliest: Nanos::MAX,
+            alarm,
             buffers: Buffers::new(),
-        }
+        })
     }
 
     /// Opens `wanted` connections, tells `opener` of each how that went, and serves until told to stop.
@@ -185,11 +193,12 @@ impl Shard {
         self.common.route.clock
     }
 
-    fn wait(&self) -> Option<Duration> {
-        let early = self.early.front().map_or(Nanos::MAX, |(due, _)| due.saturating_sub(LEAD));
+    fn wait(&mut self) -> Option<Duration> {
+        let clock = self.clock();
+        let early = self.early.front().map_or(Nanos::MAX, |(due, _)| self.alarm.set(due.saturating_sub(SPIN), clock));
         match self.earliest.min(self.tell_at).min(early) {
             Nanos::MAX => None,
-            at => Some(self.clock().until(at)),
+            at => Some(clock.until(at)),
         }
     }
 
