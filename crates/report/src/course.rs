@@ -83,7 +83,8 @@ impl Course {
 
     /// Finds the steady window and what happened in it. `seed` is that of the resampling.
     pub(crate) fn steady(&mut self, workload: &Workload, seed: u64) -> Result<Steady, NotSteady> {
-        self.0.sort_by_key(|row| row.sent);
+        // In place: a stable sort takes half as much memory again.
+        self.0.sort_unstable_by_key(|row| (row.sent, row.end));
         match workload.max_concurrency {
             _ if workload.mode == Mode::Batch => Err(NotSteady::Batch),
             Some(cap) if workload.is_closed_loop() => {

@@ -1,7 +1,7 @@
 //! One thread and its connections.
 //!
 //! Nothing here blocks but the wait for the next readiness. What happens to requests is told in batches: the end of a
-//! request at once, everything else within [`TELL`], so that the receiver is woken a few dozen times a second and not for
+//! request at once, everything else within [`TELL`], so that the receiver is woken a dozen times a second and not for
 //! every token. The stamps were taken long before.
 
 mod alarm;
@@ -36,7 +36,7 @@ pub(crate) const LEAD: Nanos = 10_000_000;
 /// long.
 const SPIN: Nanos = 150_000;
 /// What happens to a request is told within this time.
-const TELL: Nanos = 20_000_000;
+const TELL: Nanos = 100_000_000;
 /// After the end mark of a stream, the end of the body is awaited so long before the connection is given up.
 const DRAIN: Nanos = 1_000_000_000;
 
