@@ -137,7 +137,6 @@ damaged!(damaged_merges_never_panic, "gpt2-bin", "merges.txt", 100_000);
 damaged!(damaged_old_pickles_never_panic, "gpt2-bin-legacy", "pytorch_model.bin", 4000);
 damaged!(damaged_archives_never_panic, "gpt2-bin", "pytorch_model.bin", 4000);
 
-/// The directory of a zip archive lies at its end.
 #[test]
 fn a_config_that_asks_for_petabytes_is_refused_before_anything_is_allocated() {
     let folder = workshop("llama", "config.json");
@@ -161,6 +160,7 @@ fn a_config_that_asks_for_petabytes_is_refused_before_anything_is_allocated() {
     assert!(LARGEST.load(Ordering::Relaxed) < LIMIT, "one allocation of {} bytes", LARGEST.load(Ordering::Relaxed));
 }
 
+/// The directory of a zip archive lies at its end.
 #[test]
 fn damaged_zip_directories_never_panic() {
     let folder = workshop("gpt2-bin", "pytorch_model.bin");

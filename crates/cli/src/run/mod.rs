@@ -67,6 +67,10 @@ pub(crate) fn once(args: &RunArgs, interrupt: &Interrupt, printer: &Printer) -> 
     let stop = interrupt.measuring();
     let mut ending = Exit::Ok;
     for (nth, outline) in plan.outlines().enumerate() {
+        if nth > 0 {
+            // After the last workload everything is written anyway.
+            output.save()?;
+        }
         let journal = output.journal(&outline.workload.name);
         let max_error_rate = args.limits.max_error_rate;
         reporter.expect(outline.output_tokens);
@@ -75,7 +79,6 @@ pub(crate) fn once(args: &RunArgs, interrupt: &Interrupt, printer: &Printer) -> 
         let mut plan = replay.apply(plan.plan(nth)?);
         plan.workload.goodput = slo.clone().or(plan.workload.goodput);
         let run = execute(plan, &*backend, &options, &mut *watch, &mut reporter)?;
-        output.save()?;
         if run.interrupted {
             ending = Exit::Interrupted;
         } else if let Some(gone) = server::died(launched.as_deref(), &run).or(run.gone) {
