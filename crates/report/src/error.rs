@@ -76,6 +76,12 @@ pub enum Error {
         /// What it is.
         what: &'static str,
     },
+    /// A file of `llama-bench` of which nobody could say which test is meant.
+    #[error("`{path}` holds several tests of one kind", path = path.display())]
+    SeveralTests {
+        /// The file.
+        path: PathBuf,
+    },
     /// A summary alone was to be written as records.
     #[error("a summary holds no records")]
     SummaryOnly,
@@ -141,6 +147,9 @@ impl UserError for Error {
             }
             Self::Newer { .. } => "install the version of sagellm-benchmark that wrote it, or a later one".into(),
             Self::OtherFile { .. } => "give the `benchmark_summary.json` beside it, or the folder".into(),
+            Self::SeveralTests { .. } => {
+                "let `llama-bench` measure one length of prompt (`-p`) and one of output (`-n`)".into()
+            }
             Self::SummaryOnly | Self::NoRecords { .. } => "give the folder of the run".into(),
             Self::Twice { .. } => "move one of them out of the folder".into(),
             Self::Json(_) | Self::Page(_) => return None,

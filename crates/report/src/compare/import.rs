@@ -76,8 +76,7 @@ pub(super) fn rival(path: &Path) -> Result<Option<Imported>, Error> {
         runs.push(run);
     }
     if !tests.is_empty() {
-        let what = "a file with several tests of one kind";
-        runs = llama_bench::runs(&tests).ok_or_else(|| Error::OtherFile { path: path.to_owned(), what })?;
+        runs = llama_bench::runs(&tests).ok_or_else(|| Error::SeveralTests { path: path.to_owned() })?;
         difference = llama_bench::DIFFERENCE;
     }
     Ok((!runs.is_empty()).then_some((runs, difference)))

@@ -22,10 +22,10 @@ pub(super) fn table(comparison: &Comparison) -> String {
         text.push_str(&headline(comparison, side));
         text.push('\n');
         for workload in workloads(side) {
-            text.push_str(&format!("\n{workload:<24}{:>11}{:>11}{:>9}  95 % interval\n", "before", "now", "change"));
+            text.push_str(&format!("\n{workload:<24}{:>11}{:>10} {:>9}  95 % interval\n", "before", "now", "change"));
             for figure in side.figures.iter().filter(|figure| figure.workload == workload) {
                 text.push_str(&format!(
-                    "{:<24}{:>11}{:>11}{:>9}  {:<18} {}\n",
+                    "{:<24}{:>11}{:>10} {:>9}  {:<18} {}\n",
                     figure.key,
                     short(figure.before),
                     short(figure.now),

@@ -70,6 +70,7 @@ impl Course<'_> {
     pub(crate) fn summary(&self) -> String {
         let runs = self.points.len();
         match (runs, self.changes.len()) {
+            (1, _) => "1 run: too few to tell a change from chance".into(),
             // Fewer cannot be significant: of 20 ways to divide 6 runs none is rarer than 1 %.
             (..8, 0) => format!("{runs} runs: too few to tell a change from chance"),
             (_, 0) => format!("{runs} runs: no change of level"),
