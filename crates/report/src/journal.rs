@@ -7,6 +7,7 @@ use std::path::Path;
 use sagellm_core::journal::{Close, Header, Line};
 use sagellm_core::{Record, Slo};
 
+use crate::damage::Guard;
 use crate::lines::{BLOCK, LONGEST_LINE, for_each_line};
 use crate::{Error, Sample, WorkloadSummary};
 
@@ -63,71 +64,70 @@ pub(crate) fn read_looking<L: Look>(
     path: &Path,
     slo: Option<&Slo>,
 ) -> Result<Option<(Header, WorkloadSummary, L)>, Error> {
-    let mut look: Option<L> = None;
-    let read = read_seeing(path, slo, &mut |seen| match (&mut look, seen) {
-        (None, Seen::Header(header)) => look = Some(L::begin(header)),
-        (Some(look), Seen::Record(record)) => look.record(record),
-        (Some(look), Seen::Close(close)) => look.close(close),
-        _ => {}
-    })?;
-    Ok(read.zip(look).map(|((header, summary), look)| (header, summary, look)))
-}
-
-/// [`read_journal`], which also shows every measured record to `look`.
-///
-/// # Errors
-/// As [`read_journal`].
-pub fn read_records(
-    path: &Path,
-    slo: Option<&Slo>,
-    look: &mut dyn FnMut(&Record),
-) -> Result<Option<(Header, WorkloadSummary)>, Error> {
-    read_seeing(path, slo, &mut |seen| {
-        if let Seen::Record(record) = seen {
-            look(record);
-        }
-    })
-}
-
-/// What is seen while a journal is read.
-enum Seen<'a> {
-    Header(&'a Header),
-    Record(&'a Record),
-    Close(&'a Close),
-}
-
-fn read_seeing(
-    path: &Path,
-    slo: Option<&Slo>,
-    see: &mut dyn FnMut(Seen<'_>),
-) -> Result<Option<(Header, WorkloadSummary)>, Error> {
-    let file = File::open(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
-    let mut begun: Option<(Header, Sample)> = None;
-    let mut close: Option<Close> = None;
-    for_each_line(path, file, BLOCK, &mut |line| {
+    let mut begun: Option<(Header, Sample, L)> = None;
+    let mut end: Option<Close> = None;
+    each_line(path, &mut |line| {
         match (line, &mut begun) {
-            (Line::Header(mut header), None) => {
+            (Line::Request(record), Some((_, sample, look))) => {
+                sample.push(&record)?;
+                if !record.warmup {
+                    look.record(&record);
+                }
+            }
+            (Line::Close(close), Some((_, _, look))) => {
+                look.close(&close);
+                end = Some(close);
+            }
+            (Line::Header(mut header), _) => {
                 if let Some(slo) = slo {
                     header.workload.goodput = Some(slo.clone());
                 }
-                see(Seen::Header(&header));
-                begun = Some((header.clone(), Sample::new(header)?));
+                let look = L::begin(&header);
+                begun = Some((header.clone(), Sample::new(header)?, look));
             }
-            (_, None) => return Err("the first line is not a header".into()),
-            _ if close.is_some() => return Err("there is a line after the closing one".into()),
-            (Line::Header(_), Some(_)) => return Err("there is a second header".into()),
-            (Line::Request(record), Some((_, sample))) => {
-                sample.push(&record)?;
-                if !record.warmup {
-                    see(Seen::Record(&record));
-                }
-            }
-            (Line::Close(line), Some(_)) => close = Some(line),
+            _ => {}
         }
         Ok(())
     })?;
-    if let Some(close) = &close {
-        see(Seen::Close(close));
-    }
-    Ok(begun.map(|(header, sample)| (header, sample.finish(close.as_ref()))))
+    Ok(begun.map(|(header, sample, look)| (header, sample.finish(end.as_ref()), look)))
+}
+
+/// Shows every measured record of a journal to `look`, and makes no figures of them. Returns its header; `None` as of
+/// [`read_journal`].
+///
+/// # Errors
+/// As [`read_journal`].
+pub fn read_records(path: &Path, look: &mut dyn FnMut(&Record)) -> Result<Option<Header>, Error> {
+    let mut begun: Option<(Header, Guard)> = None;
+    each_line(path, &mut |line| {
+        match (line, &mut begun) {
+            (Line::Request(record), Some((_, guard))) => {
+                guard.admit(&record)?;
+                if !record.warmup {
+                    look(&record);
+                }
+            }
+            (Line::Header(header), _) => begun = Some((header.clone(), Guard::of(&header)?)),
+            _ => {}
+        }
+        Ok(())
+    })?;
+    Ok(begun.map(|(header, _)| header))
+}
+
+/// Takes the lines of a journal: a header, requests, and a closing line at most.
+fn each_line(path: &Path, take: &mut dyn FnMut(Line) -> Result<(), String>) -> Result<(), Error> {
+    let file = File::open(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    let (mut begun, mut closed) = (false, false);
+    for_each_line(path, file, BLOCK, &mut |line| {
+        match line {
+            Line::Header(_) if begun => return Err("there is a second header".into()),
+            Line::Header(_) => begun = true,
+            _ if !begun => return Err("the first line is not a header".into()),
+            _ if closed => return Err("there is a line after the closing one".into()),
+            Line::Close(_) => closed = true,
+            Line::Request(_) => {}
+        }
+        take(line)
+    })
 }

@@ -1,6 +1,6 @@
 //! The records of one workload, reduced to what its figures need as they come.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use sagellm_core::journal::{Close, Header};
 use sagellm_core::{FinishReason, OutcomeKind, Record, Stamp, TokenSource};
@@ -8,7 +8,7 @@ use sagellm_stats::{Concurrency, Distribution};
 
 use crate::WorkloadSummary;
 use crate::course::{Course, NotSteady, Steady};
-use crate::damage::check;
+use crate::damage::Guard;
 use crate::figures::SEED;
 use crate::goodput::Goodput;
 use crate::latency::{Latencies, Times, signed_ms};
@@ -52,22 +52,7 @@ pub struct Sample {
     /// Likewise.
     pub(crate) steady: Result<Steady, NotSteady>,
     course: Course,
-    seen: Seen,
-}
-
-/// The requests that were seen: a bit for each, in words of 64 neighbours by worker.
-#[derive(Debug, Default)]
-pub(crate) struct Seen(HashMap<(u32, u64), u64>);
-
-impl Seen {
-    /// Whether the request was not seen before.
-    pub(crate) fn insert(&mut self, worker: u32, id: u64) -> bool {
-        let word = self.0.entry((worker, id / 64)).or_default();
-        let bit = 1 << (id % 64);
-        let new = *word & bit == 0;
-        *word |= bit;
-        new
-    }
+    guard: Guard,
 }
 
 impl Sample {
@@ -76,18 +61,7 @@ impl Sample {
     /// # Errors
     /// In words, when the header is not one that this program writes.
     pub fn new(header: Header) -> Result<Self, String> {
-        let name = &header.workload.name;
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-        if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) {
-            // The name becomes that of a file.
-            return Err(format!("`{name}` is no name of a workload: letters, digits, `-`, `_` and `.` make one"));
-        }
-        if header.workload.goodput.as_ref().is_some_and(|slo| !slo.is_sound()) {
-            return Err("goodput has no limit, or one that is no positive number".into());
-        }
-        if !(0.0..=1.0).contains(&header.max_error_rate) {
-            return Err(format!("max_error_rate is {}, which is no share between 0 and 1", header.max_error_rate));
-        }
+        let guard = Guard::of(&header)?;
         let goodput = header.workload.goodput.clone().map(Goodput::new);
         Ok(Self {
             stimulus: Stimulus::new(&header),
@@ -109,7 +83,7 @@ impl Sample {
             concurrency: None,
             steady: Err(NotSteady::TooFew(0)),
             course: Course::default(),
-            seen: Seen::default(),
+            guard,
         })
     }
 
@@ -121,14 +95,11 @@ impl Sample {
     /// # Errors
     /// In words, when the record contradicts itself or was seen before.
     pub fn push(&mut self, record: &Record) -> Result<(), String> {
-        check(record)?;
+        self.guard.admit(record)?;
         let success = record.outcome == OutcomeKind::Success;
         if record.warmup {
             self.warmups += u64::from(success);
             return Ok(());
-        }
-        if !self.seen.insert(record.worker, record.id) {
-            return Err(format!("request {} is recorded twice", record.id));
         }
         *self.outcomes.entry(record.outcome).or_default() += 1;
         if record.outcome.is_failure() && self.first_failure.is_none() {

@@ -3,7 +3,7 @@
 use sagellm_core::journal::Header;
 use sagellm_core::{Arrival, Mode, Nanos, Record};
 
-use crate::sample::Seen;
+use crate::damage::Seen;
 
 /// Arrivals from which on their pattern can be told.
 pub(crate) const ENOUGH: usize = 30;

@@ -49,13 +49,13 @@ fn sent(folder: &Path, workload: &str) -> Result<Vec<Nanos>, Failure> {
     let path = folder.join(journal_file(workload));
     let mut begun = HashSet::new();
     let mut times = Vec::new();
-    let read = read_records(&path, None, &mut |record| {
+    let read = read_records(&path, &mut |record| {
         // The first turn is the first to end.
         if record.session.is_none_or(|session| begun.insert(session)) {
             times.extend(record.sent_ns);
         }
     })?;
-    let Some((header, _)) = read else {
+    let Some(header) = read else {
         return Err(Failure::new(Exit::Input, format!("`{}` ends before its header does", path.display())));
     };
     times.iter_mut().for_each(|at| *at = at.saturating_sub(header.start_ns));

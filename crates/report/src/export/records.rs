@@ -38,7 +38,7 @@ pub(crate) fn write<W: Write + Send>(path: &Path, slo: Option<&Slo>, name: &Path
     for (journal, header) in journals {
         let slo = slo.or(header.workload.goodput.as_ref());
         let mut written = Ok(());
-        read_records(&journal, None, &mut |record| {
+        read_records(&journal, &mut |record| {
             if written.is_ok() {
                 written = table.push(&Row::new(&header.workload.name, record, slo));
             }
@@ -76,11 +76,13 @@ impl<W: Write + Send> Table<W> {
         let columns: Vec<Column> = FIELDS.iter().map(Column::new).collect();
         let types = columns.iter().map(Column::of_schema).collect::<Result<Vec<_>, _>>()?;
         let schema = Type::group_type_builder("requests").with_fields(types).build()?;
-        let properties = WriterProperties::builder()
+        let general = WriterProperties::builder()
             .set_compression(Compression::SNAPPY)
+            // Stamps and latencies hardly ever repeat: to look for those that do takes longer than to write them.
+            .set_dictionary_enabled(false)
             .set_created_by(concat!("sagellm-benchmark version ", env!("CARGO_PKG_VERSION")).to_owned())
-            .set_key_value_metadata(Some(metadata))
-            .build();
+            .set_key_value_metadata(Some(metadata));
+        let properties = columns.iter().fold(general, |properties, column| column.encoded(properties)).build();
         let file = SerializedFileWriter::new(out, Arc::new(schema), Arc::new(properties))?;
         Ok(Self { file, columns, rows: 0, chunks: 0 })
     }

@@ -47,7 +47,7 @@ impl Timing {
     /// As [`read_records`].
     pub fn read(journal: &Path) -> Result<Vec<Self>, Error> {
         let mut timings = Vec::new();
-        read_records(journal, None, &mut |record| timings.extend(Self::of(record)))?;
+        read_records(journal, &mut |record| timings.extend(Self::of(record)))?;
         Ok(timings)
     }
 

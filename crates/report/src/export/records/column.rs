@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use parquet::basic::{ConvertedType, LogicalType, Repetition, Type as Physical};
+use parquet::basic::{ConvertedType, Encoding, LogicalType, Repetition, Type as Physical};
 use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DoubleType, Int64Type};
 use parquet::errors::ParquetError;
+use parquet::file::properties::WriterPropertiesBuilder;
 use parquet::file::writer::SerializedColumnWriter;
-use parquet::schema::types::{Type, TypePtr};
+use parquet::schema::types::{ColumnPath, Type, TypePtr};
 
 use super::fields::{Field, Row, Take};
 
@@ -67,10 +68,30 @@ impl Column {
         }))
     }
 
+    /// How it is encoded: whole numbers by what they differ from the one before, texts by their place among those there
+    /// are. Both are what any reader of the format knows.
+    pub(super) fn encoded(&self, properties: WriterPropertiesBuilder) -> WriterPropertiesBuilder {
+        let of_list = |name: &str| [name, "list", "element"].map(str::to_owned).to_vec();
+        let path = ColumnPath::new(match self.values {
+            Values::List(_) => of_list(self.name),
+            _ => vec![self.name.to_owned()],
+        });
+        match self.values {
+            Values::Whole(_) | Values::List(_) => properties.set_column_encoding(path, Encoding::DELTA_BINARY_PACKED),
+            Values::Text(_) => properties.set_column_dictionary_enabled(path, true),
+            Values::Real(_) | Values::Flag(_) => properties,
+        }
+    }
+
     pub(super) fn push(&mut self, field: &Field, row: &Row<'_>) {
         let known = match (&mut self.values, &field.take) {
             (Values::Text(values), Take::Text(of)) => {
-                add(values, of(row).map(|text| ByteArray::from(text.into_bytes())))
+                let text = of(row).map(|text| match values.last() {
+                    // Most say what the one before said, and share its bytes.
+                    Some(last) if last.data() == text.as_bytes() => last.clone(),
+                    _ => ByteArray::from(text.as_ref()),
+                });
+                add(values, text)
             }
             (Values::Whole(values), Take::Whole(of)) => add(values, of(row)),
             // NaN and infinity never leave an exporter.

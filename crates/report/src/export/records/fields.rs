@@ -1,7 +1,10 @@
 //! What is told of each request.
 
+use std::borrow::Cow;
+
 use sagellm_core::{Chunk, HttpFacts, Nanos, OutcomeKind, Record, Slo, ms};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::goodput::Goodput;
 use crate::latency::{Times, signed_ms};
@@ -26,7 +29,7 @@ pub(crate) struct Field {
 
 /// How a row gives the value of a column, `None` where it is unknown.
 pub(super) enum Take {
-    Text(fn(&Row<'_>) -> Option<String>),
+    Text(for<'a> fn(&'a Row<'_>) -> Option<Cow<'a, str>>),
     Whole(fn(&Row<'_>) -> Option<i64>),
     Real(fn(&Row<'_>) -> Option<f64>),
     Flag(fn(&Row<'_>) -> Option<bool>),
@@ -61,12 +64,14 @@ impl<'a> Row<'a> {
 
 /// All columns, in their order.
 pub(crate) static FIELDS: [Field; 46] = [
-    text("workload", "its name", |row| Some(row.workload.to_owned())),
+    text("workload", "its name", |row| Some(row.workload.into())),
     whole("worker", "the machine that sent it; 0 in a run of one process", |row| Some(row.record.worker.into())),
     whole("id", "its number in the plan", |row| i64::try_from(row.record.id).ok()),
     whole("session", "the conversation that it belongs to", |row| row.record.session.and_then(|it| it.try_into().ok())),
-    text("outcome", "how it ended; the latencies below are those of a `success`", |row| word(&row.record.outcome)),
-    text("reason", "why it did not succeed", |row| row.record.reason.clone()),
+    text("outcome", "how it ended; the latencies below are those of a `success`", |row| {
+        Some(row.record.outcome.name().into())
+    }),
+    text("reason", "why it did not succeed", |row| shared(&row.record.reason)),
     text("finish_reason", "why generation stopped", |row| word(row.record.finish_reason.as_ref()?)),
     text("stamp", "who took the stamps: engine, kernel or user", |row| word(&row.record.stamp)),
     whole("scheduled_ns", "when the plan wanted it sent, on the clock of the run", |row| {
@@ -98,7 +103,7 @@ pub(crate) static FIELDS: [Field; 46] = [
     flag("ignore_eos", "whether that length had to be reached", |row| Some(row.record.ignore_eos)),
     whole("output_tokens", "output tokens received", |row| Some(row.record.output_tokens.into())),
     text("output_tokens_source", "who counted them", |row| word(&row.record.output_tokens_source)),
-    text("output_digest", "fingerprint of the output", |row| row.record.output_digest.clone()),
+    text("output_digest", "fingerprint of the output", |row| shared(&row.record.output_digest)),
     whole("preemptions", "times that it was put back to be recomputed", |row| Some(row.record.preemptions.into())),
     whole("http_status", "status of the answer", |row| row.http()?.status.map(i64::from)),
     real("connect_ms", "time to set up a connection, where one was not ready", |row| row.http()?.connect_ns.map(ms)),
@@ -114,7 +119,7 @@ pub(crate) static FIELDS: [Field; 46] = [
     real("server_queue_ms", "time in the server's queue, by the server", |row| row.http()?.server_queue_ms),
     real("server_generation_ms", "time of generation by the server", |row| row.http()?.server_generation_ms),
     text("answered_model", "the model that answered, where it is another one", |row| {
-        row.http()?.answered_model.clone()
+        shared(&row.http()?.answered_model)
     }),
     real("client_delay_max_ms", "longest time from the kernel's receive stamp to the read of a chunk", |row| {
         row.record.chunks.iter().filter_map(|chunk| chunk.delay_ns).max().map(|delay| ms(delay.into()))
@@ -123,7 +128,7 @@ pub(crate) static FIELDS: [Field; 46] = [
     chunks("chunk_tokens", "the tokens in each", |chunk| chunk.tokens.into()),
 ];
 
-const fn text(name: &'static str, about: &'static str, of: fn(&Row<'_>) -> Option<String>) -> Field {
+const fn text(name: &'static str, about: &'static str, of: for<'a> fn(&'a Row<'_>) -> Option<Cow<'a, str>>) -> Field {
     Field { name, about, take: Take::Text(of) }
 }
 
@@ -157,8 +162,15 @@ impl Field {
 }
 
 /// The word that a journal has for it.
-fn word(value: &impl Serialize) -> Option<String> {
-    serde_json::to_string(value).ok().map(|json| json.trim_matches('"').to_owned())
+fn word(value: &impl Serialize) -> Option<Cow<'static, str>> {
+    match serde_json::to_value(value) {
+        Ok(Value::String(word)) => Some(word.into()),
+        _ => None,
+    }
+}
+
+fn shared(text: &Option<String>) -> Option<Cow<'_, str>> {
+    text.as_deref().map(Cow::Borrowed)
 }
 
 fn nanos(at: Option<Nanos>) -> Option<i64> {
