@@ -31,7 +31,7 @@ def main() -> int:
 
     with tempfile.TemporaryDirectory() as folder, Simulator(args.program, "0ms", "0ms") as simulator:
         command = [args.program, "run", "--backend", "openai", "--base-url", simulator.url]
-        command += ["--tokenizer", "synthetic:tiny", "--dataset-name", "random", "--random-input-len", "16"]
+        command += ["--dataset-name", "random", "--random-input-len", "16"]
         command += ["--random-output-len", str(args.tokens), "--num-prompts", str(args.requests)]
         command += ["--max-concurrency", str(args.streams), "--num-warmups", "0", "--no-calibrate", "--quiet"]
         started = time.monotonic()

@@ -33,7 +33,7 @@ def record(program: Path, folder: Path) -> Path:
     try:
         line = server.stdout.readline()
         command = [program, "run", "--backend", "openai", "--base-url", line[line.index("http://") :].strip()]
-        command += ["--no-calibrate", "--quiet", "--tokenizer", HOME / "testdata" / "models" / "llama", "--output", folder]
+        command += ["--no-calibrate", "--quiet", "--output", folder]
         command += ["--dataset-name", "random", "--random-input-len", "16", "--random-output-len", "4"]
         command += ["--num-prompts", str(RECORDED), "--request-rate", "500"]
         done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, encoding="utf-8")

@@ -55,7 +55,6 @@ class Server:
 
 def run(program: Path, address: str, folder: Path, requests: int) -> None:
     command = [program, "run", "--backend", "openai", "--base-url", address, "--no-calibrate", "--quiet"]
-    command += ["--tokenizer", HOME / "testdata" / "models" / "llama"]
     command += ["--dataset-name", "random", "--random-input-len", "32", "--random-output-len", "24", "--seed", "1"]
     command += ["--num-prompts", str(requests), "--max-concurrency", str(min(requests, 20)), "--output", folder]
     done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, encoding="utf-8")

@@ -36,7 +36,7 @@ pub(crate) fn serve(args: &ServeArgs, printer: &Printer) -> Result<Exit, Failure
     let clock = Clock::start();
     if args.simulate {
         args.engine.refuse_for_simulation()?;
-        let simulator = Simulator::start(simulation(&args.simulation), address, clock)?;
+        let simulator = Simulator::start(simulation(&args.simulation, printer)?, address, clock)?;
         announce(printer, simulator.address())?;
         wait(&stop);
         return Ok(Exit::Ok);
@@ -56,18 +56,24 @@ pub(crate) fn serve(args: &ServeArgs, printer: &Printer) -> Result<Exit, Failure
     Ok(Exit::Ok)
 }
 
-fn simulation(args: &SimulationArgs) -> SimulateOptions {
-    let usual = SimulateOptions::default();
+fn simulation(args: &SimulationArgs, printer: &Printer) -> Result<SimulateOptions, Failure> {
+    let mut options = SimulateOptions::default();
     let or = |given: Option<Time>, usual| given.map_or(usual, |time| time.0);
-    SimulateOptions {
-        ttft: or(args.ttft, usual.ttft),
-        itl: or(args.itl, usual.itl),
-        jitter: or(args.jitter, usual.jitter),
+    if let Some(named) = &args.tokenizer {
+        let open = OpenOptions { hub: HubOptions::from_env() };
+        options.tokenizer = sagellm_model::open_tokenizer(named, &open, &Progress::new(printer, false))?;
+        // Clients may run in another folder.
+        options.root = std::fs::canonicalize(named).map_or(named.clone(), |path| path.display().to_string());
+    }
+    Ok(SimulateOptions {
+        ttft: or(args.ttft, options.ttft),
+        itl: or(args.itl, options.itl),
+        jitter: or(args.jitter, options.jitter),
         tokens: args.tokens,
         queue: args.servers.zip(args.service_time).map(|(servers, time)| QueueOptions { servers, service: time.0 }),
-        threads: args.server_threads.unwrap_or(usual.threads),
-        ..usual
-    }
+        threads: args.server_threads.unwrap_or(options.threads),
+        ..options
+    })
 }
 
 /// Says where it listens, once it does, for people and for programs that wait for it.

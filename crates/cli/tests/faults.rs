@@ -6,7 +6,7 @@ mod common;
 use std::net::TcpListener;
 
 use common::server::{FIRST, GOOD, Serving, scripted};
-use common::{Place, Running, number, testdata};
+use common::{Place, Running, number};
 use sagellm_core::Clock;
 use serde_json::Value;
 
@@ -155,11 +155,7 @@ fn a_server_that_is_killed_and_started_again_costs_what_it_costs() {
     let speed = "--simulate --ttft 20ms --itl 1ms";
     let server = Serving::start(&place, &format!("{speed} --port 0"));
     let port = server.port().to_owned();
-    let tokenizer = testdata("models/llama");
-    let options = format!(
-        "--tokenizer {} --num-prompts 100 --request-rate 100 --burstiness 1e9 --max-error-rate 0.001 -v",
-        tokenizer.display()
-    );
+    let options = "--num-prompts 100 --request-rate 100 --burstiness 1e9 --max-error-rate 0.001 -v";
     let mut ran = Running::start(place.program(format!("{} {options}", run(&server.url)).split_whitespace()));
     ran.wait_for(&["#0 ", "success"]);
     assert_eq!(server.end("-KILL"), None);

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use common::server::runs;
-use common::{PROGRAM, Place, Ran, Running, number, testdata};
+use common::{PROGRAM, Place, Ran, Running, number};
 use sagellm_core::Clock;
 
 /// A shell that starts a server and tells both processes in its log: a server with a child, as most have.
@@ -16,11 +16,10 @@ fn server(options: &str, then: &str) -> String {
     format!("sh -c 'echo shell $$; {PROGRAM} serve --simulate --port {{port}} {options} & echo server $!; {then}'")
 }
 
-/// A run of a server that is launched with this command.
+/// A run of a server that is launched with this command. It tells which tokenizer is its own.
 fn program(place: &Place, command: &str, options: &str) -> Command {
-    let tokenizer = testdata("models/llama").display().to_string();
-    let before = format!("run --backend openai --workload short --no-calibrate --output out {options} --tokenizer");
-    let words = before.split_whitespace().chain([tokenizer.as_str(), "--launch", command]);
+    let before = format!("run --backend openai --workload short --no-calibrate --output out {options} --launch");
+    let words = before.split_whitespace().chain([command]);
     place.program(words.map(str::to_owned).collect::<Vec<_>>().iter().map(String::as_str))
 }
 

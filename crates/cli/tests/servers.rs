@@ -30,13 +30,12 @@ fn codes(place: &Place) -> String {
 #[test]
 fn a_simulated_server_is_measured_as_fast_as_it_is() {
     let place = Place::new();
-    let server = Serving::start(&place, "--simulate --port 0 --ttft 40ms --itl 2ms");
+    let server =
+        Serving::start(&place, &format!("--simulate --port 0 --ttft 40ms --itl 2ms --tokenizer {}", tokenizer()));
     for endpoint in ["completions", "chat"] {
         let options = format!("--endpoint-type {endpoint} --num-prompts 3");
         let ran = place.run(&run(&server, "vllm", &tokenizer(), &options));
-        // Without tokens to count, the simulator counts words, which are no tokens of this tokenizer.
-        let reasons = if endpoint == "chat" { "prompt_length" } else { "" };
-        assert_eq!((ran.code, &*codes(&place)), (if reasons.is_empty() { 0 } else { 5 }, reasons), "{}", ran.out);
+        assert_eq!((ran.code, &*codes(&place)), (0, ""), "{}", ran.out);
         let figures = place.json("out/short_input_metrics.json");
         // No token comes before it is due, but a busy machine delays the server.
         for (key, least, due) in

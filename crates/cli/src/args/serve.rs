@@ -49,6 +49,10 @@ pub(crate) struct SimulationArgs {
     /// Tokens of every answer [default: as many as the request asks for]
     #[arg(long, value_name = "N")]
     pub(crate) tokens: Option<u32>,
+    /// Tokenizer that counts the tokens of prompts and gives every token its text, as for `run` [default: synthetic:tiny,
+    /// for which a byte is a token]
+    #[arg(long, value_name = "TOKENIZER")]
+    pub(crate) tokenizer: Option<String>,
     /// Serve the so many requests at once and let the others wait, each for its turn
     #[arg(long, value_name = "N", requires = "service_time", value_parser = whole::<u32>(1..=65_536))]
     pub(crate) servers: Option<u32>,
@@ -68,6 +72,7 @@ impl SimulationArgs {
             ("--itl", self.itl.is_some()),
             ("--jitter", self.jitter.is_some()),
             ("--tokens", self.tokens.is_some()),
+            ("--tokenizer", self.tokenizer.is_some()),
             ("--servers", self.servers.is_some()),
             ("--server-threads", self.server_threads.is_some()),
         ];

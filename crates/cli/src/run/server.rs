@@ -265,15 +265,21 @@ fn launch(args: &RunArgs, profile: &Profile) -> Result<Option<Arc<Launched>>, Fa
     Ok(Some(Arc::new(Launched::start(command, args.model.as_deref(), &log)?)))
 }
 
-/// The tokenizer that was named, else that of the model.
+/// The tokenizer that was named; else that of what the server says it loaded, as far as that can be found here; else that
+/// of the model's name.
 fn tokenizer(args: &RunArgs, probe: &Probe, progress: &Progress) -> Result<Tokenizer, Failure> {
-    let named = args.server.tokenizer.as_ref().or(args.model.as_ref()).unwrap_or(&probe.model.id);
-    sagellm_model::open_tokenizer(named, &open_options(), progress).map_err(|error| {
-        let failure = Failure::from(error);
-        if args.server.tokenizer.is_some() {
-            return failure;
-        }
-        Failure::new(Exit::Input, format!("no tokenizer for the model `{named}`: {}", failure.message))
+    let open = |named: &str| sagellm_model::open_tokenizer(named, &open_options(), progress);
+    if let Some(named) = &args.server.tokenizer {
+        return Ok(open(named)?);
+    }
+    let model = &probe.model;
+    if let Some(tokenizer) = model.root.as_ref().filter(|root| **root != model.id).and_then(|root| open(root).ok()) {
+        return Ok(tokenizer);
+    }
+    let named = args.model.as_ref().unwrap_or(&model.id);
+    open(named).map_err(|error| {
+        let message = format!("no tokenizer for the model `{named}`: {}", Failure::from(error).message);
+        Failure::new(Exit::Input, message)
             .with_hint("name one with `--tokenizer`: a folder, a tokenizer.json, a .gguf file or a hub name")
     })
 }

@@ -30,7 +30,7 @@ enum Kind {
 
 impl Tokenizer {
     /// One token per byte, for a model of `vocab_size` tokens.
-    pub(crate) fn bytes(vocab_size: usize) -> Self {
+    pub fn bytes(vocab_size: usize) -> Self {
         Self(Arc::new(Inner {
             kind: Kind::Bytes,
             prefix: Vec::new(),

@@ -91,7 +91,8 @@ impl Server<'_> {
         let none = match close {
             _ if !self.over_http => ENGINE,
             None => NO_CLOSE,
-            Some(_) => "the server's `/metrics` could not be read",
+            // Why the metrics are not there is why none of their figures is.
+            Some(close) => close.backend.preemptions.reason.as_deref().unwrap_or("the server's metrics were not read"),
         };
         let window = close.and_then(|close| close.backend.server.as_ref());
         let told = |of: fn(&ServerWindow) -> &Measured<f64>| {

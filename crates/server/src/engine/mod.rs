@@ -48,7 +48,10 @@ pub(crate) struct Service {
     tokenizer: Tokenizer,
     template: Option<ChatTemplate>,
     eos: Vec<u32>,
+    /// What clients call the model.
     model: String,
+    /// Where it was found: a path or a name.
+    root: String,
     /// Longest sequence that is served: what the model and the KV cache both hold.
     max_model_len: usize,
     /// Ids below this one are tokens.
@@ -70,6 +73,7 @@ impl EngineServer {
         address: SocketAddr,
         clock: Clock,
     ) -> Result<Self, ServerError> {
+        let root = model.info.path.clone().unwrap_or_else(|| model.info.name.clone());
         let name = options.served_model_name.unwrap_or_else(|| model.info.name.clone());
         let tokenizer = model.tokenizer.clone();
         let text_of = |id: Option<u32>| id.map(|id| tokenizer.decode(&[id])).unwrap_or_default();
@@ -92,6 +96,7 @@ impl EngineServer {
             template,
             eos,
             model: name.clone(),
+            root,
             max_model_len: context_length.min(capacity),
             vocab_size,
             next: AtomicU64::new(0),

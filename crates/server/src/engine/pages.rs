@@ -37,7 +37,7 @@ impl Service {
         Response::json(
             200,
             &json!({"object": "list", "data": [{
-                "id": self.model, "object": "model", "created": created, "owned_by": "sagellm", "root": self.model,
+                "id": self.model, "object": "model", "created": created, "owned_by": "sagellm", "root": self.root,
                 "parent": null, "max_model_len": self.max_model_len,
             }]}),
         )

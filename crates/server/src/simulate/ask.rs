@@ -1,7 +1,9 @@
-//! What a simulated server reads of a request: enough to answer, and nothing that would cost it time.
+//! What a simulated server reads of a request: enough to answer.
 
+use std::borrow::Cow;
 use std::fmt;
 
+use sagellm_model::Tokenizer;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
@@ -26,10 +28,12 @@ pub(crate) struct Ask {
 }
 
 #[derive(Deserialize)]
-struct Body {
+struct Body<'a> {
     model: Option<String>,
-    prompt: Option<Size>,
-    messages: Option<Size>,
+    #[serde(borrow)]
+    prompt: Option<Prompt<'a>>,
+    #[serde(borrow)]
+    messages: Option<Prompt<'a>>,
     max_tokens: Option<u32>,
     max_completion_tokens: Option<u32>,
     n: Option<u32>,
@@ -51,9 +55,10 @@ impl Ask {
     /// # Errors
     /// What is wrong with it, for the client.
     pub(crate) fn read(chat: bool, body: &[u8], options: &SimulateOptions) -> Result<Self, String> {
-        let body: Body = serde_json::from_slice(body).map_err(|error| format!("the body is no request: {error}"))?;
+        let body: Body<'_> =
+            serde_json::from_slice(body).map_err(|error| format!("the body is no request: {error}"))?;
         let (wanted, name) = if chat { (&body.messages, "messages") } else { (&body.prompt, "prompt") };
-        let Some(Size(prompt_tokens)) = *wanted else { return Err(format!("`{name}` is missing")) };
+        let Some(prompt) = wanted else { return Err(format!("`{name}` is missing")) };
         if body.n.is_some_and(|n| n != 1) {
             return Err("only one answer is given: `n` has to be 1".into());
         }
@@ -66,7 +71,7 @@ impl Ask {
         Ok(Self {
             chat,
             model: body.model.unwrap_or_else(|| options.model.clone()),
-            prompt_tokens,
+            prompt_tokens: prompt.tokens(&options.tokenizer)?,
             tokens,
             stream: body.stream,
             include_usage: stream_options.include_usage,
@@ -75,64 +80,86 @@ impl Ask {
     }
 }
 
-/// How long a prompt is: its words, or its token ids. Nothing of it is kept.
-struct Size(u64);
+/// A prompt: token ids, of which only the number matters, and texts.
+#[derive(Default)]
+struct Prompt<'a> {
+    ids: u64,
+    texts: Vec<Cow<'a, str>>,
+}
 
-impl<'de> Deserialize<'de> for Size {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Counter).map(Size)
+impl Prompt<'_> {
+    /// How many tokens it is. No template adds any to a message, as no special token is added to a text.
+    fn tokens(&self, tokenizer: &Tokenizer) -> Result<u64, String> {
+        let mut total = self.ids;
+        for text in &self.texts {
+            let ids = tokenizer.encode(text, false).map_err(|error| format!("the prompt is not possible: {error}"))?;
+            total += ids.len() as u64;
+        }
+        Ok(total)
     }
 }
 
-struct Counter;
+impl<'de: 'a, 'a> Deserialize<'de> for Prompt<'a> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut prompt = Prompt::default();
+        Collector(&mut prompt).deserialize(deserializer)?;
+        Ok(prompt)
+    }
+}
 
-impl<'de> DeserializeSeed<'de> for Counter {
-    type Value = u64;
+/// Adds what it finds to a prompt.
+struct Collector<'a, 'de>(&'a mut Prompt<'de>);
 
-    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<u64, D::Error> {
+impl<'de> DeserializeSeed<'de> for Collector<'_, 'de> {
+    type Value = ();
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Counter {
-    type Value = u64;
+impl<'de> Visitor<'de> for Collector<'_, 'de> {
+    type Value = ();
 
     fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str("a text, token ids, or messages")
     }
 
-    fn visit_str<E>(self, text: &str) -> Result<u64, E> {
-        Ok(text.split_ascii_whitespace().count() as u64)
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<(), E> {
+        self.0.texts.push(Cow::Borrowed(text));
+        Ok(())
     }
 
-    fn visit_u64<E>(self, _id: u64) -> Result<u64, E> {
-        Ok(1)
+    fn visit_str<E>(self, text: &str) -> Result<(), E> {
+        self.0.texts.push(Cow::Owned(text.to_owned()));
+        Ok(())
     }
 
-    fn visit_unit<E>(self) -> Result<u64, E> {
-        Ok(0)
+    fn visit_u64<E>(self, _id: u64) -> Result<(), E> {
+        self.0.ids += 1;
+        Ok(())
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<u64, A::Error> {
-        let mut total = 0u64;
-        while let Some(size) = items.next_element_seed(Counter)? {
-            total += size;
-        }
-        Ok(total)
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        while items.next_element_seed(Collector(&mut *self.0))?.is_some() {}
+        Ok(())
     }
 
     /// A message: what it says.
-    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<u64, A::Error> {
-        let mut total = 0u64;
-        while let Some(key) = fields.next_key::<std::borrow::Cow<'de, str>>()? {
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<(), A::Error> {
+        while let Some(key) = fields.next_key::<Cow<'de, str>>()? {
             match key.as_ref() {
-                "content" | "text" => total += fields.next_value_seed(Counter)?,
+                "content" | "text" => fields.next_value_seed(Collector(&mut *self.0))?,
                 _ => {
                     fields.next_value::<IgnoredAny>()?;
                 }
             }
         }
-        Ok(total)
+        Ok(())
     }
 }
 
@@ -147,12 +174,14 @@ mod tests {
     #[test]
     fn prompts_are_measured_in_all_their_forms() {
         let tokens = |chat, body: &str| read(chat, body).unwrap().prompt_tokens;
-        assert_eq!(tokens(false, r#"{"prompt": "one two  three"}"#), 3);
+        // One byte, one token.
+        assert_eq!(tokens(false, r#"{"prompt": "one two"}"#), 7);
+        assert_eq!(tokens(false, r#"{"prompt": "\u00e4\n"}"#), 3);
         assert_eq!(tokens(false, r#"{"prompt": [5, 6, 7, 8]}"#), 4);
-        assert_eq!(tokens(false, r#"{"prompt": ["one two"]}"#), 2);
+        assert_eq!(tokens(false, r#"{"prompt": ["one two"]}"#), 7);
         let messages = r#"{"messages": [{"role": "system", "content": null},
             {"role": "user", "content": [{"type": "text", "text": "a b"}]}, {"role": "user", "content": "c"}]}"#;
-        assert_eq!(tokens(true, messages), 3);
+        assert_eq!(tokens(true, messages), 4);
     }
 
     #[test]

@@ -148,7 +148,7 @@ impl Connection {
         let created = WallTime::now().unix_ns / 1_000_000_000;
         let number = shared.next_request();
         let turn = shared.queue.as_ref().map_or(arrival.at, |queue| queue.enter(arrival.at));
-        let generation = Generation::new(ask, &shared.options, number, turn, created, request.keep_alive);
+        let generation = Generation::new(ask, shared.text, &shared.options, number, turn, created, request.keep_alive);
         let notes = Notes::new(request.header("x-request-id").map(str::to_owned), arrival);
         shared.running.fetch_add(1, Ordering::Relaxed);
         self.answer = Some((generation, notes));

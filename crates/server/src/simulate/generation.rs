@@ -3,19 +3,31 @@
 use std::time::Duration;
 
 use sagellm_core::Nanos;
+use sagellm_model::Tokenizer;
 use serde_json::{Value, json};
 
 use super::SimulateOptions;
 use super::ask::Ask;
 use crate::wire::{END_OF_CHUNKS, Response, append_chunk};
 
-/// The text of every token: one token for most tokenizers too.
-const TEXT: &str = " the";
+/// What a token's text may be. The first is one token for all but every trained tokenizer, the second for those of bytes.
+const TEXTS: [&str; 2] = [" the", "a"];
+
+/// The text of which so many repetitions are so many tokens, so that a client that counts finds what it was told; the
+/// first where no text is like that.
+pub(crate) fn token_text(tokenizer: &Tokenizer) -> &'static str {
+    let counts =
+        |text: &str, times: usize| tokenizer.encode(&text.repeat(times), false).is_ok_and(|ids| ids.len() == times);
+    let fits = |text: &&str| [1, 2, 3, 100].into_iter().all(|times| counts(text, times));
+    TEXTS.into_iter().find(fits).unwrap_or(TEXTS[0])
+}
 
 /// An answer on its way.
 #[derive(Debug)]
 pub(crate) struct Generation {
     ask: Ask,
+    /// The text of every token.
+    text: &'static str,
     id: String,
     created: u64,
     /// When the first token would be due without jitter.
@@ -38,6 +50,7 @@ impl Generation {
     /// The answer to `ask`, which arrived at `arrival`; `number` is unlike that of any other request.
     pub(crate) fn new(
         ask: Ask,
+        text: &'static str,
         options: &SimulateOptions,
         number: u64,
         arrival: Nanos,
@@ -56,6 +69,7 @@ impl Generation {
             next_due: arrival,
             token: Vec::new(),
             keep_alive,
+            text,
             ask,
         };
         if generation.ask.stream {
@@ -138,7 +152,7 @@ impl Generation {
     }
 
     fn delta(&self) -> Value {
-        json!({"content": TEXT})
+        json!({"content": self.text})
     }
 
     fn frame(&self) -> Value {
@@ -151,7 +165,7 @@ impl Generation {
         chunk["choices"] = if self.ask.chat {
             json!([{"index": 0, "delta": delta, "logprobs": null, "finish_reason": finish}])
         } else {
-            json!([{"index": 0, "text": TEXT, "logprobs": null, "finish_reason": finish, "stop_reason": null}])
+            json!([{"index": 0, "text": self.text, "logprobs": null, "finish_reason": finish, "stop_reason": null}])
         };
         if let Some(usage) = usage {
             chunk["usage"] = usage;
@@ -165,7 +179,7 @@ impl Generation {
     }
 
     fn whole(&self) -> Value {
-        let text = TEXT.repeat(self.ask.tokens as usize);
+        let text = self.text.repeat(self.ask.tokens as usize);
         let mut answer = self.frame();
         answer["choices"] = if self.ask.chat {
             answer["object"] = "chat.completion".into();
@@ -195,13 +209,16 @@ fn mix(counter: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use sagellm_core::NoProgress;
+    use sagellm_model::{OpenOptions, open_tokenizer};
+
     use super::*;
 
     const MS: Nanos = 1_000_000;
 
     fn generation(options: &SimulateOptions, body: &str) -> Generation {
         let ask = Ask::read(false, body.as_bytes(), options).unwrap();
-        Generation::new(ask, options, 1, 1000 * MS, 7, true)
+        Generation::new(ask, " the", options, 1, 1000 * MS, 7, true)
     }
 
     #[test]
@@ -248,7 +265,7 @@ mod tests {
 
     #[test]
     fn usage_comes_as_asked() {
-        let body = r#"{"prompt": "a b", "max_tokens": 2, "stream": true,
+        let body = r#"{"prompt": [1, 2], "max_tokens": 2, "stream": true,
             "stream_options": {"include_usage": true, "continuous_usage_stats": true}}"#;
         let mut out = Vec::new();
         generation(&SimulateOptions::default(), body).render(u64::MAX, usize::MAX, &mut out);
@@ -258,6 +275,14 @@ mod tests {
             |tokens| format!("{{\"prompt_tokens\":2,\"total_tokens\":{},\"completion_tokens\":{tokens}", 2 + tokens);
         assert_eq!(usage, [of(1), of(2), of(2)]);
         assert!(text.contains("\"choices\":[],"), "{text}");
+    }
+
+    #[test]
+    fn as_many_texts_are_as_many_tokens() {
+        assert_eq!(token_text(&Tokenizer::bytes(512)), "a");
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/models/llama");
+        let trained = open_tokenizer(file, &OpenOptions::default(), &NoProgress).unwrap();
+        assert_eq!(token_text(&trained), " the");
     }
 
     #[test]

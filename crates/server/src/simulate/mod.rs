@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use sagellm_core::Clock;
+use sagellm_model::Tokenizer;
 
 pub use truth::Truth;
 
@@ -31,7 +32,7 @@ use shard::{Hand, Shard};
 use truth::{Lateness, Log};
 
 /// Settings of a simulated server.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct SimulateOptions {
     /// From the arrival of a request to its first token.
     pub ttft: Duration,
@@ -43,6 +44,10 @@ pub struct SimulateOptions {
     pub tokens: Option<u32>,
     /// The model that `/v1/models` names. Requests may name any.
     pub model: String,
+    /// Counts the tokens of prompts that are text, and decides on the text of every token.
+    pub tokenizer: Tokenizer,
+    /// Where the tokenizer was found, told by `/v1/models` so that clients can use the same one.
+    pub root: String,
     /// Threads, each with its own connections.
     pub threads: usize,
     /// Seed of the jitter.
@@ -59,12 +64,19 @@ impl Default for SimulateOptions {
             jitter: Duration::ZERO,
             tokens: None,
             model: "simulated".into(),
+            tokenizer: Tokenizer::bytes(BYTE_TOKENS),
+            root: SYNTHETIC.into(),
             threads: 1,
             seed: 0,
             queue: None,
         }
     }
 }
+
+/// Tokens of the tokenizer of [`SYNTHETIC`].
+const BYTE_TOKENS: usize = 512;
+/// The model whose tokenizer is the default.
+const SYNTHETIC: &str = "synthetic:tiny";
 
 /// A simulated server. It ends when dropped.
 #[derive(Debug)]
@@ -77,6 +89,8 @@ pub struct Simulator {
 #[derive(Debug)]
 pub(crate) struct Shared {
     options: SimulateOptions,
+    /// The text of every token.
+    text: &'static str,
     clock: Clock,
     truth: Log,
     lateness: Lateness,
@@ -103,6 +117,7 @@ impl Simulator {
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
+            text: generation::token_text(&options.tokenizer),
             options,
             clock,
             truth: Log::default(),

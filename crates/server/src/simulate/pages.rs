@@ -18,6 +18,7 @@ impl Shared {
                 200,
                 &json!({"object": "list", "data": [{
                     "id": self.options.model, "object": "model", "created": 0, "owned_by": "sagellm",
+                    "root": self.options.root,
                 }]}),
             ),
             "/metrics" => Response::text(200, "text/plain; version=0.0.4; charset=utf-8", self.metrics()),
