@@ -23,7 +23,7 @@ pub(crate) fn run(args: &HistoryArgs, printer: &Printer) -> Result<Exit, Failure
         HistoryCommand::List { name } => list(&runs(name)?),
         HistoryCommand::Show { run } => {
             let entry = History::open(&args.store)?.run(*run)?;
-            render(&entry.summary, Format::Table, printer.colour())?
+            render(&entry.summary, Format::Table, printer.look())?
         }
         HistoryCommand::Trend { metric, name, format, output } => {
             let Some(metric) = registry::find(metric) else {

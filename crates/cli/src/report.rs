@@ -1,7 +1,7 @@
 //! `report`: results of a run, rendered.
 
 use sagellm_core::{Exit, Failure, Slo};
-use sagellm_report::render::Format;
+use sagellm_report::render::{Format, Look};
 use sagellm_report::{render, write_atomic};
 
 use crate::args::ReportArgs;
@@ -20,8 +20,8 @@ pub(crate) fn report(args: &ReportArgs, printer: &Printer) -> Result<Exit, Failu
         }
         _ => {}
     }
-    let colour = printer.colour() && args.output.is_none();
-    let report = render::render_path(&args.input, slo.as_ref(), args.format, colour)?;
+    let look = if args.output.is_none() { printer.look() } else { Look::default() };
+    let report = render::render_path(&args.input, slo.as_ref(), args.format, look)?;
     match &args.output {
         Some(file) => write_atomic(file, &report)?,
         None => printer.bytes(&report)?,

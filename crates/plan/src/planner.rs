@@ -198,7 +198,7 @@ pub(crate) fn check(spec: &Spec) -> Result<(), PlanError> {
         && !(1e-3..=1e7).contains(&seconds)
     {
         let range = "a number of seconds from 0.001 to 1e7";
-        return Err(PlanError::Value { option: "duration_s", value: seconds.to_string(), range });
+        return Err(PlanError::Value { option: "--duration", value: seconds.to_string(), range });
     }
     if spec.mode == Mode::Batch && spec.arrival != Arrival::Immediate {
         return Err(PlanError::Contradiction {

@@ -319,7 +319,7 @@ fn a_slice_of_a_trace_has_two_ends() {
     assert!(read(&content, 1.0, 21.0, Some(5.0)).unwrap_err().contains("its source holds 0 that can be used"));
     for take in [0.0, -1.0, f64::NAN, f64::INFINITY] {
         let refused = read(&content, 1.0, 0.0, Some(take)).unwrap_err();
-        assert!(refused.starts_with("`take_s ") && refused.contains("is not possible"), "{refused}");
+        assert!(refused.starts_with("`--take ") && refused.contains("is not possible"), "{refused}");
     }
     let broken = format!("{content}x,1,1\n");
     let refused = read(&broken, 1.0, 0.0, Some(10.0)).unwrap_err();
@@ -371,9 +371,9 @@ fn bad_data_sets_get_one_clear_error() {
     };
     assert_eq!(message(refusal(&spec(source(&path), None))), ", line 3: EOF while parsing a value, column 10");
     std::fs::write(&path, "").unwrap();
-    assert_eq!(message(refusal(&spec(source(&path), None))), ", line 1: EOF while parsing a value, column 0");
+    assert_eq!(message(refusal(&spec(source(&path), None))), ", line 1: the file is empty");
     std::fs::write(&path, "[]").unwrap();
-    assert_eq!(message(refusal(&spec(source(&path), None))), ", line 1: no conversation has two messages");
+    assert_eq!(message(refusal(&spec(source(&path), None))), ", line 1: it holds no conversation of two messages");
     std::fs::write(&path, "{}").unwrap();
     assert!(message(refusal(&spec(source(&path), None))).contains("expected a list of conversations"));
     std::fs::write(&path, r#"[{"conversations": [{"value": "a"}, {"value": "b"}]}]"#).unwrap();

@@ -138,7 +138,12 @@ fn results_of_other_tools_are_compared_by_their_figures() {
     let (ours, theirs) = (place.path().join("ours"), place.path().join("vllm.json"));
     run(&ours, 1, 100, 1.0);
     let summary = sagellm_report::summarize_folder(&ours).unwrap();
-    let text = sagellm_report::render::render(&summary, sagellm_report::render::Format::Vllm, false).unwrap();
+    let text = sagellm_report::render::render(
+        &summary,
+        sagellm_report::render::Format::Vllm,
+        sagellm_report::render::Look::default(),
+    )
+    .unwrap();
     fs::write(&theirs, text).unwrap();
     let first = Side::load(&ours).unwrap();
     let mut side = Side::load(&theirs).unwrap();
@@ -151,7 +156,12 @@ fn results_of_other_tools_are_compared_by_their_figures() {
     // What we wrote in their names, read back, is what it was: no name was mistaken.
     assert!(figures.iter().all(|figure| figure.change.abs() < 1e-12 && figure.basis == Basis::Figures), "{figures:?}");
     assert!(comparison.notes.iter().any(|note| note.contains("vLLM counts a stream that ends early as success")));
-    let text = sagellm_report::render::render(&summary, sagellm_report::render::Format::Sglang, false).unwrap();
+    let text = sagellm_report::render::render(
+        &summary,
+        sagellm_report::render::Format::Sglang,
+        sagellm_report::render::Look::default(),
+    )
+    .unwrap();
     fs::write(&theirs, text).unwrap();
     let mut side = Side::load(&theirs).unwrap();
     side.name_after(&first);
@@ -267,7 +277,7 @@ fn what_is_written_in_other_tools_names_has_no_name_that_they_do_not_know() {
     ] {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(theirs);
         let theirs = fs::read_to_string(file).unwrap();
-        let ours = sagellm_report::render::render(&summary, format, false).unwrap();
+        let ours = sagellm_report::render::render(&summary, format, sagellm_report::render::Look::default()).unwrap();
         let ours: serde_json::Value = serde_json::from_str(&ours).unwrap();
         for key in ours.as_object().unwrap().keys() {
             // Their percentiles are those that were asked for.

@@ -7,13 +7,13 @@ use std::path::Path;
 
 use sagellm_core::OutcomeKind;
 use sagellm_core::Record;
-use sagellm_report::render::{Format, render, render_path};
+use sagellm_report::render::{Format, Look, render, render_path};
 use sagellm_report::{registry, summarize_folder, write_results};
 use serde_json::Value;
 use support::{close, failure, header, manifest, success, write_journal, write_manifest};
 
 fn page(path: &Path) -> String {
-    String::from_utf8(render_path(path, None, Format::Html, false).unwrap()).unwrap()
+    String::from_utf8(render_path(path, None, Format::Html, Look::default()).unwrap()).unwrap()
 }
 
 /// What the scripts of a page read.
@@ -91,7 +91,7 @@ fn a_summary_alone_has_no_charts_and_says_why() {
     write_results(elsewhere.path(), &summary).unwrap();
     let file = elsewhere.path().join("benchmark_summary.json");
     assert!(page(&file).contains("No charts"));
-    assert!(page(&file) == render(&summary, Format::Html, false).unwrap());
+    assert!(page(&file) == render(&summary, Format::Html, Look::default()).unwrap());
     // The summary beside its journals is as good as the folder.
     write_results(folder.path(), &summary).unwrap();
     assert!(page(&folder.path().join("benchmark_summary.json")) == page(folder.path()));

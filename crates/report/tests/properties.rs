@@ -5,7 +5,7 @@ mod support;
 
 use proptest::prelude::*;
 use sagellm_core::{Arrival, Chunk, HttpFacts, Mode, OutcomeKind, Record, Stamp};
-use sagellm_report::render::{Format, render};
+use sagellm_report::render::{Format, Look, render};
 use sagellm_report::{Sample, WorkloadSummary, load, registry};
 use support::*;
 
@@ -161,7 +161,7 @@ proptest! {
         write_journal(folder.path(), header("w", 20), &records, Some(close()));
         let summary = load(folder.path()).unwrap();
         for format in Format::ALL.into_iter().filter(|format| *format != Format::Parquet) {
-            let text = render(&summary, format, false).unwrap();
+            let text = render(&summary, format, Look::default()).unwrap();
             prop_assert!(!text.contains("NaN"));
             if format == Format::Json {
                 prop_assert!(serde_json::from_str::<serde_json::Value>(&text).is_ok());

@@ -11,7 +11,7 @@ use parquet::record::{Field, Row};
 use parquet::schema::parser::parse_message_type;
 use sagellm_core::{OutcomeKind, Slo};
 use sagellm_report::registry;
-use sagellm_report::render::{Format, render, render_path, write_records};
+use sagellm_report::render::{Format, Look, render, render_path, write_records};
 use support::{MS, close, failure, header, manifest, over_http, success, warmup, write_journal, write_manifest};
 
 /// The table of a run of `count` requests and a failed one.
@@ -30,7 +30,7 @@ fn file_of(count: u64, slo: Option<&Slo>) -> SerializedFileReader<File> {
     write_manifest(folder.path(), &manifest(&["w"]));
     let file = folder.path().join("records.parquet");
     write_records(folder.path(), slo, &file).unwrap();
-    let bytes = render_path(folder.path(), slo, Format::Parquet, false).unwrap();
+    let bytes = render_path(folder.path(), slo, Format::Parquet, Look::default()).unwrap();
     assert_eq!(bytes, std::fs::read(&file).unwrap());
     SerializedFileReader::new(File::open(&file).unwrap()).unwrap()
 }
@@ -116,7 +116,7 @@ fn a_summary_alone_has_no_rows() {
     write_journal(folder.path(), header("w", 1), &[success(0, 1000, 20, 5)], Some(close()));
     write_manifest(folder.path(), &manifest(&["w"]));
     let summary = sagellm_report::load(folder.path()).unwrap();
-    assert!(render(&summary, Format::Parquet, false).is_err());
+    assert!(render(&summary, Format::Parquet, Look::default()).is_err());
     let alone = tempfile::tempdir().unwrap();
     sagellm_report::write_results(alone.path(), &summary).unwrap();
     let error = write_records(alone.path(), None, &alone.path().join("r.parquet")).unwrap_err();

@@ -4,7 +4,7 @@
 mod support;
 
 use sagellm_core::{BackendStats, Measured, OutcomeKind, Stamp, TokenSource};
-use sagellm_report::render::{Format, render, repeats};
+use sagellm_report::render::{Format, Look, WIDE, render, repeats};
 use sagellm_report::{Summary, summarize_folder};
 use support::*;
 
@@ -98,12 +98,12 @@ fn served() -> Summary {
 
 #[test]
 fn table_of_a_served_run() {
-    insta::assert_snapshot!(render(&served(), Format::Table, false).unwrap());
+    insta::assert_snapshot!(render(&served(), Format::Table, Look::default()).unwrap());
 }
 
 #[test]
 fn markdown_of_a_served_run() {
-    insta::assert_snapshot!(render(&served(), Format::Markdown, false).unwrap());
+    insta::assert_snapshot!(render(&served(), Format::Markdown, Look::default()).unwrap());
 }
 
 #[test]
@@ -113,33 +113,33 @@ fn a_server_that_is_slower_than_its_client_sees_is_not_subtracted_from_it() {
     close.backend.server = Some(server_window(50.0));
     let records: Vec<_> = (0..5).map(|id| over_http(success(id, 1000 + id * 40, 12, 5))).collect();
     write_journal(folder.path(), header("w", 5), &records, Some(close));
-    let text = render(&summarize_folder(folder.path()).unwrap(), Format::Table, false).unwrap();
+    let text = render(&summarize_folder(folder.path()).unwrap(), Format::Table, Look::default()).unwrap();
     assert!(text.contains("= w: client TTFT 12.00 ms is below the server's 50.00 ms: the server"), "{text}");
 }
 
 #[test]
 fn table_of_a_valid_run() {
-    insta::assert_snapshot!(render(&good(), Format::Table, false).unwrap());
+    insta::assert_snapshot!(render(&good(), Format::Table, Look::default()).unwrap());
 }
 
 #[test]
 fn table_of_an_invalid_run() {
-    insta::assert_snapshot!(render(&bad(), Format::Table, false).unwrap());
+    insta::assert_snapshot!(render(&bad(), Format::Table, Look::default()).unwrap());
 }
 
 #[test]
 fn markdown_of_a_valid_run() {
-    insta::assert_snapshot!(render(&good(), Format::Markdown, false).unwrap());
+    insta::assert_snapshot!(render(&good(), Format::Markdown, Look::default()).unwrap());
 }
 
 #[test]
 fn markdown_of_an_invalid_run() {
-    insta::assert_snapshot!(render(&bad(), Format::Markdown, false).unwrap());
+    insta::assert_snapshot!(render(&bad(), Format::Markdown, Look::default()).unwrap());
 }
 
 #[test]
 fn json_of_a_valid_run() {
-    insta::assert_snapshot!(render(&good(), Format::Json, false).unwrap());
+    insta::assert_snapshot!(render(&good(), Format::Json, Look::default()).unwrap());
 }
 
 /// Days of waiting, a long name, and as many tokens as make wide cells.
@@ -174,17 +174,26 @@ fn wide() -> Summary {
 #[test]
 fn the_table_fits_a_terminal_of_80_columns() {
     for summary in [good(), bad(), served(), wide()] {
-        for line in render(&summary, Format::Table, false).unwrap().lines() {
+        let all = Look { wide: true, ..Look::default() };
+        for line in render(&summary, Format::Table, all).unwrap().lines() {
+            assert!(line.chars().count() <= usize::from(WIDE), "{line}");
+        }
+        for line in render(&summary, Format::Table, Look::default()).unwrap().lines() {
             assert!(line.chars().count() <= 80, "{line}");
         }
     }
 }
 
 #[test]
+fn a_wide_table_shows_the_whole_distribution() {
+    insta::assert_snapshot!(render(&served(), Format::Table, Look { wide: true, ..Look::default() }).unwrap());
+}
+
+#[test]
 fn every_text_ends_with_one_newline() {
     for summary in [good(), bad(), served()] {
         for format in Format::ALL.into_iter().filter(|format| *format != Format::Parquet) {
-            let text = render(&summary, format, true).unwrap();
+            let text = render(&summary, format, Look { colour: true, wide: false }).unwrap();
             assert!(text.ends_with('\n') && !text.ends_with("\n\n"), "{}", format.name());
         }
     }
@@ -192,10 +201,10 @@ fn every_text_ends_with_one_newline() {
 
 #[test]
 fn colour_is_used_only_when_asked_for() {
-    assert!(!render(&good(), Format::Table, false).unwrap().contains('\u{1b}'));
-    let coloured = render(&good(), Format::Table, true).unwrap();
+    assert!(!render(&good(), Format::Table, Look::default()).unwrap().contains('\u{1b}'));
+    let coloured = render(&good(), Format::Table, Look { colour: true, wide: false }).unwrap();
     assert!(coloured.starts_with("\u{1b}[1;32mVALID\u{1b}[0m"), "{coloured}");
-    assert!(!render(&good(), Format::Markdown, true).unwrap().contains('\u{1b}'));
+    assert!(!render(&good(), Format::Markdown, Look { colour: true, wide: false }).unwrap().contains('\u{1b}'));
 }
 
 #[test]
@@ -212,13 +221,15 @@ fn formats_are_named_as_on_the_command_line() {
 
 #[test]
 fn junit_of_a_run_that_failed() {
-    insta::assert_snapshot!(render(&bad(), Format::Junit, false).unwrap());
+    insta::assert_snapshot!(render(&bad(), Format::Junit, Look::default()).unwrap());
 }
 
 #[test]
 fn results_as_rivals_write_them() {
-    let (vllm, sglang) =
-        (render(&good(), Format::Vllm, false).unwrap(), render(&good(), Format::Sglang, false).unwrap());
+    let (vllm, sglang) = (
+        render(&good(), Format::Vllm, Look::default()).unwrap(),
+        render(&good(), Format::Sglang, Look::default()).unwrap(),
+    );
     insta::assert_snapshot!(format!("{vllm}{sglang}"));
     // Five times to the first token of 12, 13, 14, 12 and 13 ms: their variance over all five is 0.56 ms².
     let first: serde_json::Value = serde_json::from_str(vllm.lines().next().unwrap()).unwrap();
@@ -228,7 +239,7 @@ fn results_as_rivals_write_them() {
 #[test]
 fn csv_has_every_figure_and_leaves_out_what_is_unknown() {
     let summary = bad();
-    let text = render(&summary, Format::Csv, false).unwrap();
+    let text = render(&summary, Format::Csv, Look::default()).unwrap();
     let mut lines = text.lines().map(|line| line.split(',').collect::<Vec<_>>());
     let head = lines.next().unwrap();
     assert_eq!(head.len(), 2 + sagellm_report::registry::all().len());
@@ -242,7 +253,7 @@ fn csv_has_every_figure_and_leaves_out_what_is_unknown() {
 
 #[test]
 fn openmetrics_has_a_type_a_help_and_an_end() {
-    let text = render(&good(), Format::Openmetrics, false).unwrap();
+    let text = render(&good(), Format::Openmetrics, Look::default()).unwrap();
     assert!(text.ends_with("# EOF\n"));
     let value = good().workloads.get("stress_test").unwrap().get("p99.9_ttft_ms").unwrap();
     let sample = format!(

@@ -32,8 +32,8 @@ pub(crate) fn run(args: RunArgs, printer: &Printer) -> Result<Exit, Failure> {
     let (summary, exit) = once(&args, &interrupt, printer)?;
     match args.format {
         // What it shows is in the journals.
-        Format::Html => printer.bytes(&render::render_path(&args.output, None, args.format, false)?)?,
-        format => printer.result(&render::render(&summary, format, printer.colour())?)?,
+        Format::Html => printer.bytes(&render::render_path(&args.output, None, args.format, printer.look())?)?,
+        format => printer.result(&render::render(&summary, format, printer.look())?)?,
     }
     if !args.quiet {
         printer.note(&format!("Results are in {}", args.output.display()));

@@ -3,11 +3,13 @@
 use std::io::{self, ErrorKind, IsTerminal, Write};
 
 use sagellm_core::{Exit, Failure};
+use sagellm_report::render::{Look, WIDE};
+use terminal_size::{Width, terminal_size_of};
 
 /// Writes to the terminal, or to whatever stands in for it.
 #[derive(Clone, Debug)]
 pub(crate) struct Printer {
-    colour: bool,
+    look: Look,
     interactive: bool,
 }
 
@@ -17,14 +19,17 @@ impl Printer {
         let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         Self {
-            colour: io::stdout().is_terminal() && !set("NO_COLOR") && !dumb,
+            look: Look {
+                colour: io::stdout().is_terminal() && !set("NO_COLOR") && !dumb,
+                wide: terminal_size_of(io::stdout()).is_some_and(|(Width(columns), _)| columns >= WIDE),
+            },
             interactive: io::stderr().is_terminal() && !dumb,
         }
     }
 
-    /// Whether results may be coloured.
-    pub(crate) fn colour(&self) -> bool {
-        self.colour
+    /// How a table is to look on standard output.
+    pub(crate) fn look(&self) -> Look {
+        self.look
     }
 
     /// Whether something that moves may be drawn on standard error.

@@ -120,6 +120,9 @@ pub(super) fn wrong(path: &Path, line: u64, reason: impl Into<String>) -> PlanEr
 
 /// The same for JSON, whose parser knows the line when it read the whole file.
 pub(super) fn wrong_json(path: &Path, line: Option<u64>, error: &serde_json::Error) -> PlanError {
+    if error.is_eof() && (error.line(), error.column()) == (1, 0) {
+        return wrong(path, 1, "the file is empty");
+    }
     let text = error.to_string();
     let what = text.rsplit_once(" at line ").map_or(&*text, |(what, _)| what);
     let reason = format!("{what}, column {}", error.column());

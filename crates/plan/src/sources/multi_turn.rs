@@ -41,7 +41,7 @@ impl<'a> MultiTurn<'a> {
         }
         if !(0.0..=1e6).contains(&think_s) {
             let range = "a number of seconds from 0 to 1e6";
-            return Err(PlanError::Value { option: "think_s", value: think_s.to_string(), range });
+            return Err(PlanError::Value { option: "--think", value: think_s.to_string(), range });
         }
         Ok(Self {
             workload: spec.name.clone(),

@@ -85,7 +85,11 @@ impl Words {
             Source::Random { input_tokens, output_tokens, range_ratio, prefix_tokens } => {
                 if !(0.0..1.0).contains(&range_ratio) {
                     let range = "a number from 0 to below 1";
-                    return Err(PlanError::Value { option: "range_ratio", value: range_ratio.to_string(), range });
+                    return Err(PlanError::Value {
+                        option: "--random-range-ratio",
+                        value: range_ratio.to_string(),
+                        range,
+                    });
                 }
                 at_least_one("input_tokens", input_tokens)?;
                 at_least_one("output_tokens", output_tokens)?;

@@ -141,7 +141,7 @@ fn read(path: &Path, whose: SharegptRules) -> Result<(Vec<Talk>, DataFile), Plan
         })
         .collect();
     if talks.is_empty() {
-        return Err(wrong(path, 1, "no conversation has two messages"));
+        return Err(wrong(path, 1, "it holds no conversation of two messages"));
     }
     Ok((talks, reader.finish()?))
 }

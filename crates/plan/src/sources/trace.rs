@@ -44,17 +44,17 @@ impl Trace {
         };
         if !(1e-6..=1e6).contains(time_scale) {
             let range = "a number from 1e-6 to 1e6";
-            return Err(PlanError::Value { option: "time_scale", value: time_scale.to_string(), range });
+            return Err(PlanError::Value { option: "--time-scale", value: time_scale.to_string(), range });
         }
         if !(0.0..=1e9).contains(skip_s) {
             let range = "a number of seconds from 0 to 1e9";
-            return Err(PlanError::Value { option: "skip_s", value: skip_s.to_string(), range });
+            return Err(PlanError::Value { option: "--skip", value: skip_s.to_string(), range });
         }
         if let Some(take) = take_s
             && !(1e-9..=1e9).contains(take)
         {
             let range = "a number of seconds above 0, at most 1e9";
-            return Err(PlanError::Value { option: "take_s", value: take.to_string(), range });
+            return Err(PlanError::Value { option: "--take", value: take.to_string(), range });
         }
         let mut reader = DataReader::open(path)?;
         let slice = *skip_s..skip_s + take_s.unwrap_or(f64::INFINITY);

@@ -2,6 +2,7 @@
 
 use super::{Basis, ChangeVerdict, Compared, Comparison, FigureChange, Overall};
 use crate::registry;
+use crate::render::number;
 
 impl Overall {
     /// In words.
@@ -27,8 +28,8 @@ pub(super) fn table(comparison: &Comparison) -> String {
                 text.push_str(&format!(
                     "{:<24}{:>11}{:>10} {:>9}  {:<18} {}\n",
                     figure.key,
-                    short(figure.before),
-                    short(figure.now),
+                    number::figure(figure.before),
+                    number::figure(figure.now),
                     percent(figure.change),
                     interval(figure),
                     verdict(figure)
@@ -58,8 +59,8 @@ pub(super) fn markdown(comparison: &Comparison) -> String {
                 "| {} | {} ({unit}) | {} | {} | {} | {} | {} |\n",
                 figure.workload,
                 figure.key,
-                short(figure.before),
-                short(figure.now),
+                number::figure(figure.before),
+                number::figure(figure.now),
                 percent(figure.change),
                 interval(figure),
                 verdict(figure)
@@ -115,14 +116,6 @@ pub(crate) fn interval(figure: &FigureChange) -> String {
 
 pub(crate) fn percent(share: f64) -> String {
     format!("{:+.1} %", 100.0 * share)
-}
-
-fn short(value: f64) -> String {
-    match value.abs() {
-        size if size >= 1000.0 => format!("{value:.0}"),
-        size if size >= 10.0 => format!("{value:.2}"),
-        _ => format!("{value:.4}"),
-    }
 }
 
 pub(crate) fn footnotes(comparison: &Comparison) -> Vec<String> {

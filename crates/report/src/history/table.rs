@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::{Entry, Trend};
 use crate::registry;
+use crate::render::number;
 
 /// One line for each run.
 pub fn list(entries: &[Entry]) -> String {
@@ -24,7 +25,7 @@ impl Trend<'_> {
             let _ = writeln!(text, "{}: {} ({})", course.workload, self.metric.key, self.metric.unit.symbol());
             for (place, (entry, value)) in course.points.iter().enumerate() {
                 let change = course.change(place).map(|change| format!("  <- {change}"));
-                line(&mut text, entry, &format!("{value:12.4}{}", change.unwrap_or_default()));
+                line(&mut text, entry, &format!("{:>12}{}", number::figure(*value), change.unwrap_or_default()));
             }
             let _ = writeln!(text, "{}\n", course.summary());
         }

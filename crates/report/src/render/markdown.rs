@@ -19,7 +19,7 @@ pub(crate) fn markdown(summary: &Summary) -> String {
     findings(&mut text, "Why it is invalid", &grouped(summary, &summary.validity.reasons));
     let mut notes = Footnotes::default();
     grid(&mut text, &headline(summary));
-    for section in sections(summary, &mut notes) {
+    for section in sections(summary, false, &mut notes) {
         let _ = write!(text, "### {}\n\n", section.title);
         grid(&mut text, &section);
     }

@@ -21,10 +21,22 @@ use crate::validity::{Code, Finding};
 use crate::write::write_atomic_with;
 use crate::{Error, Summary, export};
 
+/// Columns of a terminal from which on the table adds what there is room for.
+pub const WIDE: u16 = 120;
+
+/// How the table looks; every other format looks always the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Look {
+    /// With colours.
+    pub colour: bool,
+    /// Not held to 80 columns, but to [`WIDE`].
+    pub wide: bool,
+}
+
 /// The forms in which a summary can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// For the terminal: at most 80 columns wide.
+    /// For the terminal: at most 80 columns wide, or [`WIDE`].
     Table,
     /// For programs: the summary itself.
     Json,
@@ -100,12 +112,11 @@ impl fmt::Display for UnknownFormat {
 impl std::error::Error for UnknownFormat {}
 
 /// What is at `path` (see [`load`]) in a format, with exactly one newline at its end; requests are judged by `slo` where it
-/// is given (see [`load_with_slo`]). Colour is used by the table only,
-/// and only when asked for.
+/// is given (see [`load_with_slo`]).
 ///
 /// # Errors
 /// As [`load`].
-pub fn render_path(path: &Path, slo: Option<&Slo>, format: Format, colour: bool) -> Result<Vec<u8>, Error> {
+pub fn render_path(path: &Path, slo: Option<&Slo>, format: Format, look: Look) -> Result<Vec<u8>, Error> {
     if format == Format::Html {
         let (summary, courses) = load_looking(path, slo)?;
         return Ok(ended(export::html::report(&summary, courses)?).into_bytes());
@@ -119,7 +130,7 @@ pub fn render_path(path: &Path, slo: Option<&Slo>, format: Format, colour: bool)
         Some(slo) => load_with_slo(path, slo)?,
         None => load(path)?,
     };
-    Ok(render(&summary, format, colour)?.into_bytes())
+    Ok(render(&summary, format, look)?.into_bytes())
 }
 
 /// The requests of the run at `path` as [`Format::Parquet`], written to a file group by group: memory does not grow with
@@ -135,9 +146,9 @@ pub fn write_records(path: &Path, slo: Option<&Slo>, file: &Path) -> Result<(), 
 ///
 /// # Errors
 /// When the format is [`Format::Parquet`], which takes the records themselves.
-pub fn render(summary: &Summary, format: Format, colour: bool) -> Result<String, Error> {
+pub fn render(summary: &Summary, format: Format, look: Look) -> Result<String, Error> {
     Ok(ended(match format {
-        Format::Table => table::table(summary, colour),
+        Format::Table => table::table(summary, look),
         Format::Json => serde_json::to_string_pretty(summary)?,
         Format::Markdown => markdown::markdown(summary),
         Format::Csv => export::csv::csv(summary),

@@ -1,11 +1,13 @@
 //! Numbers as people read them.
 
-/// About four significant digits, never in exponent form unless the number is below a thousandth.
+/// Three to five significant digits, never in exponent form unless the number is below a thousandth.
 pub(crate) fn figure(value: f64) -> String {
     let size = value.abs();
     match size {
         0.0 => "0".into(),
         _ if size < 0.000_95 => format!("{value:.1e}"),
+        _ if size < 0.009_995 => format!("{value:.5}"),
+        _ if size < 0.099_95 => format!("{value:.4}"),
         _ if size < 0.995 => format!("{value:.3}"),
         _ if size < 99.5 => format!("{value:.2}"),
         _ if size < 9_999.5 => format!("{value:.1}"),
@@ -34,11 +36,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn four_digits_or_so() {
+    fn three_digits_at_least() {
         let wanted = [
             (0.0, "0"),
             (0.000_04, "4.0e-5"),
-            (0.001, "0.001"),
+            (0.001, "0.00100"),
+            (0.012_34, "0.0123"),
+            (0.099_96, "0.100"),
             (0.25, "0.250"),
             (0.999, "1.00"),
             (12.345, "12.35"),

@@ -4,20 +4,21 @@ use std::fmt::Write;
 
 use super::footnotes::Footnotes;
 use super::sections::{Section, sections};
-use super::{grouped, subject, synthetic_note};
+use super::{Look, grouped, subject, synthetic_note};
 use crate::{Summary, Verdict};
 
-/// Widest line.
+/// Widest line of a paragraph.
 const WIDTH: usize = 80;
 
 /// Longest name of a workload that is written in full.
 const LONGEST_NAME: usize = 12;
 
-pub(crate) fn table(summary: &Summary, colour: bool) -> String {
+pub(crate) fn table(summary: &Summary, look: Look) -> String {
+    let colour = look.colour;
     let mut text = String::new();
     head(&mut text, summary, colour);
     let mut notes = Footnotes::default();
-    for section in sections(summary, &mut notes) {
+    for section in sections(summary, look.wide, &mut notes) {
         text.push('\n');
         grid(&mut text, &section, colour);
     }

@@ -35,7 +35,8 @@ struct Side {
 #[derive(Debug, Serialize)]
 struct Workload {
     name: String,
-    scale: String,
+    least: String,
+    most: String,
     zero: f64,
     margin_from: f64,
     margin_width: f64,
@@ -125,7 +126,8 @@ fn workload(name: &str, figures: &[&FigureChange], margin: f64) -> Workload {
     let width = place(margin) - place(-margin);
     Workload {
         name: name.to_owned(),
-        scale: format!("{} to {}", words::percent(-reach), words::percent(reach)),
+        least: words::percent(-reach),
+        most: words::percent(reach),
         zero: HALF,
         margin_from: place(-margin),
         margin_width: (width * 10.0).round() / 10.0,

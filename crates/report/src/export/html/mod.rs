@@ -1,6 +1,7 @@
 //! Pages for a browser. Each is one file with all that it needs: it loads nothing, and its charts are drawn by scripts of
 //! its own.
 
+mod axis;
 mod bins;
 mod course;
 mod forest;

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::axis::marks;
 use crate::Verdict;
 use crate::render::number;
 use crate::sweep::{Axis, Figures, KEPT, Point, Sweep};
@@ -120,10 +121,10 @@ fn plot(title: &'static str, key: &str, rows: &[(&Point, &Figures)]) -> Option<P
         return None;
     }
     // Latencies beyond the knee are many times those before it: a logarithmic axis shows both.
-    let marks = || (-6..9).flat_map(|power| [1.0, 2.0, 5.0].map(|factor| factor * 10f64.powi(power)));
+    let decades = || (-6..9).flat_map(|power| [1.0, 2.0, 5.0].map(|factor| factor * 10f64.powi(power)));
     // From one mark to another, so that at least two say how high the curve is.
-    let bottom = marks().take_while(|mark| *mark <= low).last().unwrap_or(low).log10();
-    let top = marks().find(|mark| *mark >= high * 1.02).unwrap_or(high).log10();
+    let bottom = decades().take_while(|mark| *mark <= low).last().unwrap_or(low).log10();
+    let top = decades().find(|mark| *mark >= high * 1.02).unwrap_or(high).log10();
     let rounded = |value: f64| (value * 10.0).round() / 10.0;
     let x = |value: f64| rounded(LEFT + (WIDTH - LEFT - RIGHT) * value / (1.05 * most));
     let y = |value: f64| rounded(HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * (value.log10() - bottom) / (top - bottom));
@@ -133,8 +134,6 @@ fn plot(title: &'static str, key: &str, rows: &[(&Point, &Figures)]) -> Option<P
     };
     let mut by_throughput = places.clone();
     by_throughput.sort_by(|one, other| one.2.total_cmp(&other.2));
-    let step = step(most / 4.0);
-    let across = (0..=8).map(|nth| f64::from(nth) * step).take_while(|value| *value <= 1.05 * most);
     Some(Plot {
         title,
         curve: line(&|_| true, &places),
@@ -154,16 +153,10 @@ fn plot(title: &'static str, key: &str, rows: &[(&Point, &Figures)]) -> Option<P
                 ),
             })
             .collect(),
-        across: across.map(|value| Tick { at: x(value), text: format!("{value}") }).collect(),
-        up: marks()
+        across: marks(0.0, 1.05 * most, 4).into_iter().map(|(value, text)| Tick { at: x(value), text }).collect(),
+        up: decades()
             .filter(|value| (bottom..=top).contains(&value.log10()))
             .map(|value| Tick { at: y(value), text: format!("{value}") })
             .collect(),
     })
-}
-
-/// The round number nearest above.
-fn step(raw: f64) -> f64 {
-    let power = 10f64.powf(raw.log10().floor());
-    [1.0, 2.0, 5.0, 10.0].into_iter().map(|factor| factor * power).find(|step| *step >= raw).unwrap_or(raw)
 }

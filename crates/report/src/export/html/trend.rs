@@ -3,6 +3,7 @@
 use sagellm_stats::mean;
 use serde::Serialize;
 
+use super::axis::marks;
 use crate::history::{Course, Trend};
 use crate::render::number;
 
@@ -118,22 +119,22 @@ fn workload(course: &Course<'_>) -> Workload {
         changed: !row.change.is_empty(),
         tip: format!("run {} of {}, {}: {} {}", row.run, row.name, row.began, row.value, row.change),
     });
-    let up = (0..=4).map(|nth| bottom + (top - bottom) * f64::from(nth) / 4.0);
-    let ends = [(rows.first(), 0, "start"), (rows.last(), values.len().saturating_sub(1), "end")];
+    let ends = [(0, "start"), (values.len().saturating_sub(1), "end")];
+    let began = |place: usize| rows.get(place).map_or("", |row: &Row| row.began.as_str());
+    // Of runs of one day the time tells them apart.
+    let of_a_day = began(0).get(..10) == began(ends[1].0).get(..10);
+    let across = ends.into_iter().take(values.len()).filter_map(|(place, anchor)| {
+        let text = if of_a_day { began(place).get(..16) } else { began(place).get(..10) };
+        Some(Tick { at: x(place), text: text?.to_owned(), anchor })
+    });
     Workload {
         name: course.workload.to_owned(),
         summary: course.summary(),
         curve: places.join(" "),
         levels: levels.collect(),
         dots: dots.collect(),
-        up: up.map(|value| Tick { at: y(value), text: number::figure(value), anchor: "end" }).collect(),
-        across: ends
-            .into_iter()
-            .filter_map(|(row, place, anchor)| {
-                let date = row?.began.get(..10)?.to_owned();
-                Some(Tick { at: x(place), text: date, anchor })
-            })
-            .collect(),
+        up: marks(bottom, top, 4).into_iter().map(|(value, text)| Tick { at: y(value), text, anchor: "end" }).collect(),
+        across: across.collect(),
         rows,
     }
 }

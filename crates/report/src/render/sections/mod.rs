@@ -88,9 +88,9 @@ const HEADLINE: [Column; 7] = [
 ];
 
 /// The sections that the terminal and Markdown share.
-pub(crate) fn sections(summary: &Summary, notes: &mut Footnotes) -> Vec<Section> {
+pub(crate) fn sections(summary: &Summary, wide: bool, notes: &mut Footnotes) -> Vec<Section> {
     let mut sections = vec![
-        latency(summary, notes),
+        latency(summary, wide, notes),
         throughput(summary, notes),
         plain("Requests", &REQUESTS, summary, notes),
         plain("Memory and concurrency", &MEMORY, summary, notes),
@@ -140,30 +140,40 @@ fn cell(workload: &WorkloadSummary, (_, key, style): (&str, &str, Style), notes:
     }
 }
 
-fn latency(summary: &Summary, notes: &mut Footnotes) -> Section {
+/// The mean with its interval, and percentiles; what is `wide` has the whole distribution, also of the gaps between chunks.
+fn latency(summary: &Summary, wide: bool, notes: &mut Footnotes) -> Section {
     const QUANTITIES: [(&str, &str); 4] = [("TTFT", "ttft"), ("TBT", "tbt"), ("TPOT", "tpot"), ("E2E", "e2e")];
+    const PERCENTILES: [(&str, Stat); 4] =
+        [("p50", Stat::P50), ("p90", Stat::P90), ("p95", Stat::P95), ("p99", Stat::P99)];
+    let (mut quantities, mut stats) = (QUANTITIES.to_vec(), PERCENTILES.to_vec());
+    if wide {
+        quantities.insert(3, ("ITL", "itl"));
+        stats = [vec![("std", Stat::Std), ("min", Stat::Min)], stats].concat();
+        stats.extend([("p99.9", Stat::P999), ("max", Stat::Max)]);
+    }
     let mut rows = Vec::new();
     for workload in summary.workloads.iter() {
-        for (label, quantity) in QUANTITIES {
+        for (label, quantity) in &quantities {
             let mean = Stat::Avg.key(quantity);
             let mut cells = Vec::new();
             match workload.get(&mean) {
                 Some(_) => {
                     cells.push(cell(workload, ("", &mean, Style::Number), notes));
                     cells.push(plus_minus(workload, &mean, notes));
-                    for stat in [Stat::P50, Stat::P90, Stat::P95, Stat::P99] {
+                    for (_, stat) in &stats {
                         cells.push(cell(workload, ("", &stat.key(quantity), Style::Number), notes));
                     }
                 }
                 None => {
                     notes.unknown(workload.name(), label, workload.reason(&mean));
-                    cells.resize(6, UNKNOWN.into());
+                    cells.resize(2 + stats.len(), UNKNOWN.into());
                 }
             }
             rows.push(Row { workload: workload.name().to_owned(), label, cells });
         }
     }
-    Section { title: "Latency (ms)", columns: vec!["mean", PLUS_MINUS, "p50", "p90", "p95", "p99"], rows }
+    let columns = ["mean", PLUS_MINUS].into_iter().chain(stats.iter().map(|stat| stat.0)).collect();
+    Section { title: "Latency (ms)", columns, rows }
 }
 
 fn throughput(summary: &Summary, notes: &mut Footnotes) -> Section {
