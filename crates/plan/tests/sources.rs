@@ -388,7 +388,7 @@ fn bad_data_sets_get_one_clear_error() {
 #[test]
 fn impossible_parameters_are_refused() {
     let refuse = |source: Source| refusal(&spec(source, Some(1))).to_string();
-    assert!(refuse(random(10, 10, 1.0, 0)).starts_with("`range_ratio 1`"));
+    assert!(refuse(random(10, 10, 1.0, 0)).starts_with("`--random-range-ratio 1`"));
     assert!(refuse(random(0, 10, 0.0, 0)).starts_with("`input_tokens 0`"));
     assert!(refuse(random(5000, 10, 0.0, 0)).contains("needs 5010 tokens"));
     let zero = spec(random(10, 10, 0.0, 0), Some(0));
