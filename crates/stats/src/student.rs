@@ -14,7 +14,7 @@ pub(crate) fn t_beyond(t: f64, degrees: f64) -> f64 {
 pub(crate) const Z_975: f64 = 1.959_963_984_540_054;
 
 /// The 0.975 quantile of Student's t, which a two-sided 95 % interval needs. Infinite without a degree of freedom.
-pub(crate) fn t_975(degrees: f64) -> f64 {
+pub fn t_975(degrees: f64) -> f64 {
     if degrees <= 0.0 {
         return f64::INFINITY;
     }

@@ -96,6 +96,8 @@ pub struct Capacity {
     pub error: f64,
     /// Where the limit is reached, as nearly as all runs together can tell; `null` unless rates are surely on both sides.
     pub estimate_rps: Option<f64>,
+    /// The 95 % interval of the estimate; `null` without one.
+    pub interval_rps: Option<(f64, f64)>,
     /// Highest rate that is surely within; `null` when none is.
     pub within_rps: Option<f64>,
     /// Lowest rate that is surely beyond; `null` when none is.
@@ -272,11 +274,13 @@ impl Capacity {
     /// In a sentence.
     pub fn words(&self) -> String {
         let rate = |rate: Option<f64>| rate.map(number::figure);
-        let about = rate(self.estimate_rps);
+        let about = rate(self.estimate_rps).zip(self.interval_rps).map(|(about, (low, high))| {
+            format!("{about} requests/s, 95 % interval {} to {}", number::figure(low), number::figure(high))
+        });
         let found = match (rate(self.within_rps), rate(self.beyond_rps)) {
             (Some(within), Some(beyond)) => {
-                let found = about.as_ref().unwrap_or(&within);
-                format!("{found} requests/s; it lies between {within} and {beyond}")
+                let found = about.unwrap_or_else(|| format!("{within} requests/s"));
+                format!("{found}; surely between {within} and {beyond}")
             }
             (Some(within), None) => format!("at least {within} requests/s; no rate was surely beyond"),
             (None, Some(beyond)) => format!("below {beyond} requests/s; no rate was surely within"),
@@ -307,17 +311,19 @@ mod tests {
             limits: "p99_ttft_ms<500".into(),
             error: 0.05,
             estimate_rps: None,
+            interval_rps: None,
             within_rps: Some(4.0),
             beyond_rps: Some(5.0),
             runs: 9,
             invalid_runs: 0,
         };
-        let sound = "capacity under p99_ttft_ms<500: 4.00 requests/s; it lies between 4.00 and 5.00 \
+        let sound = "capacity under p99_ttft_ms<500: 4.00 requests/s; surely between 4.00 and 5.00 \
                      (wrong with a probability of at most 0.05)";
         assert_eq!(capacity.words(), sound);
-        capacity.estimate_rps = Some(4.6);
-        assert!(capacity.words().contains(": 4.60 requests/s; it lies between 4.00 and 5.00"));
-        capacity.estimate_rps = None;
+        (capacity.estimate_rps, capacity.interval_rps) = (Some(4.6), Some((4.4, 4.8)));
+        let found = ": 4.60 requests/s, 95 % interval 4.40 to 4.80; surely between 4.00 and 5.00";
+        assert!(capacity.words().contains(found), "{}", capacity.words());
+        (capacity.estimate_rps, capacity.interval_rps) = (None, None);
         capacity.invalid_runs = 2;
         assert_eq!(capacity.words(), format!("{sound}; 2 of the 9 runs behind it are INVALID"));
     }
