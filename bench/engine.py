@@ -55,7 +55,8 @@ def multiplied(model: str) -> int:
 
 
 WINDOW = 512
-BYTES = {"f32": 4, "bf16": 2, "f16": 2, "q8_0": 34 / 32, "q4_0": 18 / 32, "q4_1": 20 / 32, "q4_k": 144 / 256}
+BYTES = {"f32": 4, "bf16": 2, "f16": 2, "q8_0": 34 / 32, "q4_0": 18 / 32, "q4_1": 20 / 32, "q5_0": 22 / 32, "q5_1": 24 / 32,
+         "q4_k": 144 / 256}
 # What the engine is to reach: rates in multiples of a rival's in the same format, shares of the bandwidth, MiB.
 RATES = {"llamacpp": {"prefill 512": 1.3, "decode 1": 1.0, "decode 10": 1.3},
          "transformers": {"prefill 512": 1.2, "decode 1": 3.0, "decode 10": 2.3}}

@@ -50,7 +50,7 @@ pub(crate) fn serve(args: &ServeArgs, printer: &Printer) -> Result<Exit, Failure
         engine: args.engine.options(SERVED_TOKENS, false),
         served_model_name: args.served_model_name.clone(),
     };
-    let server = EngineServer::start(model, options, address, clock)?;
+    let server = EngineServer::start(model, options, address, clock, progress.bar_only())?;
     announce(printer, server.address())?;
     server.wait(&stop)?;
     Ok(Exit::Ok)

@@ -73,7 +73,7 @@ fn main() {
         draft_tokens: option("--spec").map_or(0, |most| most.parse().unwrap()),
         stream_text: false,
     };
-    let engine = CpuEngine::start(model, &options, clock).unwrap();
+    let engine = CpuEngine::start(model, &options, clock, &NoProgress).unwrap();
     let ready = clock.now();
     let period = option("--period").map_or(u64::MAX, |tokens| tokens.parse().unwrap());
     let mut figures = Figures { engine, vocab, period, next: 0 };

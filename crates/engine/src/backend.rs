@@ -6,7 +6,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 
 use sagellm_core::{
-    Backend, BackendInfo, BackendStats, Clock, Event, EventKind, EventSink, Exit, Failure, Prepared, Stamp,
+    Backend, BackendInfo, BackendStats, Clock, Event, EventKind, EventSink, Exit, Failure, Prepared, Progress, Stamp,
 };
 use sagellm_model::{Dtype, Model};
 
@@ -54,11 +54,16 @@ pub struct CpuEngine {
 }
 
 impl CpuEngine {
-    /// Loads the weights of `model` and starts the engine's threads. Events are stamped on `clock`.
+    /// Loads the weights of `model`, telling `progress` of it, and starts the engine's threads. Events are stamped on `clock`.
     ///
     /// # Errors
     /// When the weights do not fit the configuration, a setting is out of range, or memory is refused.
-    pub fn start(model: Model, options: &EngineOptions, clock: Clock) -> Result<Self, EngineError> {
+    pub fn start(
+        model: Model,
+        options: &EngineOptions,
+        clock: Clock,
+        progress: &dyn Progress,
+    ) -> Result<Self, EngineError> {
         for (name, value) in [
             ("--kv-cache-tokens", options.kv_cache_tokens),
             ("--max-num-batched-tokens", options.max_num_batched_tokens),
@@ -78,7 +83,7 @@ impl CpuEngine {
         let context_length = model.config.context_length;
         let blocks = options.kv_cache_tokens.div_ceil(BLOCK);
         let capacity_tokens = blocks * BLOCK;
-        let decoder = models::load(&model, options.dtype, context_length.min(capacity_tokens), threads)?;
+        let decoder = models::load(&model, options.dtype, context_length.min(capacity_tokens), threads, progress)?;
         let kv = KvStorage::new(blocks, decoder.blocks.len(), decoder.attention, kv_dtype)?;
         let limits = Limits {
             tokens: options.max_num_batched_tokens,

@@ -1,6 +1,6 @@
 //! How well a model foresees a text: what number formats are judged by.
 
-use sagellm_core::Clock;
+use sagellm_core::{Clock, NoProgress};
 use sagellm_model::Model;
 
 use crate::backend::kv_dtype;
@@ -46,7 +46,7 @@ pub fn likelihood(
         return Err(EngineError::Setting("a window does not fit the model's context or vocabulary".into()));
     }
     let mut kernels = Kernels::new(isa, threads, Clock::start())?;
-    let decoder = models::load(model, dtype, longest, threads)?;
+    let decoder = models::load(model, dtype, longest, threads, &NoProgress)?;
     let table: Vec<u32> = (0..).take(longest.div_ceil(BLOCK)).collect();
     let kv_dtype = kv_dtype(dtype, model.checkpoint.dtype());
     let mut kv = KvStorage::new(table.len(), decoder.blocks.len(), decoder.attention, kv_dtype)?;

@@ -56,7 +56,7 @@ fn options() -> EngineOptions {
 }
 
 fn start(name: &str, options: &EngineOptions) -> CpuEngine {
-    CpuEngine::start(model(folder(name).to_str().unwrap()), options, Clock::start()).unwrap()
+    CpuEngine::start(model(folder(name).to_str().unwrap()), options, Clock::start(), &NoProgress).unwrap()
 }
 
 fn request(id: u64, tokens: &[u32], max_tokens: u32) -> Request {
@@ -233,7 +233,9 @@ fn memory_that_nobody_has_is_refused_and_not_asked_for() {
         (EngineOptions { max_num_batched_tokens: most, max_num_seqs: most, ..options() }, "--max-num-batched-tokens"),
     ] {
         let model = model(folder("llama").to_str().unwrap());
-        let Err(error) = CpuEngine::start(model, &settings, Clock::start()) else { panic!("{word} is refused") };
+        let Err(error) = CpuEngine::start(model, &settings, Clock::start(), &NoProgress) else {
+            panic!("{word} is refused")
+        };
         assert!(error.hint().is_some_and(|hint| hint.contains(word)), "{error}");
     }
 }
@@ -267,7 +269,7 @@ fn an_end_of_sequence_token_stops_only_when_asked() {
     let mut model = model(folder("llama").to_str().unwrap());
     model.config.eos_token_ids = vec![reference.greedy[3]];
     let first = reference.greedy.iter().position(|t| *t == reference.greedy[3]).unwrap();
-    let engine = CpuEngine::start(model, &options(), Clock::start()).unwrap();
+    let engine = CpuEngine::start(model, &options(), Clock::start(), &NoProgress).unwrap();
     let stopping = Request { ignore_eos: false, ..request(0, &reference.tokens, 32) };
     let seen = run(&engine, vec![stopping, request(1, &reference.tokens, 32)]);
     let end = end_of(&seen[&0]);

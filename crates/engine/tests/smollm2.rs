@@ -62,7 +62,7 @@ fn continuations(
         draft_tokens,
         stream_text: false,
     };
-    let engine = CpuEngine::start(model(), &options, Clock::start()).unwrap();
+    let engine = CpuEngine::start(model(), &options, Clock::start(), &NoProgress).unwrap();
     engine.begin_window();
     let (sink, mut events) = event_channel();
     for (id, case) in (0..).zip(cases) {

@@ -23,6 +23,10 @@ pub enum Dtype {
     Q4_0,
     /// GGUF blocks of 32: f16 scale, f16 minimum, 32 × 4 bit.
     Q4_1,
+    /// GGUF blocks of 32: f16 scale, 32 × 5 bit.
+    Q5_0,
+    /// GGUF blocks of 32: f16 scale, f16 minimum, 32 × 5 bit.
+    Q5_1,
     /// GGUF super-blocks of 256 with 6-bit scales and minima, 4 bit.
     Q4K,
     /// GGUF super-blocks of 256 with 6-bit scales and minima, 5 bit.

@@ -9,7 +9,7 @@ impl Dtype {
     pub fn block_elements(self) -> usize {
         match self {
             Self::F32 | Self::F16 | Self::Bf16 => 1,
-            Self::Q8_0 | Self::Q4_0 | Self::Q4_1 => 32,
+            Self::Q8_0 | Self::Q4_0 | Self::Q4_1 | Self::Q5_0 | Self::Q5_1 => 32,
             Self::Q4K | Self::Q5K | Self::Q6K => 256,
         }
     }
@@ -22,6 +22,8 @@ impl Dtype {
             Self::Q8_0 => 2 + 32,
             Self::Q4_0 => 2 + 16,
             Self::Q4_1 => 4 + 16,
+            Self::Q5_0 => 2 + 4 + 16,
+            Self::Q5_1 => 4 + 4 + 16,
             Self::Q4K => 4 + 12 + 128,
             Self::Q5K => 4 + 12 + 32 + 128,
             Self::Q6K => 128 + 64 + 16 + 2,
@@ -45,6 +47,8 @@ impl Dtype {
             Self::Q8_0 => "q8_0",
             Self::Q4_0 => "q4_0",
             Self::Q4_1 => "q4_1",
+            Self::Q5_0 => "q5_0",
+            Self::Q5_1 => "q5_1",
             Self::Q4K => "q4_k",
             Self::Q5K => "q5_k",
             Self::Q6K => "q6_k",
@@ -64,6 +68,8 @@ impl Dtype {
             Self::Q8_0 => blocks(data, out, q8_0),
             Self::Q4_0 => blocks(data, out, q4_0),
             Self::Q4_1 => blocks(data, out, q4_1),
+            Self::Q5_0 => blocks(data, out, q5_0),
+            Self::Q5_1 => blocks(data, out, q5_1),
             Self::Q4K => blocks(data, out, q4_k),
             Self::Q5K => blocks(data, out, q5_k),
             Self::Q6K => blocks(data, out, q6_k),
@@ -107,6 +113,26 @@ fn q4_1(data: &[u8; 20], out: &mut [f32; 32]) {
     for ((low, high), &pair) in low.iter_mut().zip(high).zip(&data[4..]) {
         *low = scale * f32::from(pair & 15) + minimum;
         *high = scale * f32::from(pair >> 4) + minimum;
+    }
+}
+
+fn q5_0(data: &[u8; 22], out: &mut [f32; 32]) {
+    let scale = half_at(data, 0);
+    fifth_bits(&data[2..], out, |quant| scale * (quant - 16.0));
+}
+
+fn q5_1(data: &[u8; 24], out: &mut [f32; 32]) {
+    let (scale, minimum) = (half_at(data, 0), half_at(data, 2));
+    fifth_bits(&data[4..], out, |quant| scale * quant + minimum);
+}
+
+/// Four bytes with the fifth bit of every element, then two elements' low four bits a byte.
+fn fifth_bits(data: &[u8], out: &mut [f32; 32], number: impl Fn(f32) -> f32) {
+    let high = u32::from_le_bytes([data[0], data[1], data[2], data[3]]);
+    for (at, out) in out.iter_mut().enumerate() {
+        let low = (data[4 + at % 16] >> (4 * (at / 16))) & 15;
+        let quant = low | (((high >> at) & 1) << 4) as u8;
+        *out = number(f32::from(quant));
     }
 }
 
@@ -175,7 +201,9 @@ mod tests {
     #[test]
     fn blocks_give_the_numbers_of_the_reference_code() {
         let cases: serde_json::Value = serde_json::from_str(include_str!("../tests/data/quants.json")).unwrap();
-        for dtype in [Dtype::Q8_0, Dtype::Q4_0, Dtype::Q4_1, Dtype::Q4K, Dtype::Q5K, Dtype::Q6K] {
+        for dtype in
+            [Dtype::Q8_0, Dtype::Q4_0, Dtype::Q4_1, Dtype::Q5_0, Dtype::Q5_1, Dtype::Q4K, Dtype::Q5K, Dtype::Q6K]
+        {
             let case = &cases[dtype.name()];
             let blocks = bytes(case["blocks"].as_str().unwrap());
             let mut expected = vec![0.0; 2 * dtype.block_elements()];

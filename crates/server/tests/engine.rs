@@ -41,7 +41,7 @@ fn engine() -> EngineOptions {
 fn start_with(engine: EngineOptions) -> EngineServer {
     let model = Model { chat_template: Some(CHAT.into()), ..model("llama") };
     let options = EngineServerOptions { engine, served_model_name: Some("tiny".into()) };
-    EngineServer::start(model, options, anywhere(), Clock::start()).unwrap()
+    EngineServer::start(model, options, anywhere(), Clock::start(), &NoProgress).unwrap()
 }
 
 fn start() -> EngineServer {
@@ -73,7 +73,7 @@ fn text_of(chunks: &[Value]) -> String {
 
 /// What the engine itself makes of a prompt.
 fn tokens_by_the_engine(prompt: &[u32], count: u32, sampling: Sampling) -> Vec<u32> {
-    let engine = CpuEngine::start(model("llama"), &engine(), Clock::start()).unwrap();
+    let engine = CpuEngine::start(model("llama"), &engine(), Clock::start(), &NoProgress).unwrap();
     let (sink, received) = event_channel();
     let request = Request {
         id: 0,
@@ -263,7 +263,7 @@ fn what_is_not_served_is_said_in_vllms_words() {
 #[test]
 fn a_model_without_a_template_refuses_chats() {
     let options = EngineServerOptions { engine: engine(), served_model_name: None };
-    let server = EngineServer::start(model("gpt2"), options, anywhere(), Clock::start()).unwrap();
+    let server = EngineServer::start(model("gpt2"), options, anywhere(), Clock::start(), &NoProgress).unwrap();
     assert!(server.model().ends_with("testdata/models/gpt2"));
     let body = json!({"messages": [{"role": "user", "content": "hi"}]}).to_string();
     assert!(

@@ -58,7 +58,7 @@ pub(crate) fn once(args: &RunArgs, interrupt: &Interrupt, printer: &Printer) -> 
     replay.warnings().into_iter().for_each(|warning| printer.note(warning));
     let hashes = subject.hashes(&plan);
     let calibration = subject.calibrate(args, &plan, &progress)?;
-    let Ready { backend, mut watch, launched } = subject.start(args, &plan, clock, monitor)?;
+    let Ready { backend, mut watch, launched } = subject.start(args, &plan, clock, monitor, &progress)?;
     let mut output = output.open(args, &mut plan, hashes, backend.info(), clock)?;
     drop(scratch);
 

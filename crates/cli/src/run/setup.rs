@@ -10,6 +10,7 @@ use sagellm_plan::{Outline, PlanFile, Planner, Spec};
 use super::output::Scratch;
 use super::subject::Subject;
 use crate::args::RunArgs;
+use crate::terminal::Progress;
 use crate::workloads::specs;
 
 /// KV cache that is given without being asked for, in tokens, when a workload would need more to keep everything.
@@ -138,7 +139,13 @@ impl Replay {
 }
 
 /// The CPU engine with the model loaded.
-pub(super) fn engine(args: &RunArgs, model: Model, plan: &PlanFile, clock: Clock) -> Result<CpuEngine, Failure> {
+pub(super) fn engine(
+    args: &RunArgs,
+    model: Model,
+    plan: &PlanFile,
+    clock: Clock,
+    progress: &Progress,
+) -> Result<CpuEngine, Failure> {
     let longest = plan.outlines().map(|outline| outline.largest_tokens).max().unwrap_or(0);
     if let Some(given) = args.engine.kv_cache_tokens
         && (given as u64) < longest
@@ -147,7 +154,7 @@ pub(super) fn engine(args: &RunArgs, model: Model, plan: &PlanFile, clock: Clock
         return Err(Failure::new(Exit::Usage, message).with_hint(format!("give at least {longest}")));
     }
     let options = args.engine.options(default_kv_tokens(plan), args.verbose);
-    Ok(CpuEngine::start(model, &options, clock)?)
+    Ok(CpuEngine::start(model, &options, clock, progress.bar_only())?)
 }
 
 /// Enough to keep everything that a workload writes, so that nothing is evicted unless a budget asks for it; for long

@@ -106,10 +106,11 @@ impl Subject {
         plan: &PlanFile,
         clock: Clock,
         monitor: Monitor,
+        progress: &Progress,
     ) -> Result<Ready, Failure> {
         match self {
             Self::Engine(model) => Ok(Ready {
-                backend: Box::new(setup::engine(args, *model, plan, clock)?),
+                backend: Box::new(setup::engine(args, *model, plan, clock, progress)?),
                 watch: Box::new(ProcessWatch(monitor)),
                 launched: None,
             }),

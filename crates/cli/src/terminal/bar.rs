@@ -4,6 +4,8 @@ use std::sync::{Mutex, PoisonError};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use sagellm_core::NoProgress;
+
 use super::Printer;
 
 /// Progress of one thing after another.
@@ -45,6 +47,11 @@ impl Progress {
         bar.set_prefix(what.to_owned());
         bar.tick();
         self.replace(Some(bar));
+    }
+
+    /// For what is over so soon that a line about it would tell nothing: a bar on a terminal, nothing elsewhere.
+    pub(crate) fn bar_only(&self) -> &dyn sagellm_core::Progress {
+        if self.printer.interactive() { self } else { &NoProgress }
     }
 
     /// Moves on by an amount.

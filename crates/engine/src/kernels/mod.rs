@@ -79,6 +79,22 @@ pub(crate) struct Product<'a> {
     pub(crate) bias: Option<&'a [f32]>,
 }
 
+/// Rows of activations.
+#[derive(Clone, Copy)]
+pub(crate) struct Input<'a> {
+    pub(crate) numbers: &'a [f32],
+    pub(crate) rows: usize,
+    /// From one row to the next.
+    pub(crate) stride: usize,
+}
+
+impl<'a> Input<'a> {
+    /// `rows` rows, one right after another.
+    pub(crate) fn packed(numbers: &'a [f32], rows: usize) -> Self {
+        Self { numbers, rows, stride: numbers.len() / rows.max(1) }
+    }
+}
+
 /// The type of keys and values in the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum KvDtype {
@@ -174,12 +190,11 @@ impl Kernels {
         std::mem::take(&mut self.spent)
     }
 
-    /// Multiplies `rows` rows of `x` (packed) with several matrices; their outputs lie side by side in a row of `out` (rows
-    /// `out_stride` apart). With `add`, results are added to `out`.
+    /// Multiplies the rows of `x` with several matrices; their outputs lie side by side in a row of `out` (rows `out_stride`
+    /// apart). With `add`, results are added to `out`.
     pub(crate) fn matmul(
         &mut self,
-        x: &[f32],
-        rows: usize,
+        x: Input<'_>,
         products: &[Product<'_>],
         out: &mut [f32],
         out_stride: usize,
@@ -187,21 +202,26 @@ impl Kernels {
     ) {
         let total: usize = products.iter().map(|p| p.weight.rows()).sum();
         let Some(k) = products.first().map(|p| p.weight.columns()) else { return };
+        let Input { numbers: x, rows, stride } = x;
         assert!(products.iter().all(|p| {
             p.weight.columns() == k
                 && p.bias.is_none_or(|b| b.len() == p.weight.rows())
                 && p.weight.data().len() == p.weight.panels() * p.weight.panel_bytes()
         }));
         assert!(
-            x.len() >= rows * k && total <= out_stride && (rows == 0 || out.len() >= (rows - 1) * out_stride + total)
+            rows == 0
+                || (k <= stride
+                    && x.len() >= (rows - 1) * stride + k
+                    && total <= out_stride
+                    && out.len() >= (rows - 1) * out_stride + total)
         );
         let from = self.clock.now();
         let mut quantized = Rows::NONE;
         if products.iter().any(|p| p.weight.format().is_quantized()) {
-            self.quantize(x, rows, k);
+            self.quantize(x, rows, stride, k);
             quantized = self.quantized.rows();
         }
-        let x = matmul::Activations { numbers: x.as_ptr(), stride: k, quantized };
+        let x = matmul::Activations { numbers: x.as_ptr(), stride, quantized };
         // As many tasks as give every thread the same work, small enough that one that is held up costs the others little,
         // and large enough to be read in one go: weights pass quickly by one row, and slowly by many.
         let threads = self.pool.threads();
@@ -245,8 +265,8 @@ impl Kernels {
         self.spent.matmul += self.clock.now() - from;
     }
 
-    /// Quantizes `rows` packed rows of `k` numbers into `self.quantized`.
-    fn quantize(&mut self, x: &[f32], rows: usize, k: usize) {
+    /// Quantizes `rows` rows of `k` numbers, `stride` apart, into `self.quantized`.
+    fn quantize(&mut self, x: &[f32], rows: usize, stride: usize, k: usize) {
         self.quantized.resize(rows, k);
         let (values, scales, sums, groups) = self.quantized.starts();
         let (table, values, scales, sums) = (self.table, Shared(values), Shared(scales), Shared(sums));
@@ -262,7 +282,7 @@ impl Kernels {
                         scales: part(scales.get(), groups),
                         sums: part(sums.get(), 2 * groups),
                     };
-                    (table.quantize)(&x[row * k..(row + 1) * k], target);
+                    (table.quantize)(&x[row * stride..row * stride + k], target);
                 }
             }
         });
@@ -418,14 +438,13 @@ impl Kernels {
         });
     }
 
-    /// `x = silu(gate) * up` of rows that hold gate and up side by side; the result lies packed in `out`.
-    pub(crate) fn silu_gate(&mut self, x: &[f32], width: usize, out: &mut [f32]) {
+    /// `gate = silu(gate) * up` of rows that hold gate and up side by side, `width` numbers in all.
+    pub(crate) fn silu_gate(&mut self, x: &mut [f32], width: usize) {
         let table = self.table;
-        self.for_rows(out, x.len() / (2 * width), width, &|row, out| {
-            let (gate, up) = x[row * 2 * width..(row + 1) * 2 * width].split_at(width);
-            out.copy_from_slice(gate);
+        self.for_rows(x, x.len() / width, width, &|_, row| {
+            let (gate, up) = row.split_at_mut(width / 2);
             // SAFETY: the table was chosen for this processor.
-            unsafe { (table.silu_mul)(out, up) }
+            unsafe { (table.silu_mul)(gate, up) }
         });
     }
 

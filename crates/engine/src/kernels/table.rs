@@ -18,7 +18,7 @@ type LayerNorm = unsafe fn(&[f32], &[f32], &[f32], f32, &mut [f32]);
 
 /// The functions of one instruction set. Each is `unsafe` because the processor must have it.
 pub(super) struct Table {
-    panels: [Panels; 9],
+    panels: [Panels; 11],
     attend: [unsafe fn(attention::Job); 3],
     pub(super) quantize: unsafe fn(&[f32], quantize::Target<'_>),
     pub(super) rms_norm: unsafe fn(&mut [f32], &[f32], f32),
@@ -40,6 +40,8 @@ impl Table {
             Format::Q4K => 6,
             Format::Q5K => 7,
             Format::Q6K => 8,
+            Format::Q5_0 => 9,
+            Format::Q5_1 => 10,
         }]
     }
 
@@ -81,6 +83,10 @@ macro_rules! table {
             integer::panels::<$vector, integer::Q4_0>(job, from, to));
         table!(@function [$($feature)?] q4_1(job: matmul::Job, from: usize, to: usize) =
             integer::panels::<$vector, integer::Q4_1>(job, from, to));
+        table!(@function [$($feature)?] q5_0(job: matmul::Job, from: usize, to: usize) =
+            integer::panels::<$vector, integer::Q5_0>(job, from, to));
+        table!(@function [$($feature)?] q5_1(job: matmul::Job, from: usize, to: usize) =
+            integer::panels::<$vector, integer::Q5_1>(job, from, to));
         table!(@function [$($feature)?] q4_k(job: matmul::Job, from: usize, to: usize) =
             integer::panels::<$vector, integer::Q4K>(job, from, to));
         table!(@function [$($feature)?] q5_k(job: matmul::Job, from: usize, to: usize) =
@@ -101,7 +107,7 @@ macro_rules! table {
             elementwise::silu_mul::<$vector>(x, y));
         table!(@function [$($feature)?] gelu_tanh(x: &mut [f32]) = elementwise::gelu_tanh::<$vector>(x));
         static TABLE: Table = Table {
-            panels: [numbers_f32, numbers_f16, numbers_bf16, q8_0, q4_0, q4_1, q4_k, q5_k, q6_k],
+            panels: [numbers_f32, numbers_f16, numbers_bf16, q8_0, q4_0, q4_1, q4_k, q5_k, q6_k, q5_0, q5_1],
             attend: [attend_f32, attend_f16, attend_bf16],
             quantize,
             rms_norm,

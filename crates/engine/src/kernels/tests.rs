@@ -39,7 +39,7 @@ fn matrix(rows: usize, columns: usize, values: Vec<f32>, dtype: ComputeDtype) ->
 /// A matrix of random blocks of a GGUF type; its scales are halves between −0.1 and 0.1.
 fn random_blocks(rows: usize, columns: usize, dtype: Dtype, seed: u64) -> Matrix {
     let halves: &[usize] = match dtype {
-        Dtype::Q8_0 | Dtype::Q4_0 => &[0],
+        Dtype::Q8_0 | Dtype::Q4_0 | Dtype::Q5_0 => &[0],
         Dtype::Q6K => &[208],
         _ => &[0, 2],
     };
@@ -82,7 +82,7 @@ fn check_product(rows: usize, k: usize, weights: &[Matrix]) {
     each_isa(|kernels| {
         let start = values(rows * width, 5);
         let mut out = start.clone();
-        kernels.matmul(&x, rows, &products, &mut out, width, true);
+        kernels.matmul(Input::packed(&x, rows), &products, &mut out, width, true);
         let mut row_of = vec![0.0; k];
         let mut column = 0;
         for product in &products {
@@ -128,7 +128,8 @@ fn matmul_on_odd_sizes() {
     check_matmul(2, 9, &[50257], ComputeDtype::F32);
 }
 
-const BLOCKS: [Dtype; 6] = [Dtype::Q8_0, Dtype::Q4_0, Dtype::Q4_1, Dtype::Q4K, Dtype::Q5K, Dtype::Q6K];
+const BLOCKS: [Dtype; 8] =
+    [Dtype::Q8_0, Dtype::Q4_0, Dtype::Q4_1, Dtype::Q5_0, Dtype::Q5_1, Dtype::Q4K, Dtype::Q5K, Dtype::Q6K];
 
 #[test]
 fn matmul_in_the_formats_of_gguf() {
@@ -158,10 +159,10 @@ fn a_row_does_not_depend_on_the_rows_beside_it() {
         each_isa(|kernels| {
             let product = [Product { weight: &weight, bias: None }];
             let mut together = vec![0.0; 130 * n];
-            kernels.matmul(&x, 130, &product, &mut together, n, false);
+            kernels.matmul(Input::packed(&x, 130), &product, &mut together, n, false);
             for count in [1, 2, 3, 5, 10, 14, 40] {
                 let mut some = vec![0.0; count * n];
-                kernels.matmul(&x[7 * k..(7 + count) * k], count, &product, &mut some, n, false);
+                kernels.matmul(Input::packed(&x[7 * k..(7 + count) * k], count), &product, &mut some, n, false);
                 assert_eq!(some, together[7 * n..(7 + count) * n], "{} {:?}", kernels.isa(), weight.format());
             }
         });
@@ -251,8 +252,8 @@ fn norms_and_activations() {
         }
         let mut gelu = x[..2 * width].to_vec();
         kernels.gelu_tanh(&mut gelu, width);
-        let mut gated = vec![0.0; width];
-        kernels.silu_gate(&x[..2 * width], width, &mut gated);
+        let mut gated = x[..2 * width].to_vec();
+        kernels.silu_gate(&mut gated, 2 * width);
         for i in 0..width {
             let v = f64::from(x[i]);
             let tanh = ((2.0 / std::f64::consts::PI).sqrt() * (v + 0.044_715 * v.powi(3))).tanh();

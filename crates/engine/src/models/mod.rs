@@ -11,6 +11,7 @@ mod tests;
 use std::collections::HashMap;
 use std::sync::Mutex;
 
+use sagellm_core::Progress;
 use sagellm_model::{Architecture, Checkpoint, Config, Model};
 
 use crate::EngineError;
@@ -35,8 +36,9 @@ pub(crate) fn load(
     dtype: Option<ComputeDtype>,
     positions: usize,
     threads: usize,
+    progress: &dyn Progress,
 ) -> Result<Decoder, EngineError> {
-    let packed = Mutex::new(load_matrices(&model.checkpoint, &multiplied(model), dtype, threads)?);
+    let packed = Mutex::new(load_matrices(&model.checkpoint, &multiplied(model), dtype, threads, progress)?);
     let loader = Loader { config: &model.config, checkpoint: &model.checkpoint, packed, positions };
     match model.config.architecture {
         Architecture::Gpt2 => gpt2::load(&loader),

@@ -48,7 +48,7 @@ const POSITIONS: usize = 160;
 
 impl Bench {
     fn new(model: &sagellm_model::Model, dtype: Option<ComputeDtype>, kv_dtype: KvDtype, isa: Isa) -> Self {
-        let decoder = super::load(model, dtype, POSITIONS, 2).unwrap();
+        let decoder = super::load(model, dtype, POSITIONS, 2, &NoProgress).unwrap();
         let blocks = POSITIONS.div_ceil(BLOCK);
         let kv = KvStorage::new(blocks, decoder.blocks.len(), decoder.attention, kv_dtype).unwrap();
         let work = Workspace::new(&decoder, 128, 1).unwrap();

@@ -1,7 +1,7 @@
 //! Self-attention over the paged cache.
 
 use super::{Linear, Rope};
-use crate::kernels::{AttentionRow, AttentionShape, Kernels};
+use crate::kernels::{AttentionRow, AttentionShape, Input, Kernels};
 use crate::kv::KvStorage;
 
 /// Projections of one layer's attention.
@@ -48,7 +48,7 @@ impl Attention {
         let width = q_width + 2 * kv_width;
         let count = rows.len();
         let products: Vec<_> = self.qkv.iter().map(Linear::product).collect();
-        kernels.matmul(x, count, &products, &mut qkv[..count * width], width, false);
+        kernels.matmul(Input::packed(x, count), &products, &mut qkv[..count * width], width, false);
         let norm_of_head = kernels.norm_of_head();
         if rope.is_some() || self.q_norm.is_some() || self.k_norm.is_some() {
             kernels.for_rows(qkv, count, width, &|row, values| {

@@ -81,7 +81,6 @@ pub(crate) struct Workspace {
     qkv: Vec<f32>,
     attended: Vec<f32>,
     inner: Vec<f32>,
-    gated: Vec<f32>,
     wanted: Vec<f32>,
     logits: Vec<f32>,
 }
@@ -108,8 +107,7 @@ impl Workspace {
             embedded: zeros(rows, model.head.width())?,
             qkv: zeros(rows, (heads + 2 * kv_heads) * head_dim)?,
             attended: zeros(rows, heads * head_dim)?,
-            inner: zeros(rows, inner)?,
-            gated: zeros(rows, inner)?,
+            inner: zeros(rows.min(Mlp::ROWS), inner)?,
             wanted: zeros(2 * logits, widest)?,
             logits: zeros(logits, model.vocab)?,
         })
@@ -149,7 +147,7 @@ impl Decoder {
                 block.attention_norm.apply(kernels, x, normed);
                 x.copy_from_slice(normed);
             }
-            block.mlp.apply(kernels, normed, count, &mut work.inner, &mut work.gated, x);
+            block.mlp.apply(kernels, normed, count, &mut work.inner, x);
             if !self.norm_before {
                 block.mlp_norm.apply(kernels, x, normed);
                 x.copy_from_slice(normed);
@@ -204,7 +202,7 @@ impl Decoder {
         }
         let out = &mut work.logits[..count * self.vocab];
         let head = crate::kernels::Product { weight: &self.head.weight, bias: None };
-        kernels.matmul(&from[..count * width], count, &[head], out, self.vocab, false);
+        kernels.matmul(crate::kernels::Input::packed(&from[..count * width], count), &[head], out, self.vocab, false);
         out
     }
 }

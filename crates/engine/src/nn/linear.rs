@@ -1,6 +1,6 @@
 //! A projection with an optional bias.
 
-use crate::kernels::{Kernels, Product};
+use crate::kernels::{Input, Kernels, Product};
 use crate::weights::Matrix;
 
 /// `y = W x + b`.
@@ -22,6 +22,6 @@ impl Linear {
 
     /// Applies it to `rows` packed rows; results are packed in `out`, or added to it.
     pub(crate) fn apply(&self, kernels: &mut Kernels, x: &[f32], rows: usize, out: &mut [f32], add: bool) {
-        kernels.matmul(x, rows, &[self.product()], out, self.outputs(), add);
+        kernels.matmul(Input::packed(x, rows), &[self.product()], out, self.outputs(), add);
     }
 }

@@ -3,7 +3,7 @@
 use sagellm_model::Activation;
 
 use super::Linear;
-use crate::kernels::Kernels;
+use crate::kernels::{Input, Kernels};
 
 /// What lies between the projections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,41 +23,36 @@ pub(crate) struct Mlp {
 }
 
 impl Mlp {
+    /// Rows that are computed together: what lies between the projections is wide, and takes memory for so many only.
+    pub(crate) const ROWS: usize = 256;
+
     /// Width of what the first projections give.
     pub(crate) fn inner(&self) -> usize {
         self.up.iter().map(Linear::outputs).sum()
     }
 
-    /// Adds the layer's output for `rows` rows of `x` to `residual`. `inner` and `gated` are scratch.
-    pub(crate) fn apply(
-        &self,
-        kernels: &mut Kernels,
-        x: &[f32],
-        rows: usize,
-        inner: &mut [f32],
-        gated: &mut [f32],
-        residual: &mut [f32],
-    ) {
-        let width = self.inner();
+    /// Adds the layer's output for `rows` packed rows of `x` to `residual`. `inner` is scratch.
+    pub(crate) fn apply(&self, kernels: &mut Kernels, x: &[f32], rows: usize, inner: &mut [f32], residual: &mut [f32]) {
+        let (from, to) = (x.len() / rows.max(1), residual.len() / rows.max(1));
+        for (x, residual) in x.chunks(Self::ROWS * from.max(1)).zip(residual.chunks_mut(Self::ROWS * to.max(1))) {
+            self.apply_part(kernels, Input::packed(x, x.len() / from), inner, residual);
+        }
+    }
+
+    fn apply_part(&self, kernels: &mut Kernels, x: Input<'_>, inner: &mut [f32], residual: &mut [f32]) {
+        let (width, rows) = (self.inner(), x.rows);
         let inner = &mut inner[..rows * width];
         let products: Vec<_> = self.up.iter().map(Linear::product).collect();
-        kernels.matmul(x, rows, &products, inner, width, false);
-        let hidden = match self.activate {
-            Activate::SiluGate => {
-                kernels.silu_gate(inner, width / 2, gated);
-                &gated[..rows * (width / 2)]
-            }
-            Activate::Plain(activation) => {
-                match activation {
-                    Activation::GeluTanh => kernels.gelu_tanh(inner, width),
-                    Activation::Relu => each(kernels, inner, rows, width, |x| x.max(0.0)),
-                    Activation::Gelu => each(kernels, inner, rows, width, gelu),
-                    Activation::Silu => each(kernels, inner, rows, width, |x| x / (1.0 + (-x).exp())),
-                }
-                &*inner
-            }
-        };
-        self.down.apply(kernels, hidden, rows, residual, true);
+        kernels.matmul(x, &products, inner, width, false);
+        match self.activate {
+            Activate::SiluGate => kernels.silu_gate(inner, width),
+            Activate::Plain(Activation::GeluTanh) => kernels.gelu_tanh(inner, width),
+            Activate::Plain(Activation::Relu) => each(kernels, inner, rows, width, |x| x.max(0.0)),
+            Activate::Plain(Activation::Gelu) => each(kernels, inner, rows, width, gelu),
+            Activate::Plain(Activation::Silu) => each(kernels, inner, rows, width, |x| x / (1.0 + (-x).exp())),
+        }
+        let hidden = Input { numbers: inner, rows, stride: width };
+        kernels.matmul(hidden, &[self.down.product()], residual, self.down.outputs(), true);
     }
 }
 

@@ -11,6 +11,8 @@
 //! | q8_0 | 32 | 16 f16 scales, 8 steps of i8 |
 //! | q4_0 | 32 | 16 f16 scales, 4 double steps |
 //! | q4_1 | 32 | 16 f16 scales, 16 f16 minima, 4 double steps |
+//! | q5_0 | 32 | 16 f16 scales, 64 bytes of fifth bits, 4 double steps |
+//! | q5_1 | 32 | 16 f16 scales, 16 f16 minima, 64 bytes of fifth bits, 4 double steps |
 //! | q4_k | 256 | 16 f16 scales, 16 f16 minima; 8 × (16 u8 factors of the scale, 16 of the minimum, 4 double steps) |
 //! | q5_k | 256 | the same with 64 bytes of fifth bits before the double steps |
 //! | q6_k | 256 | 16 f16 scales; 8 × (16 i8 factors for each half group, 128 bytes of upper bits, 4 double steps) |
@@ -31,6 +33,8 @@ pub(crate) enum Format {
     Q8_0,
     Q4_0,
     Q4_1,
+    Q5_0,
+    Q5_1,
     Q4K,
     Q5K,
     Q6K,
@@ -46,6 +50,8 @@ impl Format {
             Dtype::Q8_0 => Self::Q8_0,
             Dtype::Q4_0 => Self::Q4_0,
             Dtype::Q4_1 => Self::Q4_1,
+            Dtype::Q5_0 => Self::Q5_0,
+            Dtype::Q5_1 => Self::Q5_1,
             Dtype::Q4K => Self::Q4K,
             Dtype::Q5K => Self::Q5K,
             Dtype::Q6K => Self::Q6K,
@@ -61,7 +67,7 @@ impl Format {
     pub(super) fn block_inputs(self) -> usize {
         match self {
             Self::F32 | Self::F16 | Self::Bf16 => 1,
-            Self::Q8_0 | Self::Q4_0 | Self::Q4_1 => GROUP,
+            Self::Q8_0 | Self::Q4_0 | Self::Q4_1 | Self::Q5_0 | Self::Q5_1 => GROUP,
             Self::Q4K | Self::Q5K | Self::Q6K => 8 * GROUP,
         }
     }
@@ -74,6 +80,8 @@ impl Format {
             Self::Q8_0 => 2 + 32,
             Self::Q4_0 => 2 + 16,
             Self::Q4_1 => 4 + 16,
+            Self::Q5_0 => 2 + 4 + 16,
+            Self::Q5_1 => 4 + 4 + 16,
             Self::Q4K => 4 + 8 * (2 + 16),
             Self::Q5K => 4 + 8 * (2 + 4 + 16),
             Self::Q6K => 2 + 8 * (2 + 8 + 16),
@@ -92,7 +100,7 @@ pub(super) struct Block {
     /// Unsigned as stored; for Q8_0 the bits of an i8.
     pub(super) quants: [u8; 256],
     pub(super) scale: f16,
-    /// Minimum (Q4_1) or scale of the minima (K formats).
+    /// Minimum (Q4_1, Q5_1) or scale of the minima (K formats).
     pub(super) least: f16,
     /// Factors of the scale, for each group or (Q6_K, bits of an i8) half group.
     pub(super) factors: [u8; 16],
@@ -113,7 +121,8 @@ impl Block {
             *out = match format {
                 Format::Q8_0 => scale * f32::from(quant.cast_signed()),
                 Format::Q4_0 => scale * (value - 8.0),
-                Format::Q4_1 => scale * value + least,
+                Format::Q5_0 => scale * (value - 16.0),
+                Format::Q4_1 | Format::Q5_1 => scale * value + least,
                 Format::Q6K => scale * f32::from(self.factors[half].cast_signed()) * (value - 32.0),
                 Format::Q4K | Format::Q5K => {
                     scale * f32::from(self.factors[group]) * value - least * f32::from(self.least_factors[group])

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
+use sagellm_core::Progress;
 use sagellm_model::Checkpoint;
 
 use super::{ComputeDtype, Format, Matrix, pack};
@@ -24,7 +25,8 @@ struct Job<'a> {
     out: &'a mut [u8],
 }
 
-/// Packs the matrices of `checkpoint` that `names` names, with `threads` threads: in `dtype`, or each as it is stored.
+/// Packs the matrices of `checkpoint` that `names` names, with `threads` threads: in `dtype`, or each as it is stored. Tells
+/// `progress` of the packed bytes.
 ///
 /// # Errors
 /// When a tensor is none of two dimensions, or the system grants no memory.
@@ -33,6 +35,7 @@ pub(crate) fn load_matrices(
     names: &[String],
     dtype: Option<ComputeDtype>,
     threads: usize,
+    progress: &dyn Progress,
 ) -> Result<HashMap<String, Matrix>, EngineError> {
     let arena = Arena::default();
     let mut matrices = HashMap::new();
@@ -51,6 +54,7 @@ pub(crate) fn load_matrices(
         jobs.extend(matrix.parts(panels).map(|(rows, out)| Job { name, rows, format, out }));
     }
     jobs.sort_by(|a, b| (b.name, b.rows.start).cmp(&(a.name, a.rows.start)));
+    progress.begin("loading weights", Some(jobs.iter().map(|job| job.out.len() as u64).sum()));
     let jobs = Mutex::new(jobs);
     let work = || -> Result<(), EngineError> {
         loop {
@@ -58,9 +62,10 @@ pub(crate) fn load_matrices(
             let tensor = checkpoint.rows(job.name, job.rows.clone())?;
             pack::panels(&tensor, job.format, job.out);
             checkpoint.release(job.name, job.rows);
+            progress.advance(job.out.len() as u64);
         }
     };
-    std::thread::scope(|scope| {
+    let done = std::thread::scope(|scope| {
         let workers: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
         work()?;
         for worker in workers {
@@ -70,6 +75,7 @@ pub(crate) fn load_matrices(
             }
         }
         Ok::<_, EngineError>(())
-    })?;
-    Ok(matrices)
+    });
+    progress.finish();
+    done.map(|()| matrices)
 }

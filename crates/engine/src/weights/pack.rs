@@ -91,6 +91,11 @@ fn stored_block(format: Format, bytes: &[u8]) -> Block {
             block.least = half_at(bytes, 2);
             split_nibbles(&bytes[4..], &mut block.quants[..GROUP]);
         }
+        Format::Q5_0 => fifth_bits(&bytes[2..], &mut block.quants[..GROUP]),
+        Format::Q5_1 => {
+            block.least = half_at(bytes, 2);
+            fifth_bits(&bytes[4..], &mut block.quants[..GROUP]);
+        }
         Format::Q4K | Format::Q5K => {
             block.least = half_at(bytes, 2);
             k_factors(&bytes[4..16], &mut block);
@@ -127,6 +132,15 @@ fn split_nibbles(bytes: &[u8], out: &mut [u8]) {
     }
 }
 
+/// Four bytes with the fifth bit of every value, then their low four bits.
+fn fifth_bits(bytes: &[u8], out: &mut [u8]) {
+    let (upper, lower) = bytes.split_at(GROUP / 8);
+    split_nibbles(lower, out);
+    for (i, quant) in out.iter_mut().enumerate() {
+        *quant |= ((upper[i / 8] >> (i % 8)) & 1) << 4;
+    }
+}
+
 /// The 6-bit factors of eight groups in 12 bytes.
 fn k_factors(packed: &[u8], block: &mut Block) {
     for group in 0..4 {
@@ -150,11 +164,11 @@ struct Places {
 fn places(format: Format, group: usize) -> Places {
     let halves = 2 * PANEL;
     let head = match format {
-        Format::Q8_0 | Format::Q4_0 | Format::Q6K => halves,
+        Format::Q8_0 | Format::Q4_0 | Format::Q5_0 | Format::Q6K => halves,
         _ => 2 * halves,
     };
     let upper = match format {
-        Format::Q5K => STEP,
+        Format::Q5_0 | Format::Q5_1 | Format::Q5K => STEP,
         Format::Q6K => 2 * STEP,
         _ => 0,
     };
@@ -167,7 +181,7 @@ fn write_block(format: Format, block: &Block, lane: usize, out: &mut [u8]) {
     let groups = format.block_inputs() / GROUP;
     let halves = 2 * PANEL;
     out[2 * lane..][..2].copy_from_slice(&block.scale.to_le_bytes());
-    if matches!(format, Format::Q4_1 | Format::Q4K | Format::Q5K) {
+    if matches!(format, Format::Q4_1 | Format::Q5_1 | Format::Q4K | Format::Q5K) {
         out[halves + 2 * lane..][..2].copy_from_slice(&block.least.to_le_bytes());
     }
     for group in 0..groups {
@@ -243,7 +257,7 @@ fn read_block(format: Format, from: &[u8], lane: usize) -> Block {
 /// Where the bits beyond the fourth of a step lie: offset, shift, number of bits.
 fn upper_bits(format: Format, step: usize) -> (usize, usize, usize) {
     match format {
-        Format::Q5K => (0, (step + 4) % 8, 1),
+        Format::Q5_0 | Format::Q5_1 | Format::Q5K => (0, (step + 4) % 8, 1),
         Format::Q6K => (step / 4 * STEP, (2 * (step % 4) + 4) % 8, 2),
         _ => (0, 0, 0),
     }

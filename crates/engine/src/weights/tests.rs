@@ -12,9 +12,19 @@ fn bytes(count: usize) -> Vec<u8> {
 #[test]
 fn packed_rows_are_the_stored_ones() {
     let (rows, columns) = (37, 512);
-    for dtype in
-        [Dtype::F32, Dtype::F16, Dtype::Bf16, Dtype::Q8_0, Dtype::Q4_0, Dtype::Q4_1, Dtype::Q4K, Dtype::Q5K, Dtype::Q6K]
-    {
+    for dtype in [
+        Dtype::F32,
+        Dtype::F16,
+        Dtype::Bf16,
+        Dtype::Q8_0,
+        Dtype::Q4_0,
+        Dtype::Q4_1,
+        Dtype::Q5_0,
+        Dtype::Q5_1,
+        Dtype::Q4K,
+        Dtype::Q5K,
+        Dtype::Q6K,
+    ] {
         let mut data = bytes(dtype.bytes(rows * columns).unwrap());
         // No scale or number with an exponent of all ones, which would be none.
         let width = dtype.block_bytes().min(4);

@@ -10,7 +10,7 @@ use crate::gguf::reader::{File, Metadata, Value};
 const SUPPORTED: &str = "supported are gpt2, llama, qwen2 and qwen3";
 
 /// Reads the config of `file`.
-pub(crate) fn parse(file: &File) -> Result<Config, ModelError> {
+pub(crate) fn parse(file: &File<'_>) -> Result<Config, ModelError> {
     let metadata = &file.metadata;
     let name = metadata.text("general.architecture")?.ok_or_else(|| metadata.missing("general.architecture"))?;
     let architecture = match name {
@@ -80,7 +80,7 @@ pub(crate) fn parse(file: &File) -> Result<Config, ModelError> {
 
 /// Metadata keys under the architecture's name.
 struct Keys<'a> {
-    metadata: &'a Metadata,
+    metadata: &'a Metadata<'a>,
     architecture: &'a str,
 }
 
@@ -128,7 +128,7 @@ impl Keys<'_> {
 }
 
 /// The embedding has the last word: the metadata key is often absent.
-fn vocab_size(file: &File) -> Result<usize, ModelError> {
+fn vocab_size(file: &File<'_>) -> Result<usize, ModelError> {
     const NAME: &str = "token_embd.weight";
     match file.tensors.get(NAME) {
         Some(Ok(stored)) => Ok(stored.shape().first().copied().unwrap_or(0)),
@@ -139,7 +139,7 @@ fn vocab_size(file: &File) -> Result<usize, ModelError> {
     }
 }
 
-fn end_tokens(metadata: &Metadata) -> Result<Vec<u32>, ModelError> {
+fn end_tokens(metadata: &Metadata<'_>) -> Result<Vec<u32>, ModelError> {
     let mut ids = Vec::new();
     for key in ["eos_token_id", "eot_token_id"] {
         if let Some(id) = metadata.token_id(&format!("tokenizer.ggml.{key}"))?

@@ -10,6 +10,7 @@ use std::path::Path;
 
 use sagellm_core::ModelInfo;
 
+use crate::map::MappedFile;
 use crate::{Checkpoint, Model, ModelError, Tokenizer, config};
 
 /// Whether the file at `path` says that it is GGUF.
@@ -22,18 +23,20 @@ pub(crate) fn recognize(path: &Path) -> Result<bool, ModelError> {
 
 /// Reads only the tokenizer in the file at `path`.
 pub(crate) fn open_tokenizer(path: &Path) -> Result<Tokenizer, ModelError> {
-    tokenizer::read(&reader::read(path)?.metadata)
+    let file = MappedFile::open(path)?;
+    tokenizer::read(&reader::read(path, &file)?.metadata)
 }
 
 /// Opens the model in the file at `path`; `name` is how the person called it.
 pub(crate) fn open(name: &str, path: &Path) -> Result<Model, ModelError> {
-    let file = reader::read(path)?;
+    let mapped = MappedFile::open(path)?;
+    let file = reader::read(path, &mapped)?;
     let config = config::gguf::parse(&file)?;
     let tokenizer = tokenizer::read(&file.metadata)?;
     let chat_template = file.metadata.text("tokenizer.chat_template")?.map(str::to_owned);
     let size = path.metadata().map_err(|error| ModelError::read(path, error))?.len();
     let file_name = path.file_name().unwrap_or_default().as_encoded_bytes();
-    let fingerprint = crate::fingerprint([file_name, &size.to_le_bytes(), &file.header]);
+    let fingerprint = crate::fingerprint([file_name, &size.to_le_bytes(), file.header]);
     let checkpoint = Checkpoint::assemble(path, &config, file.tensors, |weight| {
         let names = names::name(config.architecture, &weight.name).into_iter().collect();
         (names, names::layout(config.architecture, config.head_dim, weight))

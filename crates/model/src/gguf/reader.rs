@@ -14,35 +14,34 @@ pub(crate) const MAGIC: &[u8; 4] = b"GGUF";
 const MAX_DIMENSIONS: u32 = 4;
 /// Arrays of arrays exist in the format, but in no known file deeper than this.
 const MAX_DEPTH: u32 = 4;
-/// Of all arrays together. The largest vocabularies need about a million, and a value takes up to 32 times its bytes.
+/// Of all arrays together. The largest vocabularies need about a million, and a value takes up to 24 times its bytes.
 const MAX_ITEMS: usize = 1 << 22;
 /// Least bytes of a metadata entry: key length, type, value.
 const MIN_ENTRY: usize = 8 + 4 + 1;
 /// Least bytes of a tensor's entry: name length, dimensions, type, offset.
 const MIN_TENSOR: usize = 8 + 4 + 4 + 8;
 
-/// A parsed file.
-pub(crate) struct File {
-    pub(crate) metadata: Metadata,
+/// A parsed file. Its texts are where they were: a vocabulary need not be in memory twice.
+pub(crate) struct File<'a> {
+    pub(crate) metadata: Metadata<'a>,
     pub(crate) tensors: HashMap<String, Found>,
     /// The bytes before the tensor data, for the fingerprint.
-    pub(crate) header: Vec<u8>,
+    pub(crate) header: &'a [u8],
 }
 
 /// A metadata value. Integers of all widths are one kind.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Value {
-    Integer(i128),
+pub(crate) enum Value<'a> {
+    Integer(i64),
     Float(f64),
     Bool(bool),
-    Text(String),
-    Array(Vec<Value>),
+    Text(&'a str),
+    Array(Vec<Value<'a>>),
 }
 
-/// Reads the file at `path`.
-pub(crate) fn read(path: &Path) -> Result<File, ModelError> {
-    let file = MappedFile::open(path)?;
-    let mut cursor = Cursor { path, bytes: &file, at: 0, items: 0 };
+/// Reads `file`, which lies at `path`.
+pub(crate) fn read<'a>(path: &'a Path, file: &'a MappedFile) -> Result<File<'a>, ModelError> {
+    let mut cursor = Cursor { path, bytes: file, at: 0, items: 0 };
     if cursor.take(4, "the magic")? != MAGIC {
         return Err(ModelError::damaged(path, "it does not begin with `GGUF`"));
     }
@@ -64,12 +63,12 @@ pub(crate) fn read(path: &Path) -> Result<File, ModelError> {
     for _ in 0..entry_count {
         let key = cursor.text("a metadata key")?;
         let kind = cursor.u32(&format!("the type of `{key}`"))?;
-        let value = cursor.value(kind, &key, 0)?;
-        if values.insert(key.clone(), value).is_some() {
+        let value = cursor.value(kind, key, 0)?;
+        if values.insert(key, value).is_some() {
             return Err(cursor.damaged(format!("the metadata key `{key}` occurs twice")));
         }
     }
-    let metadata = Metadata { path: path.into(), values };
+    let metadata = Metadata { path, values };
     let alignment = metadata.size("general.alignment")?.unwrap_or(32);
     if alignment == 0 || !alignment.is_multiple_of(8) || alignment > 1 << 20 {
         return Err(metadata.error("general.alignment", &format!("= {alignment} is no usable alignment")));
@@ -83,20 +82,20 @@ pub(crate) fn read(path: &Path) -> Result<File, ModelError> {
     let mut tensors = HashMap::new();
     for TensorEntry { name, shape, kind, offset } in entries {
         let found = match dtype(kind) {
-            Ok(dtype) => Ok(place(&file, dtype, shape, base, offset, alignment)
-                .map_err(|what| ModelError::tensor(path, &name, what))?),
+            Ok(dtype) => Ok(place(file, dtype, shape, base, offset, alignment)
+                .map_err(|what| ModelError::tensor(path, name, what))?),
             Err(unsupported) => Err(unsupported),
         };
-        if tensors.insert(name.clone(), found).is_some() {
-            return Err(ModelError::tensor(path, &name, "occurs twice"));
+        if tensors.insert(name.to_owned(), found).is_some() {
+            return Err(ModelError::tensor(path, name, "occurs twice"));
         }
     }
-    let header = file[..cursor.at].to_vec();
+    let header = &file[..cursor.at];
     Ok(File { metadata, tensors, header })
 }
 
-struct TensorEntry {
-    name: String,
+struct TensorEntry<'a> {
+    name: &'a str,
     shape: Vec<usize>,
     kind: u32,
     offset: u64,
@@ -132,15 +131,15 @@ fn dtype(kind: u32) -> Result<Dtype, String> {
         1 => Dtype::F16,
         2 => Dtype::Q4_0,
         3 => Dtype::Q4_1,
+        6 => Dtype::Q5_0,
+        7 => Dtype::Q5_1,
         8 => Dtype::Q8_0,
         12 => Dtype::Q4K,
         13 => Dtype::Q5K,
         14 => Dtype::Q6K,
         30 => Dtype::Bf16,
         other => {
-            const NAMES: [(u32, &str); 19] = [
-                (6, "Q5_0"),
-                (7, "Q5_1"),
+            const NAMES: [(u32, &str); 17] = [
                 (9, "Q8_1"),
                 (10, "Q2_K"),
                 (11, "Q3_K"),
@@ -210,16 +209,16 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    fn text(&mut self, what: &str) -> Result<String, ModelError> {
+    fn text(&mut self, what: &str) -> Result<&'a str, ModelError> {
         let length = self.count(1, &format!("the length of {what}"))?;
         let bytes = self.take(length, what)?;
         match std::str::from_utf8(bytes) {
-            Ok(text) => Ok(text.to_owned()),
+            Ok(text) => Ok(text),
             Err(_) => Err(self.damaged(format!("{what} is not UTF-8"))),
         }
     }
 
-    fn value(&mut self, kind: u32, key: &str, depth: u32) -> Result<Value, ModelError> {
+    fn value(&mut self, kind: u32, key: &str, depth: u32) -> Result<Value<'a>, ModelError> {
         let what = format!("the value of `{key}`");
         Ok(match kind {
             0 => Value::Integer(u8::from_le_bytes(self.array(&what)?).into()),
@@ -249,21 +248,24 @@ impl<'a> Cursor<'a> {
                 if self.items > MAX_ITEMS {
                     return Err(self.damaged(format!("its arrays hold more than {MAX_ITEMS} values")));
                 }
-                let mut items = Vec::new();
+                let mut items = Vec::with_capacity(count);
                 for _ in 0..count {
                     items.push(self.value(kind, key, depth + 1)?);
                 }
                 Value::Array(items)
             }
             9 => return Err(self.damaged(format!("{what} is nested too deep"))),
-            10 => Value::Integer(self.u64(&what)?.into()),
-            11 => Value::Integer(i64::from_le_bytes(self.array(&what)?).into()),
+            10 => match i64::try_from(self.u64(&what)?) {
+                Ok(number) => Value::Integer(number),
+                Err(_) => return Err(self.damaged(format!("{what} is larger than any that is known"))),
+            },
+            11 => Value::Integer(i64::from_le_bytes(self.array(&what)?)),
             12 => Value::Float(f64::from_le_bytes(self.array(&what)?)),
             other => return Err(self.damaged(format!("{what} has the unknown type {other}"))),
         })
     }
 
-    fn tensor_entry(&mut self) -> Result<TensorEntry, ModelError> {
+    fn tensor_entry(&mut self) -> Result<TensorEntry<'a>, ModelError> {
         let name = self.text("a tensor's name")?;
         let dimensions = self.u32(&format!("the number of dimensions of `{name}`"))?;
         if dimensions > MAX_DIMENSIONS {
@@ -284,23 +286,23 @@ impl<'a> Cursor<'a> {
 }
 
 /// The key/value part of a file.
-pub(crate) struct Metadata {
-    path: std::path::PathBuf,
-    values: HashMap<String, Value>,
+pub(crate) struct Metadata<'a> {
+    path: &'a Path,
+    values: HashMap<&'a str, Value<'a>>,
 }
 
-impl Metadata {
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
+impl<'a> Metadata<'a> {
+    pub(crate) fn path(&self) -> &'a Path {
+        self.path
     }
 
-    pub(crate) fn get(&self, key: &str) -> Option<&Value> {
+    pub(crate) fn get(&self, key: &str) -> Option<&Value<'a>> {
         self.values.get(key)
     }
 
-    pub(crate) fn text(&self, key: &str) -> Result<Option<&str>, ModelError> {
+    pub(crate) fn text(&self, key: &str) -> Result<Option<&'a str>, ModelError> {
         self.typed(key, "a text", |value| match value {
-            Value::Text(text) => Some(text.as_str()),
+            Value::Text(text) => Some(*text),
             _ => None,
         })
     }
@@ -334,7 +336,7 @@ impl Metadata {
         })
     }
 
-    pub(crate) fn array(&self, key: &str) -> Result<Option<&[Value]>, ModelError> {
+    pub(crate) fn array(&self, key: &str) -> Result<Option<&[Value<'a>]>, ModelError> {
         self.typed(key, "an array", |value| match value {
             Value::Array(items) => Some(items.as_slice()),
             _ => None,
@@ -346,14 +348,14 @@ impl Metadata {
     }
 
     pub(crate) fn error(&self, key: &str, problem: &str) -> ModelError {
-        ModelError::config(&self.path, format!("metadata `{key}` {problem}"))
+        ModelError::config(self.path, format!("metadata `{key}` {problem}"))
     }
 
-    fn typed<'a, T>(
-        &'a self,
+    fn typed<'s, T>(
+        &'s self,
         key: &str,
         kind: &str,
-        read: impl FnOnce(&'a Value) -> Option<T>,
+        read: impl FnOnce(&'s Value<'a>) -> Option<T>,
     ) -> Result<Option<T>, ModelError> {
         match self.values.get(key) {
             None => Ok(None),

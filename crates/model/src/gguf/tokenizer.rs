@@ -18,10 +18,10 @@ use crate::tokenizer::bpe::Parts;
 use crate::{ModelError, fingerprint};
 
 /// `tokenizer.ggml.token_type`.
-const NORMAL: i128 = 1;
-const UNKNOWN: i128 = 2;
-const CONTROL: i128 = 3;
-const USER_DEFINED: i128 = 4;
+const NORMAL: i64 = 1;
+const UNKNOWN: i64 = 2;
+const CONTROL: i64 = 3;
+const USER_DEFINED: i64 = 4;
 
 const MERGES: &str = "tokenizer.ggml.merges";
 
@@ -29,7 +29,7 @@ const MERGES: &str = "tokenizer.ggml.merges";
 const SPACE: &str = "\u{2581}";
 
 /// Builds the tokenizer.
-pub(crate) fn read(metadata: &Metadata) -> Result<Tokenizer, ModelError> {
+pub(crate) fn read(metadata: &Metadata<'_>) -> Result<Tokenizer, ModelError> {
     let tokens = Tokens::read(metadata)?;
     let model = metadata.text("tokenizer.ggml.model")?.ok_or_else(|| metadata.missing("tokenizer.ggml.model"))?;
     let pre = metadata.text("tokenizer.ggml.pre")?.unwrap_or("default");
@@ -55,17 +55,17 @@ pub(crate) fn read(metadata: &Metadata) -> Result<Tokenizer, ModelError> {
         prefix.push(metadata.token_id(key)?.ok_or_else(|| metadata.missing(key))?);
     }
     let merges = if metadata.get(MERGES).is_some() { texts(metadata, MERGES)? } else { Vec::new() };
-    let identity = fingerprint([&[model, pre], &tokens.texts[..], &merges].concat());
+    let identity = fingerprint([model, pre].into_iter().chain(tokens.texts).chain(merges));
     Tokenizer::trained(tokenizer, prefix, metadata.path(), identity)
 }
 
 struct Tokens<'a> {
     texts: Vec<&'a str>,
-    kinds: Vec<i128>,
+    kinds: Vec<i64>,
 }
 
 impl<'a> Tokens<'a> {
-    fn read(metadata: &'a Metadata) -> Result<Self, ModelError> {
+    fn read(metadata: &Metadata<'a>) -> Result<Self, ModelError> {
         let texts = texts(metadata, "tokenizer.ggml.tokens")?;
         let key = "tokenizer.ggml.token_type";
         let kinds = match metadata.array(key)? {
@@ -88,7 +88,7 @@ impl<'a> Tokens<'a> {
 
     /// Tokens that are found in a text before anything else.
     fn added(&self) -> Vec<AddedToken> {
-        let special = |kind: i128| kind == CONTROL || kind == UNKNOWN;
+        let special = |kind: i64| kind == CONTROL || kind == UNKNOWN;
         self.texts
             .iter()
             .zip(&self.kinds)
@@ -102,18 +102,18 @@ impl<'a> Tokens<'a> {
     }
 }
 
-fn texts<'a>(metadata: &'a Metadata, key: &str) -> Result<Vec<&'a str>, ModelError> {
+fn texts<'a>(metadata: &Metadata<'a>, key: &str) -> Result<Vec<&'a str>, ModelError> {
     let items = metadata.array(key)?.ok_or_else(|| metadata.missing(key))?;
     items
         .iter()
         .map(|item| match item {
-            Value::Text(text) => Ok(text.as_str()),
+            Value::Text(text) => Ok(*text),
             _ => Err(metadata.error(key, "must hold texts")),
         })
         .collect()
 }
 
-fn byte_level(metadata: &Metadata, tokens: &Tokens<'_>, pre: &str) -> Result<tokenizers::Tokenizer, ModelError> {
+fn byte_level(metadata: &Metadata<'_>, tokens: &Tokens<'_>, pre: &str) -> Result<tokenizers::Tokenizer, ModelError> {
     let mut merges = Vec::new();
     for merge in texts(metadata, MERGES)? {
         // Only the first character may be a space that is part of a token.
@@ -134,7 +134,7 @@ fn byte_level(metadata: &Metadata, tokens: &Tokens<'_>, pre: &str) -> Result<tok
 }
 
 /// How a text is cut before merging. The expressions are those of the models' own tokenizers, which llama.cpp names.
-fn pre_tokenizer(metadata: &Metadata, pre: &str) -> Result<PreTokenizerWrapper, ModelError> {
+fn pre_tokenizer(metadata: &Metadata<'_>, pre: &str) -> Result<PreTokenizerWrapper, ModelError> {
     const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
     const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
     const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
@@ -169,7 +169,7 @@ fn pre_tokenizer(metadata: &Metadata, pre: &str) -> Result<PreTokenizerWrapper, 
 
 /// SentencePiece's BPE keeps a score per token and no merges. Merging the pair whose result has the best score is merging by
 /// this list: all ways to make a token of two, best result first.
-fn sentence_piece(metadata: &Metadata, tokens: &Tokens<'_>) -> Result<tokenizers::Tokenizer, ModelError> {
+fn sentence_piece(metadata: &Metadata<'_>, tokens: &Tokens<'_>) -> Result<tokenizers::Tokenizer, ModelError> {
     let key = "tokenizer.ggml.scores";
     let scores = metadata.array(key)?.ok_or_else(|| metadata.missing(key))?;
     if scores.len() != tokens.texts.len() {

@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use sagellm_core::{Backend, Clock};
+use sagellm_core::{Backend, Clock, Progress};
 use sagellm_engine::{CpuEngine, EngineOptions};
 use sagellm_model::{Model, Tokenizer};
 
@@ -63,7 +63,7 @@ pub(crate) struct Service {
 }
 
 impl EngineServer {
-    /// Loads the weights and starts to serve `model` on `address` (port 0 takes a free one).
+    /// Loads the weights, telling `progress` of it, and starts to serve `model` on `address` (port 0 takes a free one).
     ///
     /// # Errors
     /// When the engine cannot be started, the chat template is no Jinja, or the address cannot be listened on.
@@ -72,6 +72,7 @@ impl EngineServer {
         options: EngineServerOptions,
         address: SocketAddr,
         clock: Clock,
+        progress: &dyn Progress,
     ) -> Result<Self, ServerError> {
         let root = model.info.path.clone().unwrap_or_else(|| model.info.name.clone());
         let name = options.served_model_name.unwrap_or_else(|| model.info.name.clone());
@@ -88,7 +89,7 @@ impl EngineServer {
         let eos = model.config.eos_token_ids.clone();
         let (context_length, vocab_size) = (model.config.context_length, model.config.vocab_size);
         let engine_options = EngineOptions { stream_text: false, ..options.engine };
-        let engine = CpuEngine::start(model, &engine_options, clock)?;
+        let engine = CpuEngine::start(model, &engine_options, clock, progress)?;
         let capacity = engine.window().kv_capacity_tokens.value.map_or(usize::MAX, |tokens| tokens as usize);
         let service = Arc::new(Service {
             engine,
