@@ -185,7 +185,9 @@ def main() -> int:
     parser.add_argument("--stamp", choices=["kernel", "user"], default="kernel")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    args.rival = args.rival or fetch_rival()
+    # Each client runs in a folder of its own.
+    args.program = args.program.resolve()
+    args.rival = (args.rival or fetch_rival()).resolve()
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit[1], limit[1]))
 

@@ -121,7 +121,8 @@ impl Server {
             client_threads: args.server.client_threads.unwrap_or(0),
             server_threads: 1,
         };
-        progress.start(&format!("calibrating the client at {streams} streams"), None, Unit::Tokens);
+        let many = if streams == 1 { "one stream".into() } else { format!("{streams} streams") };
+        progress.start(&format!("calibrating the client at {many}"), None, Unit::Tokens);
         let measured = measure(&load);
         progress.stop(None);
         let measured = measured.map_err(|failure| {
