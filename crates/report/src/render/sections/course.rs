@@ -7,7 +7,7 @@ use crate::render::number;
 use crate::{Summary, WorkloadSummary};
 
 const STEADY: [Column; 8] = [
-    ("from s", "steady_start_s", Style::Number),
+    ("from s", "steady_start_s", Style::Moment),
     ("for s", "steady_time_s", Style::Number),
     ("ok", "steady_requests", Style::Whole),
     ("req/s", "steady_request_throughput_rps", Style::Number),

@@ -33,6 +33,8 @@ enum Style {
     Percent,
     /// Bytes, written as MiB.
     Mebibytes,
+    /// Seconds since the beginning of the run, to the millisecond.
+    Moment,
 }
 
 /// Half of the 95 % interval, as a share of the figure.
@@ -124,6 +126,7 @@ fn cell(workload: &WorkloadSummary, (_, key, style): (&str, &str, Style), notes:
     };
     let text = match style {
         Style::Number => number::figure(value),
+        Style::Moment => number::figure((value * 1e3).round() / 1e3),
         Style::Whole => format!("{value:.0}"),
         Style::Percent => number::percent(value),
         Style::Mebibytes => number::figure(value / 1_048_576.0),
