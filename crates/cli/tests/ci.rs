@@ -19,7 +19,7 @@ fn run(place: &Place, shell: &str, lines: &str, environment: &BTreeMap<&str, Str
     let mut command = place.shell(&format!("{shell} step.sh"));
     let out = command.envs(environment).output().unwrap();
     let code = out.status.code().unwrap();
-    assert!(code == 0 || code == 6, "{lines}\n{}", String::from_utf8_lossy(&out.stderr));
+    assert!([0, 5, 6].contains(&code), "{lines}\n{}", String::from_utf8_lossy(&out.stderr));
     code
 }
 
@@ -75,6 +75,17 @@ fn the_action_runs_reports_and_compares() {
     assert_eq!(act(&place, &[tiny, ("output", "late"), ("baseline", "baseline"), never]), 6);
 }
 
+/// Options of a run of which no request succeeds in time.
+const HASTY: &str = "--workload short --model synthetic:tiny --timeout 0.0001 --quiet";
+
+#[test]
+fn the_action_reports_an_invalid_run_before_it_fails() {
+    let place = Place::new();
+    assert_eq!(act(&place, &[("arguments", HASTY), ("output", "now")]), 5);
+    assert!(place.text("summary.md").contains("## Benchmark: INVALID"));
+    assert!(place.text("now/report.html").contains("INVALID"));
+}
+
 #[test]
 fn the_template_runs_reports_and_compares() {
     let place = Place::new();
@@ -99,6 +110,10 @@ fn the_template_runs_reports_and_compares() {
     environment.insert("BENCHMARK_BASELINE", "baseline".into());
     environment.insert("BENCHMARK_FAIL_ON", "p50_ttft_ms>0".into());
     assert_eq!(run(&place, "sh -e", &lines("script"), &environment), 6);
+    environment.insert("BENCHMARK_ARGUMENTS", HASTY.into());
+    assert_eq!(run(&place, "sh -e", &lines("script"), &environment), 5);
+    assert_eq!(run(&place, "sh -e", &lines("after_script"), &environment), 0);
+    assert!(place.text("REPORT.md").contains("## Benchmark: INVALID"));
     let workflow = yaml("examples/ci/github-action.yml");
     for input in workflow["jobs"]["benchmark"]["steps"][2]["with"].as_object().unwrap().keys() {
         assert!(yaml("action.yml")["inputs"].get(input).is_some(), "{input}");

@@ -15,6 +15,10 @@ const RIGHT: f64 = 30.0;
 const TOP: f64 = 24.0;
 const BOTTOM: f64 = 40.0;
 
+/// Room for the name of a load, in letters that a phone can show.
+const NAME_WIDTH: f64 = 60.0;
+const NAME_HEIGHT: f64 = 24.0;
+
 /// What the template reads.
 #[derive(Debug, Serialize)]
 pub(super) struct Page {
@@ -134,25 +138,33 @@ fn plot(title: &'static str, key: &str, rows: &[(&Point, &Figures)]) -> Option<P
     };
     let mut by_throughput = places.clone();
     by_throughput.sort_by(|one, other| one.2.total_cmp(&other.2));
+    let mut named: Vec<(f64, f64)> = Vec::new();
+    let dots = by_throughput.iter().map(|(point, figures, throughput, latency)| {
+        let (x, y) = (x(*throughput), y(*latency));
+        // Loads that a search tried side by side have no room for their names; tooltip and table tell them.
+        let free = named.iter().all(|(left, above)| x - left >= NAME_WIDTH || (y - above).abs() >= NAME_HEIGHT);
+        if free {
+            named.push((x, y));
+        }
+        Dot {
+            x,
+            y,
+            load: if free { point.load.to_string() } else { String::new() },
+            on_front: figures.on_front,
+            tip: format!(
+                "{}: {} output tokens/s, {key} = {}",
+                point.load,
+                number::figure(*throughput),
+                number::figure(*latency)
+            ),
+        }
+    });
+    let dots = dots.collect();
     Some(Plot {
         title,
         curve: line(&|_| true, &places),
         front: if key == "p99_ttft_ms" { line(&|figures| figures.on_front, &by_throughput) } else { String::new() },
-        dots: places
-            .iter()
-            .map(|(point, figures, throughput, latency)| Dot {
-                x: x(*throughput),
-                y: y(*latency),
-                load: point.load.to_string(),
-                on_front: figures.on_front,
-                tip: format!(
-                    "{}: {} output tokens/s, {key} = {}",
-                    point.load,
-                    number::figure(*throughput),
-                    number::figure(*latency)
-                ),
-            })
-            .collect(),
+        dots,
         across: marks(0.0, 1.05 * most, 4).into_iter().map(|(value, text)| Tick { at: x(value), text }).collect(),
         up: decades()
             .filter(|value| (bottom..=top).contains(&value.log10()))
