@@ -12,6 +12,7 @@ pub(super) struct Neon;
 macro_rules! forward {
     ($($name:ident($($arg:ident: $type:ty),*) -> $result:ty = $body:expr;)*) => {$(
         #[inline(always)]
+        #[allow(unused_unsafe, reason = "intrinsics of the baseline are safe where they touch no memory")]
         unsafe fn $name($($arg: $type),*) -> $result {
             // SAFETY: the trait's contract: pointers are valid for all lanes; NEON is part of the baseline.
             unsafe { $body }

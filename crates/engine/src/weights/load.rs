@@ -17,6 +17,9 @@ use crate::kernels::Arena;
 /// Packed bytes that a thread takes at a time.
 const PART: usize = 1 << 20;
 
+/// How far around what is read the system may map a file as well (Linux: `fault_around_bytes`).
+const AROUND: usize = 64 << 10;
+
 /// One part of a matrix.
 struct Job<'a> {
     name: &'a str,
@@ -61,7 +64,9 @@ pub(crate) fn load_matrices(
             let Some(job) = jobs.lock().unwrap_or_else(PoisonError::into_inner).pop() else { return Ok(()) };
             let tensor = checkpoint.rows(job.name, job.rows.clone())?;
             pack::panels(&tensor, job.format, job.out);
-            checkpoint.release(job.name, job.rows);
+            // The system also gave what lies around the rows that were read, and of parts that were given back before.
+            let around = AROUND / tensor.row_bytes().max(1) + 1;
+            checkpoint.release(job.name, job.rows.start.saturating_sub(around)..job.rows.end + around);
             progress.advance(job.out.len() as u64);
         }
     };
