@@ -34,6 +34,11 @@ const READY_TIMEOUT: Duration = Duration::from_secs(10);
 const LAUNCH_TIMEOUT: Duration = Duration::from_secs(600);
 /// Requests of a calibration at least, however few streams there are.
 const FEWEST_TO_CALIBRATE: u32 = 16;
+/// Tokens of each of them when all run at once; the more often streams follow each other, the shorter they are, so that a
+/// calibration takes a second or two.
+const TOKENS_TO_CALIBRATE: u32 = 64;
+/// Tokens of each at least.
+const FEWEST_TOKENS: u32 = 8;
 /// A server that dies breaks its connections this much before its end can be seen, at most.
 const DYING: Duration = Duration::from_millis(100);
 /// Output of a server that was launched, in the folder of the run.
@@ -110,11 +115,12 @@ impl Server {
     ) -> Result<Calibration, Failure> {
         let streams = plan.outlines().map(connections).max().unwrap_or(1);
         let streams = u32::try_from(streams).unwrap_or(u32::MAX);
+        let requests = streams.max(FEWEST_TO_CALIBRATE);
         let load = Load {
             streams,
             rate: None,
-            requests: streams.max(FEWEST_TO_CALIBRATE),
-            tokens: 64,
+            requests,
+            tokens: (TOKENS_TO_CALIBRATE / (requests / streams.max(1))).max(FEWEST_TOKENS),
             ttft: Duration::from_millis(50),
             itl: Duration::from_millis(10),
             stamp: StampName::choice(args.server.stamp),
