@@ -68,7 +68,7 @@ pub(crate) struct EngineArgs {
     /// Compute every prompt in full, even when its beginning is in the cache
     #[arg(long)]
     pub(crate) no_enable_prefix_caching: bool,
-    /// Instruction set to use: avx512, avx2, neon, scalar [default: the best there is]
+    /// Instruction set to use: avx512-bf16, avx512-vnni, avx512, avx2, neon, scalar [default: the best there is]
     #[arg(long, value_name = "ISA")]
     pub(crate) isa: Option<Isa>,
 }

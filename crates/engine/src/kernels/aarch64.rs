@@ -30,6 +30,11 @@ impl Simd for Neon {
         splat(value: f32) -> float32x4_t = vdupq_n_f32(value);
         load(from: *const f32) -> float32x4_t = vld1q_f32(from);
         load_bf16(from: *const u16) -> float32x4_t = vreinterpretq_f32_u32(vshll_n_u16::<16>(vld1_u16(from)));
+        load_pairs(from: *const u32) -> [float32x4_t; 2] = {
+            let pairs = vld1q_u32(from);
+            let upper = vandq_u32(pairs, vdupq_n_u32(0xffff_0000));
+            [vreinterpretq_f32_u32(vshlq_n_u32::<16>(pairs)), vreinterpretq_f32_u32(upper)]
+        };
         // The bits of a half moved into those of a single; the factor makes up for the exponents' different bias, also of
         // subnormal numbers. Infinity becomes 2^16, which no weight is.
         load_f16(from: *const u16) -> float32x4_t = {

@@ -6,7 +6,7 @@
 //! (M. Milakov and N. Gimelshein, *Online normalizer calculation for softmax*, 2018) that begin at fixed positions, so a
 //! query's result does not depend on the others of its tile.
 
-use super::panel::{Element, PANEL, accumulate, load, store, zeros};
+use super::panel::{Element, PANEL, accumulate, load, store, unroll, zeros};
 use super::simd::{Simd, exp};
 
 /// Tokens in a KV block.
@@ -98,13 +98,13 @@ unsafe fn tile<S: Simd, E: Element, const ROWS: usize>(job: Job, query: usize) {
                 let keys = job.keys.cast::<E>().add(part_of(job, first / BLOCK + block));
                 let mut sums = zeros::<S, ROWS, 1>();
                 accumulate::<S, E, ROWS, 1>(q, [keys], BLOCK, head_dim, &mut sums);
-                for (scores, sums) in scores.0.iter_mut().zip(&sums) {
-                    let mut scaled = sums[0];
+                unroll!(ROWS, r => {
+                    let mut scaled = sums[r][0];
                     for scaled in scaled.iter_mut().take(PANEL / S::LANES) {
                         *scaled = S::mul(*scaled, S::splat(job.scale));
                     }
-                    store::<S>(scores.as_mut_ptr().add(block * BLOCK), &scaled);
-                }
+                    store::<S>(scores.0[r].as_mut_ptr().add(block * BLOCK), &scaled);
+                });
             }
             for r in 0..ROWS {
                 let own = lens[r].saturating_sub(first).min(count);
@@ -185,17 +185,13 @@ unsafe fn weigh<S: Simd, E: Element, const ROWS: usize>(
         let mut component = 0;
         while component + PANEL <= width {
             let mut sums = zeros::<S, ROWS, 1>();
-            for (sums, out) in sums.iter_mut().zip(out) {
-                load::<S>(out.add(component), &mut sums[0]);
-            }
+            unroll!(ROWS, r => { load::<S>(out[r].add(component), &mut sums[r][0]) });
             for block in 0..count.div_ceil(BLOCK) {
                 let tokens = BLOCK.min(count - block * BLOCK);
                 let from = weights.map(|weights| weights.add(block * BLOCK));
                 accumulate::<S, E, ROWS, 1>(from, [values(block).add(component)], width, tokens, &mut sums);
             }
-            for (sums, out) in sums.iter().zip(out) {
-                store::<S>(out.add(component), &sums[0]);
-            }
+            unroll!(ROWS, r => { store::<S>(out[r].add(component), &sums[r][0]) });
             component += PANEL;
         }
         for component in component..width {

@@ -1,6 +1,6 @@
-//! Products of activations with packed weights in floating point.
+//! Products of activations with packed weights in single and half precision.
 
-use super::panel::{Element, PANEL, Sums, accumulate, load, store, zeros};
+use super::panel::{Element, PANEL, Sums, accumulate, load, store, unroll, zeros};
 use super::simd::Simd;
 
 /// One product: `out[r][c] (+)= x[r] · w[c] + bias[c]`, for panels of columns.
@@ -24,21 +24,22 @@ pub(super) struct Job {
     pub(super) add: bool,
 }
 
-/// Where activations lie: as they are, and quantized where the weights ask for it.
+/// Where activations lie: as they are, and quantized or rounded where the weights ask for it.
 #[derive(Clone, Copy)]
 pub(super) struct Activations {
     /// Rows `stride` apart.
     pub(super) numbers: *const f32,
     pub(super) stride: usize,
     pub(super) quantized: super::quantize::Rows,
+    pub(super) rounded: super::brain::Rows,
 }
 
 /// From this many rows on, weights are widened once for many tiles.
 pub(super) const MANY: usize = 16;
-/// Inputs whose weights are widened at a time: 16 KiB stay in the first-level cache.
+/// Inputs whose weights are widened at a time, an even number: 16 KiB stay in the first-level cache.
 const CHUNK: usize = 256;
 /// Rows whose sums are kept while the chunks pass.
-const ROW_BLOCK: usize = 96;
+pub(super) const ROW_BLOCK: usize = 96;
 
 /// How far ahead of the loads memory is asked for, in bytes: what passes while an answer takes its way.
 pub(super) const AHEAD: usize = 1024;
@@ -93,23 +94,41 @@ pub(super) unsafe fn panels<S: Simd, E: Element>(job: Job, from: usize, to: usiz
                     panel += 1;
                 }
             }
-            _ => {
-                let mut row = 0;
-                while row < job.rows {
-                    let size = even_share(job.rows - row, ROW_BLOCK);
-                    for panel in from..to {
-                        row_block::<S, E>(job, row, size, panel);
-                    }
-                    row += size;
-                }
+            _ => row_blocks::<S, E>(job, from, to),
+        }
+    }
+}
+
+/// Weights that can be widened to single precision.
+///
+/// # Safety
+/// As for [`Simd`].
+pub(super) trait Widen {
+    /// Widens `count` inputs of the panel at `w`, from input `k` on, a multiple of the size of a chunk, into `wide`. Where they
+    /// lie then: there, or where they lay.
+    unsafe fn widen<S: Simd>(w: *const u8, k: usize, count: usize, wide: *mut f32) -> *const f32;
+}
+
+impl<E: Element> Widen for E {
+    #[inline(always)]
+    unsafe fn widen<S: Simd>(w: *const u8, k: usize, count: usize, wide: *mut f32) -> *const f32 {
+        // SAFETY: the inputs exist, and there is room for them.
+        unsafe {
+            let from = w.cast::<E>().add(k * PANEL);
+            if E::SINGLE {
+                return from.cast::<f32>();
             }
+            for i in (0..count * PANEL).step_by(S::LANES) {
+                S::store(wide.add(i), E::load::<S>(from.add(i)));
+            }
+            wide
         }
     }
 }
 
 /// The first share when `left` is cut into as few shares of at most `most` as can be, of sizes as even as can be.
 #[inline(always)]
-fn even_share(left: usize, most: usize) -> usize {
+pub(super) fn even_share(left: usize, most: usize) -> usize {
     left.div_ceil(left.div_ceil(most))
 }
 
@@ -152,28 +171,38 @@ unsafe fn tile<S: Simd, E: Element, const ROWS: usize, const PANELS: usize>(job:
 }
 
 #[repr(align(64))]
+#[derive(Clone, Copy)]
 struct Aligned<const N: usize>([f32; N]);
 
-/// One panel for many rows: in chunks of inputs, whose weights are widened first.
+/// Many rows, in blocks for which a panel's weights are widened once.
+///
+/// # Safety
+/// As for [`panels`].
 #[inline(always)]
-unsafe fn row_block<S: Simd, E: Element>(job: Job, row: usize, rows: usize, panel: usize) {
+pub(super) unsafe fn row_blocks<S: Simd, W: Widen>(job: Job, from: usize, to: usize) {
+    let mut row = 0;
+    while row < job.rows {
+        let rows = even_share(job.rows - row, ROW_BLOCK);
+        for panel in from..to {
+            // SAFETY: these rows and this panel exist.
+            unsafe { row_block::<S, W>(job, row, rows, panel) };
+        }
+        row += rows;
+    }
+}
+
+/// One panel for the rows of a block: in chunks of inputs, whose weights are widened first.
+#[inline(always)]
+unsafe fn row_block<S: Simd, W: Widen>(job: Job, row: usize, rows: usize, panel: usize) {
     let mut wide = Aligned([0.0; CHUNK * PANEL]);
     let mut partial = Aligned([0.0; ROW_BLOCK * PANEL]);
     // SAFETY: rows stay below `row + rows`, which is at most ROW_BLOCK more; inputs stay below `k`.
     unsafe {
-        let w = weights_of::<E>(job, panel);
+        let w = weights_of::<u8>(job, panel);
         let mut k = 0;
         while k < job.k {
             let count = CHUNK.min(job.k - k);
-            let from = w.add(k * PANEL);
-            let weights = if E::SINGLE {
-                from.cast::<f32>()
-            } else {
-                for i in (0..count * PANEL).step_by(S::LANES) {
-                    S::store(wide.0.as_mut_ptr().add(i), E::load::<S>(from.add(i)));
-                }
-                wide.0.as_ptr()
-            };
+            let weights = W::widen::<S>(w, k, count, wide.0.as_mut_ptr());
             let mut r = 0;
             while r < rows {
                 let to = partial.0.as_mut_ptr().add(r * PANEL);
@@ -196,9 +225,7 @@ unsafe fn row_block<S: Simd, E: Element>(job: Job, row: usize, rows: usize, pane
             k += count;
         }
         for r in 0..rows {
-            let mut sums = zeros::<S, 1, 1>();
-            load::<S>(partial.0.as_ptr().add(r * PANEL), &mut sums[0][0]);
-            finish::<S, 1, 1>(job, row + r, panel, &sums);
+            finish_panel::<S>(job, row + r, panel, partial.0.as_ptr().add(r * PANEL));
         }
     }
 }
@@ -216,13 +243,9 @@ unsafe fn chunk<S: Simd, const ROWS: usize>(
     // SAFETY: these rows and inputs exist; `partial` has room for the rows.
     unsafe {
         let mut sums = zeros::<S, ROWS, 1>();
-        for (r, sums) in sums.iter_mut().enumerate() {
-            load::<S>(partial.add(r * PANEL), &mut sums[0]);
-        }
+        unroll!(ROWS, r => { load::<S>(partial.add(r * PANEL), &mut sums[r][0]) });
         accumulate::<S, f32, ROWS, 1>(rows_of::<ROWS>(job, row, k), [weights], PANEL, count, &mut sums);
-        for (r, sums) in sums.iter().enumerate() {
-            store::<S>(partial.add(r * PANEL), &sums[0]);
-        }
+        unroll!(ROWS, r => { store::<S>(partial.add(r * PANEL), &sums[r][0]) });
     }
 }
 
@@ -237,34 +260,47 @@ pub(super) unsafe fn finish<S: Simd, const ROWS: usize, const PANELS: usize>(
     panel: usize,
     sums: &Sums<S, ROWS, PANELS>,
 ) {
+    let mut lanes = [[Aligned([0.0; PANEL]); PANELS]; ROWS];
     // SAFETY: these rows and columns exist.
     unsafe {
-        for (r, sums) in sums.iter().enumerate() {
-            for (p, sums) in sums.iter().enumerate() {
-                let column = (panel + p) * PANEL;
-                let to = job.out.add((row + r) * job.out_stride + column);
-                if column + PANEL <= job.columns {
-                    for (v, sum) in sums.iter().enumerate().take(PANEL / S::LANES) {
-                        let at = v * S::LANES;
-                        let mut sum = *sum;
-                        if !job.bias.is_null() {
-                            sum = S::add(sum, S::load(job.bias.add(column + at)));
-                        }
-                        if job.add {
-                            sum = S::add(S::load(to.add(at)), sum);
-                        }
-                        S::store(to.add(at), sum);
-                    }
-                } else {
-                    let mut lanes = [0.0; PANEL];
-                    store::<S>(lanes.as_mut_ptr(), sums);
-                    for (at, mut sum) in lanes.into_iter().enumerate().take(job.columns - column) {
-                        if !job.bias.is_null() {
-                            sum += *job.bias.add(column + at);
-                        }
-                        *to.add(at) = if job.add { *to.add(at) + sum } else { sum };
-                    }
+        unroll!(ROWS, r => {
+            for p in 0..PANELS {
+                store::<S>(lanes[r][p].0.as_mut_ptr(), &sums[r][p]);
+            }
+        });
+        for (r, lanes) in lanes.iter().enumerate() {
+            for (p, lanes) in lanes.iter().enumerate() {
+                finish_panel::<S>(job, row + r, panel + p, lanes.0.as_ptr());
+            }
+        }
+    }
+}
+
+/// The same for one row and panel, whose sums lie at `from`.
+#[inline(always)]
+unsafe fn finish_panel<S: Simd>(job: Job, row: usize, panel: usize, from: *const f32) {
+    let column = panel * PANEL;
+    // SAFETY: this row and these columns exist.
+    unsafe {
+        let to = job.out.add(row * job.out_stride + column);
+        if column + PANEL <= job.columns {
+            for at in (0..PANEL).step_by(S::LANES) {
+                let mut sum = S::load(from.add(at));
+                if !job.bias.is_null() {
+                    sum = S::add(sum, S::load(job.bias.add(column + at)));
                 }
+                if job.add {
+                    sum = S::add(S::load(to.add(at)), sum);
+                }
+                S::store(to.add(at), sum);
+            }
+        } else {
+            for at in 0..job.columns - column {
+                let mut sum = *from.add(at);
+                if !job.bias.is_null() {
+                    sum += *job.bias.add(column + at);
+                }
+                *to.add(at) = if job.add { *to.add(at) + sum } else { sum };
             }
         }
     }

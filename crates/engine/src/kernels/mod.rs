@@ -6,6 +6,7 @@
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
 mod attention;
+mod brain;
 mod elementwise;
 mod integer;
 mod isa;
@@ -35,7 +36,7 @@ use quantize::{Quantized, Rows, Target};
 use sagellm_core::{Clock, Nanos};
 use table::Table;
 
-use crate::weights::Matrix;
+use crate::weights::{Format, Matrix};
 
 /// The kernels of one instruction set, on the threads of one pool.
 pub(crate) struct Kernels {
@@ -44,6 +45,7 @@ pub(crate) struct Kernels {
     pool: Pool,
     /// Activations of the product that is being computed, where its weights ask for it.
     quantized: Quantized,
+    rounded: brain::Rounded,
     clock: Clock,
     spent: Spent,
 }
@@ -174,7 +176,15 @@ impl Kernels {
             return Err(crate::EngineError::IsaMissing { isa, available });
         }
         let pool = Pool::new(threads).map_err(crate::EngineError::Threads)?;
-        Ok(Self { isa, table: Table::of(isa), pool, quantized: Quantized::default(), clock, spent: Spent::default() })
+        Ok(Self {
+            isa,
+            table: Table::of(isa),
+            pool,
+            quantized: Quantized::default(),
+            rounded: brain::Rounded::default(),
+            clock,
+            spent: Spent::default(),
+        })
     }
 
     pub(crate) fn isa(&self) -> Isa {
@@ -221,7 +231,14 @@ impl Kernels {
             self.quantize(x, rows, stride, k);
             quantized = self.quantized.rows();
         }
-        let x = matmul::Activations { numbers: x.as_ptr(), stride, quantized };
+        let mut rounded = brain::Rows::NONE;
+        if products.iter().any(|p| p.weight.format() == Format::Bf16)
+            && let Some(round) = self.table.round
+        {
+            self.round(round, x, rows, stride, k);
+            rounded = self.rounded.rows();
+        }
+        let x = matmul::Activations { numbers: x.as_ptr(), stride, quantized, rounded };
         // As many tasks as give every thread the same work, small enough that one that is held up costs the others little,
         // and large enough to be read in one go: weights pass quickly by one row, and slowly by many.
         let threads = self.pool.threads();
@@ -283,6 +300,22 @@ impl Kernels {
                         sums: part(sums.get(), 2 * groups),
                     };
                     (table.quantize)(&x[row * stride..row * stride + k], target);
+                }
+            }
+        });
+    }
+
+    /// Rounds `rows` rows of `k` numbers, `stride` apart, into `self.rounded`.
+    fn round(&mut self, round: table::Round, x: &[f32], rows: usize, stride: usize, k: usize) {
+        let (pairs, width) = self.rounded.resize(rows, k);
+        let pairs = Shared(pairs);
+        self.pool.run(tasks_for(rows, k), &|task| {
+            for row in row_range(task, rows, k) {
+                // SAFETY: there is room for all rows; this task alone has this one; the table was chosen for this
+                // processor.
+                unsafe {
+                    let out = std::slice::from_raw_parts_mut(pairs.get().add(row * width), width);
+                    round(&x[row * stride..row * stride + k], out);
                 }
             }
         });

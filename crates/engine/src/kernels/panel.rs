@@ -9,10 +9,25 @@ use super::simd::Simd;
 /// Outputs of a panel. A multiple of every instruction set's lanes, so one layout serves all.
 pub(crate) const PANEL: usize = 16;
 /// Vectors of a panel at most.
-const VECTORS: usize = 4;
+pub(super) const VECTORS: usize = 4;
 
 /// Sums of `ROWS` rows by `PANELS` panels. Only the first `PANEL / LANES` vectors of each are used.
 pub(super) type Sums<S, const ROWS: usize, const PANELS: usize> = [[[<S as Simd>::V; VECTORS]; PANELS]; ROWS];
+
+/// Writes a block out for `$r` from 0 up to below `$count`, which is at most 12. What arrays hold at such constant places
+/// stays in registers; of a loop that the compiler unrolls only late, it went through memory.
+macro_rules! unroll {
+    ($count:expr, $r:ident => $body:block) => {
+        unroll!(@each $count, $r, $body, 0 1 2 3 4 5 6 7 8 9 10 11)
+    };
+    (@each $count:expr, $r:ident, $body:block, $($at:literal)*) => {$(
+        if $at < $count {
+            let $r: usize = $at;
+            $body
+        }
+    )*};
+}
+pub(super) use unroll;
 
 /// A number that a vector load can widen to f32.
 pub(super) trait Element: Copy {
@@ -111,14 +126,14 @@ pub(super) unsafe fn accumulate<S: Simd, E: Element, const ROWS: usize, const PA
                 for (value, x) in values.iter_mut().zip(x) {
                     *value = S::splat(*x.add(i));
                 }
-                for (panel, w) in w.into_iter().enumerate() {
+                unroll!(PANELS, panel => {
                     for v in 0..PANEL / S::LANES {
-                        let weight = E::load::<S>(w.add(i * stride + v * S::LANES));
+                        let weight = E::load::<S>(w[panel].add(i * stride + v * S::LANES));
                         for (sums, value) in sums.iter_mut().zip(values) {
                             sums[panel][v] = S::fma(value, weight, sums[panel][v]);
                         }
                     }
-                }
+                });
             } else {
                 let mut weights = [[S::zero(); VECTORS]; PANELS];
                 for (weights, w) in weights.iter_mut().zip(w) {
@@ -126,14 +141,14 @@ pub(super) unsafe fn accumulate<S: Simd, E: Element, const ROWS: usize, const PA
                         *weight = E::load::<S>(w.add(i * stride + v * S::LANES));
                     }
                 }
-                for (sums, x) in sums.iter_mut().zip(x) {
-                    let value = S::splat(*x.add(i));
-                    for (sums, weights) in sums.iter_mut().zip(&weights) {
+                unroll!(ROWS, row => {
+                    let value = S::splat(*x[row].add(i));
+                    for panel in 0..PANELS {
                         for v in 0..PANEL / S::LANES {
-                            sums[v] = S::fma(value, weights[v], sums[v]);
+                            sums[row][panel][v] = S::fma(value, weights[panel][v], sums[row][panel][v]);
                         }
                     }
-                }
+                });
             }
         }
     }

@@ -30,6 +30,12 @@ impl Simd for Scalar {
         unsafe { from.cast::<[u16; 4]>().read_unaligned() }.map(|bits| f32::from_bits(u32::from(bits) << 16))
     }
     #[inline(always)]
+    unsafe fn load_pairs(from: *const u32) -> [Self::V; 2] {
+        // SAFETY: valid for four pairs by the trait's contract.
+        let pairs = unsafe { from.cast::<[u32; 4]>().read_unaligned() };
+        [pairs.map(|pair| f32::from_bits(pair << 16)), pairs.map(|pair| f32::from_bits(pair & 0xffff_0000))]
+    }
+    #[inline(always)]
     unsafe fn load_f16(from: *const u16) -> Self::V {
         // SAFETY: valid for four values by the trait's contract.
         unsafe { from.cast::<[u16; 4]>().read_unaligned() }.map(|bits| half::f16::from_bits(bits).to_f32())

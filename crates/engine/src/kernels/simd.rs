@@ -19,6 +19,8 @@ pub(super) trait Simd: Copy {
     unsafe fn load(from: *const f32) -> Self::V;
     /// Loads `LANES` bfloat16 values, widened.
     unsafe fn load_bf16(from: *const u16) -> Self::V;
+    /// Loads `LANES` pairs of bfloat16 values, widened: the first of each, and the second.
+    unsafe fn load_pairs(from: *const u32) -> [Self::V; 2];
     /// Loads `LANES` half precision values, widened.
     unsafe fn load_f16(from: *const u16) -> Self::V;
     unsafe fn store(to: *mut f32, value: Self::V);

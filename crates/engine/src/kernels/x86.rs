@@ -1,16 +1,17 @@
-//! x86-64: AVX2 with FMA and F16C, and AVX-512.
+//! x86-64: AVX2 with FMA and F16C, and AVX-512, also with its dot products of bytes and of bfloat16.
 
 use std::arch::x86_64::*;
 
 use super::simd::{Bytes, Simd};
+use super::{brain, matmul};
 
 /// AVX2, FMA and F16C: 8 lanes, 16 registers.
 #[derive(Clone, Copy)]
 pub(super) struct Avx2;
 
-/// AVX-512 F, BW, DQ and VL: 16 lanes, 32 registers.
+/// AVX-512 F, BW, DQ and VL: 16 lanes, 32 registers. With `VNNI`, also its dot products of bytes.
 #[derive(Clone, Copy)]
-pub(super) struct Avx512;
+pub(super) struct Avx512<const VNNI: bool>;
 
 /// Forwards trait methods to intrinsics of the same shape.
 macro_rules! forward {
@@ -34,6 +35,11 @@ impl Simd for Avx2 {
         load(from: *const f32) -> __m256 = _mm256_loadu_ps(from);
         load_bf16(from: *const u16) -> __m256 =
             _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(_mm_loadu_si128(from.cast()))));
+        load_pairs(from: *const u32) -> [__m256; 2] = {
+            let pairs = _mm256_loadu_si256(from.cast());
+            let upper = _mm256_and_si256(pairs, _mm256_set1_epi32(0xffff_0000_u32.cast_signed()));
+            [_mm256_castsi256_ps(_mm256_slli_epi32::<16>(pairs)), _mm256_castsi256_ps(upper)]
+        };
         load_f16(from: *const u16) -> __m256 = _mm256_cvtph_ps(_mm_loadu_si128(from.cast()));
         prefetch(at: *const u8) -> () = _mm_prefetch::<_MM_HINT_T0>(at.cast());
         store(to: *mut f32, value: __m256) -> () = _mm256_storeu_ps(to, value);
@@ -62,7 +68,7 @@ impl Simd for Avx2 {
     }
 }
 
-impl Simd for Avx512 {
+impl<const VNNI: bool> Simd for Avx512<VNNI> {
     type V = __m512;
     const LANES: usize = 16;
     const TILE_ROWS: usize = 12;
@@ -73,6 +79,11 @@ impl Simd for Avx512 {
         load(from: *const f32) -> __m512 = _mm512_loadu_ps(from);
         load_bf16(from: *const u16) -> __m512 =
             _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(_mm256_loadu_si256(from.cast()))));
+        load_pairs(from: *const u32) -> [__m512; 2] = {
+            let pairs = _mm512_loadu_si512(from.cast());
+            let upper = _mm512_and_si512(pairs, _mm512_set1_epi32(0xffff_0000_u32.cast_signed()));
+            [_mm512_castsi512_ps(_mm512_slli_epi32::<16>(pairs)), _mm512_castsi512_ps(upper)]
+        };
         load_f16(from: *const u16) -> __m512 = _mm512_cvtph_ps(_mm256_loadu_si256(from.cast()));
         prefetch(at: *const u8) -> () = _mm_prefetch::<_MM_HINT_T0>(at.cast());
         store(to: *mut f32, value: __m512) -> () = _mm512_storeu_ps(to, value);
@@ -145,7 +156,7 @@ impl Bytes for Avx2 {
     }
 }
 
-impl Bytes for Avx512 {
+impl<const VNNI: bool> Bytes for Avx512<VNNI> {
     type I = __m512i;
 
     forward! {
@@ -156,13 +167,21 @@ impl Bytes for Avx512 {
         high_nibbles(a: __m512i) -> __m512i = _mm512_and_si512(_mm512_srli_epi16::<4>(a), _mm512_set1_epi8(15));
         and(a: __m512i, mask: u8) -> __m512i = _mm512_and_si512(a, _mm512_set1_epi8(mask.cast_signed()));
         or(a: __m512i, b: __m512i) -> __m512i = _mm512_or_si512(a, b);
-        dot_unsigned(sums: __m512i, w: __m512i, x: __m512i) -> __m512i =
-            _mm512_add_epi16(sums, _mm512_maddubs_epi16(w, x));
-        settle(sums: __m512i) -> __m512i = _mm512_madd_epi16(sums, _mm512_set1_epi16(1));
+        dot_unsigned(sums: __m512i, w: __m512i, x: __m512i) -> __m512i = if VNNI {
+            _mm512_dpbusd_epi32(sums, w, x)
+        } else {
+            _mm512_add_epi16(sums, _mm512_maddubs_epi16(w, x))
+        };
+        settle(sums: __m512i) -> __m512i =
+            if VNNI { sums } else { _mm512_madd_epi16(sums, _mm512_set1_epi16(1)) };
         dot_signed(sums: __m512i, w: __m512i, x: __m512i) -> __m512i = {
             let turned = _mm512_mask_sub_epi8(x, _mm512_movepi8_mask(w), _mm512_setzero_si512(), x);
-            let pairs = _mm512_maddubs_epi16(_mm512_abs_epi8(w), turned);
-            _mm512_add_epi32(sums, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)))
+            if VNNI {
+                _mm512_dpbusd_epi32(sums, _mm512_abs_epi8(w), turned)
+            } else {
+                let pairs = _mm512_maddubs_epi16(_mm512_abs_epi8(w), turned);
+                _mm512_add_epi32(sums, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)))
+            }
         };
         to_f32(a: __m512i) -> __m512 = _mm512_cvtepi32_ps(a);
         load_u8(from: *const u8) -> __m512 =
@@ -180,5 +199,57 @@ impl Bytes for Avx512 {
     unsafe fn shl<const N: i32>(a: __m512i) -> __m512i {
         // SAFETY: the processor has the instruction set.
         unsafe { _mm512_sll_epi16(a, _mm_cvtsi32_si128(N)) }
+    }
+}
+
+/// bfloat16 weights with activations rounded to the same, two inputs at a time (AVX-512 BF16).
+pub(super) struct Bf16Dot;
+
+impl brain::Step for Bf16Dot {
+    type S = Avx512<true>;
+    type Activations = u32;
+    type X = __m512bh;
+    type W = __m512bh;
+
+    #[inline(always)]
+    unsafe fn row(job: matmul::Job, row: usize) -> *const u32 {
+        // SAFETY: the row exists.
+        unsafe { job.x.rounded.row(row) }
+    }
+    #[inline(always)]
+    unsafe fn activations(x: *const u32, pair: usize, _inputs: usize) -> __m512bh {
+        // SAFETY: rounded rows are filled up to whole pairs; any bits are numbers.
+        unsafe { std::mem::transmute(_mm512_set1_epi32(x.add(pair).read().cast_signed())) }
+    }
+    #[inline(always)]
+    unsafe fn weights(from: *const u32) -> __m512bh {
+        // SAFETY: valid for 16 pairs by the trait's contract; any bits are numbers.
+        unsafe { std::mem::transmute(_mm512_loadu_si512(from.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn add(sum: __m512, x: __m512bh, w: __m512bh) -> __m512 {
+        // SAFETY: the processor has the instruction set by the trait's contract.
+        unsafe { _mm512_dpbf16_ps(sum, x, w) }
+    }
+}
+
+/// Rounds one row to bfloat16, to the nearest, ties to even. `out` has room for `x` filled up with a zero to whole pairs.
+///
+/// # Safety
+/// The processor must have AVX-512 BF16.
+#[target_feature(enable = "avx512f,avx512bf16")]
+pub(super) unsafe fn round_bf16(x: &[f32], out: &mut [u32]) {
+    let (many, rest) = x.as_chunks::<32>();
+    let (places, rest_out) = out.split_at_mut(16 * many.len());
+    for (x, out) in many.iter().zip(places.as_chunks_mut::<16>().0) {
+        // SAFETY: both hold 32 numbers.
+        unsafe {
+            let both = _mm512_cvtne2ps_pbh(_mm512_loadu_ps(x.as_ptr().add(16)), _mm512_loadu_ps(x.as_ptr()));
+            _mm512_storeu_si512(out.as_mut_ptr().cast(), std::mem::transmute::<__m512bh, __m512i>(both));
+        }
+    }
+    for (x, out) in rest.chunks(2).zip(rest_out) {
+        let bits = |at: usize| x.get(at).map_or(0, |&x| u32::from(half::bf16::from_f32(x).to_bits()));
+        *out = bits(0) | (bits(1) << 16);
     }
 }

@@ -83,7 +83,13 @@ fn agrees(name: &str, dtype: ComputeDtype) {
             let size = prompt.logits_last.iter().fold(0.0f32, |top, v| top.max(v.abs()));
             let off = logits.iter().zip(&prompt.logits_last).fold(0.0f32, |top, (a, b)| top.max((a - b).abs()));
             assert_eq!(logits.len(), prompt.logits_last.len());
-            assert!(off <= 1e-4 * size, "{name} {isa}, {len} tokens: logits differ by {off}, the largest is {size}");
+            // With activations of bfloat16 every product is off by up to 2^-9, and tokens of close logits may change places.
+            let rounds = isa == Isa::Avx512Bf16 && dtype == ComputeDtype::Bf16;
+            let bound = if rounds { 2e-2 } else { 1e-4 };
+            assert!(off <= bound * size, "{name} {isa}, {len} tokens: logits differ by {off}, the largest is {size}");
+            if rounds {
+                continue;
+            }
             let mut token = argmax(logits);
             let mut greedy = vec![token];
             while greedy.len() < prompt.greedy.len() {
@@ -125,13 +131,19 @@ reference! {
 
 #[test]
 fn chunks_of_a_prompt_give_the_same_bits() {
-    for name in ["gpt2", "llama", "qwen3"] {
+    for (name, dtype) in [
+        ("gpt2", ComputeDtype::F32),
+        ("llama", ComputeDtype::F32),
+        ("qwen3", ComputeDtype::F32),
+        ("llama", ComputeDtype::Bf16),
+        ("llama", ComputeDtype::Int8),
+    ] {
         let (model, expected) = open(name);
         let prompt = &expected.prompts.iter().max_by_key(|p| p.tokens.len()).unwrap().tokens;
         for isa in Isa::available() {
-            let mut bench = Bench::new(&model, Some(ComputeDtype::F32), KvDtype::F32, isa);
+            let mut bench = Bench::new(&model, Some(dtype), KvDtype::F32, isa);
             let whole = bench.logits(prompt, 0).to_vec();
-            let mut bench = Bench::new(&model, Some(ComputeDtype::F32), KvDtype::F32, isa);
+            let mut bench = Bench::new(&model, Some(dtype), KvDtype::F32, isa);
             let mut start = 0;
             let mut last = Vec::new();
             for size in [1, 7, 30, 2, 16].into_iter().cycle() {

@@ -7,7 +7,8 @@
 //!
 //! | format | inputs of a block | a block of a panel, in bytes |
 //! |---|---|---|
-//! | f32, f16, bf16 | 1 | 16 numbers |
+//! | f32, f16 | 1 | 16 numbers |
+//! | bf16 | 2 | 16 pairs of numbers |
 //! | q8_0 | 32 | 16 f16 scales, 8 steps of i8 |
 //! | q4_0 | 32 | 16 f16 scales, 4 double steps |
 //! | q4_1 | 32 | 16 f16 scales, 16 f16 minima, 4 double steps |
@@ -66,7 +67,8 @@ impl Format {
     /// Inputs of a block.
     pub(super) fn block_inputs(self) -> usize {
         match self {
-            Self::F32 | Self::F16 | Self::Bf16 => 1,
+            Self::F32 | Self::F16 => 1,
+            Self::Bf16 => 2,
             Self::Q8_0 | Self::Q4_0 | Self::Q4_1 | Self::Q5_0 | Self::Q5_1 => GROUP,
             Self::Q4K | Self::Q5K | Self::Q6K => 8 * GROUP,
         }
@@ -75,8 +77,8 @@ impl Format {
     /// Bytes of a block of a panel.
     pub(super) fn block_bytes(self) -> usize {
         let of_row = match self {
-            Self::F32 => 4,
-            Self::F16 | Self::Bf16 => 2,
+            Self::F32 | Self::Bf16 => 4,
+            Self::F16 => 2,
             Self::Q8_0 => 2 + 32,
             Self::Q4_0 => 2 + 16,
             Self::Q4_1 => 4 + 16,

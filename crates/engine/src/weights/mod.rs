@@ -21,7 +21,8 @@ use crate::kernels::{Arena, Buffer, PANEL};
 pub enum ComputeDtype {
     /// IEEE single precision.
     F32,
-    /// bfloat16 weights, widened in registers; sums are single precision.
+    /// bfloat16 weights, widened in registers, or multiplied with activations rounded to bfloat16 where the processor has an
+    /// instruction for that; sums are single precision.
     Bf16,
     /// IEEE half precision weights, widened in registers; sums are single precision.
     F16,

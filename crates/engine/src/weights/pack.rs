@@ -17,6 +17,8 @@ pub(super) fn panels(tensor: &Tensor, format: Format, out: &mut [u8]) {
     let own = Format::of(tensor.dtype) == format;
     for (rows, out) in rows.chunks(PANEL).zip(out.chunks_exact_mut(format.panel_bytes(columns).max(1))) {
         match (own, format.is_quantized()) {
+            // A pair of halves lies as one number of four bytes.
+            (true, false) if format == Format::Bf16 => interleave_pairs(rows, out),
             (true, false) if format == Format::F32 => interleave::<4>(rows, out),
             (true, false) => interleave::<2>(rows, out),
             (true, true) => {
@@ -31,13 +33,17 @@ pub(super) fn panels(tensor: &Tensor, format: Format, out: &mut [u8]) {
                 let mut numbers = vec![0.0; columns];
                 for (lane, row) in rows.iter().enumerate() {
                     tensor.dtype.dequantize(row, &mut numbers);
-                    let groups = numbers.chunks(if quantized { GROUP } else { 1 });
+                    let groups = numbers.chunks(format.block_inputs());
                     let width = format.block_bytes() / PANEL;
                     for (numbers, out) in groups.zip(out.chunks_exact_mut(format.block_bytes())) {
                         if quantized {
                             write_block(format, &Block::of_numbers(numbers), lane, out);
                         } else {
-                            write_number(format, numbers[0], &mut out[lane * width..(lane + 1) * width]);
+                            let places =
+                                out[lane * width..(lane + 1) * width].chunks_mut(width / format.block_inputs());
+                            for (number, place) in numbers.iter().zip(places) {
+                                write_number(format, *number, place);
+                            }
                         }
                     }
                 }
@@ -55,8 +61,11 @@ pub(super) fn row(format: Format, panel: &[u8], lane: usize, out: &mut [f32]) {
         }
     } else {
         let width = format.block_bytes() / PANEL;
-        for (block, out) in blocks.zip(out) {
-            *out = read_number(format, &block[lane * width..]);
+        for (block, out) in blocks.zip(out.chunks_mut(format.block_inputs())) {
+            let places = block[lane * width..(lane + 1) * width].chunks(width / format.block_inputs());
+            for (place, out) in places.zip(out) {
+                *out = read_number(format, place);
+            }
         }
     }
 }
@@ -72,6 +81,18 @@ fn interleave<const WIDTH: usize>(rows: &[&[u8]], out: &mut [u8]) {
             for (place, number) in places.iter_mut().zip(numbers) {
                 place[lane] = *number;
             }
+        }
+    }
+}
+
+/// Puts pairs of two-byte numbers side by side; the last may be half a pair.
+fn interleave_pairs(rows: &[&[u8]], out: &mut [u8]) {
+    interleave::<4>(rows, out);
+    for (lane, row) in rows.iter().enumerate() {
+        let rest = row.as_chunks::<4>().1;
+        if !rest.is_empty() {
+            let last = out.len() - 4 * (PANEL - lane);
+            out[last..last + rest.len()].copy_from_slice(rest);
         }
     }
 }

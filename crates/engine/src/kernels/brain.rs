@@ -1,0 +1,259 @@
+//! Products with bfloat16 weights, which lie in pairs: two inputs of an output side by side.
+//!
+//! Instruction sets differ in what they do with a pair ([`Step`]): widen both and add one product after the other, or let one
+//! instruction multiply both with activations that were rounded to bfloat16 as well. Either way every output is summed by
+//! itself, pair by pair in ascending order, so that a row's result does not depend on its company.
+
+use std::marker::PhantomData;
+
+use super::matmul::{self, AHEAD, Job, MANY, ROW_BLOCK, Widen, even_share, finish};
+use super::panel::{PANEL, Sums, VECTORS, unroll, zeros};
+use super::simd::Simd;
+
+/// How a pair of inputs is multiplied.
+///
+/// # Safety
+/// As for [`Simd`].
+pub(super) trait Step {
+    /// The instruction set.
+    type S: Simd;
+    /// What the activations of a pair lie as.
+    type Activations: Copy;
+    /// A pair of activations, in all lanes.
+    type X: Copy;
+    /// A pair of weights of `LANES` outputs.
+    type W: Copy;
+
+    /// Where the activations of a row begin.
+    unsafe fn row(job: Job, row: usize) -> *const Self::Activations;
+    /// Loads the pair `pair`, of which there are `inputs`: one or two.
+    unsafe fn activations(x: *const Self::Activations, pair: usize, inputs: usize) -> Self::X;
+    /// Loads `LANES` pairs.
+    unsafe fn weights(from: *const u32) -> Self::W;
+    /// Adds the products of a pair.
+    unsafe fn add(sum: <Self::S as Simd>::V, x: Self::X, w: Self::W) -> <Self::S as Simd>::V;
+}
+
+/// Widens weights, and takes activations as they are.
+pub(super) struct Widened<S>(PhantomData<S>);
+
+impl<S: Simd> Step for Widened<S> {
+    type S = S;
+    type Activations = [f32; 2];
+    type X = [S::V; 2];
+    type W = [S::V; 2];
+
+    #[inline(always)]
+    unsafe fn row(job: Job, row: usize) -> *const [f32; 2] {
+        // SAFETY: the row exists.
+        unsafe { job.x.numbers.add(row * job.x.stride).cast() }
+    }
+    #[inline(always)]
+    unsafe fn activations(x: *const [f32; 2], pair: usize, inputs: usize) -> [S::V; 2] {
+        // SAFETY: the row has so many inputs.
+        unsafe {
+            let x = x.add(pair).cast::<f32>();
+            [S::splat(*x), if inputs == 2 { S::splat(*x.add(1)) } else { S::zero() }]
+        }
+    }
+    #[inline(always)]
+    unsafe fn weights(from: *const u32) -> [S::V; 2] {
+        // SAFETY: forwarded.
+        unsafe { S::load_pairs(from) }
+    }
+    #[inline(always)]
+    unsafe fn add(sum: S::V, x: [S::V; 2], w: [S::V; 2]) -> S::V {
+        // SAFETY: forwarded.
+        unsafe { S::fma(x[1], w[1], S::fma(x[0], w[0], sum)) }
+    }
+}
+
+/// Activations rounded to bfloat16 in pairs. Kept between steps so that a step allocates nothing once it has reached its
+/// size.
+#[derive(Default)]
+pub(super) struct Rounded {
+    pairs: Vec<u32>,
+    width: usize,
+}
+
+/// Where rounded rows lie.
+#[derive(Clone, Copy)]
+pub(super) struct Rows {
+    pairs: *const u32,
+    /// Pairs of a row.
+    width: usize,
+}
+
+impl Rows {
+    /// Of a product that needs none.
+    pub(super) const NONE: Self = Self { pairs: std::ptr::null(), width: 0 };
+
+    /// The row `row`.
+    ///
+    /// # Safety
+    /// There must be such a row.
+    #[inline(always)]
+    pub(super) unsafe fn row(self, row: usize) -> *const u32 {
+        // SAFETY: the row exists.
+        unsafe { self.pairs.add(row * self.width) }
+    }
+}
+
+impl Rounded {
+    /// Makes room for `rows` rows of `k` numbers; where they begin, and pairs of a row.
+    pub(super) fn resize(&mut self, rows: usize, k: usize) -> (*mut u32, usize) {
+        self.width = k.div_ceil(2);
+        if self.pairs.len() < rows * self.width {
+            self.pairs.resize(rows * self.width, 0);
+        }
+        (self.pairs.as_mut_ptr(), self.width)
+    }
+
+    /// Where the rows lie.
+    pub(super) fn rows(&self) -> Rows {
+        Rows { pairs: self.pairs.as_ptr(), width: self.width }
+    }
+}
+
+/// Computes the outputs of the panels `from..to`, one pair after another.
+///
+/// # Safety
+/// As for [`matmul::panels`].
+#[inline(always)]
+pub(super) unsafe fn panels<P: Step>(job: Job, from: usize, to: usize) {
+    // SAFETY: tiles stay within `rows` and `from..to`.
+    unsafe {
+        let mut first = 0;
+        while first < job.rows {
+            let rows = even_share(job.rows - first, ROW_BLOCK);
+            let mut panel = from;
+            while panel < to {
+                // Few rows leave registers for more panels, whose sums do not wait for each other.
+                if rows == 1 && panel + 4 <= to {
+                    tile::<P, 1, 4>(job, first, panel);
+                    panel += 4;
+                } else if (rows == 2 || P::S::TILE_ROWS == 12) && panel + 2 <= to {
+                    tiles::<P, 2>(job, first, rows, panel);
+                    panel += 2;
+                } else {
+                    tiles::<P, 1>(job, first, rows, panel);
+                    panel += 1;
+                }
+            }
+            first += rows;
+        }
+    }
+}
+
+/// All tiles of `rows` rows from `first` on.
+#[inline(always)]
+unsafe fn tiles<P: Step, const PANELS: usize>(job: Job, first: usize, rows: usize, panel: usize) {
+    let end = first + rows;
+    let mut row = first;
+    while row < end {
+        let size = even_share(end - row, P::S::TILE_ROWS);
+        // SAFETY: these rows and panels exist.
+        unsafe {
+            match size {
+                1 => tile::<P, 1, PANELS>(job, row, panel),
+                2 => tile::<P, 2, PANELS>(job, row, panel),
+                3 => tile::<P, 3, PANELS>(job, row, panel),
+                4 => tile::<P, 4, PANELS>(job, row, panel),
+                5 => tile::<P, 5, PANELS>(job, row, panel),
+                6 => tile::<P, 6, PANELS>(job, row, panel),
+                7 => tile::<P, 7, PANELS>(job, row, panel),
+                8 => tile::<P, 8, PANELS>(job, row, panel),
+                9 => tile::<P, 9, PANELS>(job, row, panel),
+                10 => tile::<P, 10, PANELS>(job, row, panel),
+                11 => tile::<P, 11, PANELS>(job, row, panel),
+                _ => tile::<P, 12, PANELS>(job, row, panel),
+            }
+        }
+        row += size;
+    }
+}
+
+/// All inputs of a few rows and panels at once.
+#[inline(always)]
+unsafe fn tile<P: Step, const ROWS: usize, const PANELS: usize>(job: Job, row: usize, panel: usize) {
+    // SAFETY: these rows and panels exist; of the last pair there may be one input only.
+    unsafe {
+        let mut sums = zeros::<P::S, ROWS, PANELS>();
+        let x: [_; ROWS] = std::array::from_fn(|r| P::row(job, row + r));
+        let w: [*const u32; PANELS] = std::array::from_fn(|p| job.w.add((panel + p) * job.panel_bytes).cast());
+        for pair in 0..job.k / 2 {
+            step::<P, ROWS, PANELS>(x, w, pair, 2, &mut sums);
+        }
+        if job.k % 2 == 1 {
+            step::<P, ROWS, PANELS>(x, w, job.k / 2, 1, &mut sums);
+        }
+        finish::<P::S, ROWS, PANELS>(job, row, panel, &sums);
+    }
+}
+
+/// One pair of `inputs` inputs.
+#[inline(always)]
+unsafe fn step<P: Step, const ROWS: usize, const PANELS: usize>(
+    x: [*const P::Activations; ROWS],
+    w: [*const u32; PANELS],
+    pair: usize,
+    inputs: usize,
+    sums: &mut Sums<P::S, ROWS, PANELS>,
+) {
+    // SAFETY: the pair exists in every row and panel.
+    unsafe {
+        let mut weights = [[P::weights(w[0].add(pair * PANEL)); VECTORS]; PANELS];
+        for (weights, w) in weights.iter_mut().zip(w) {
+            let w = w.add(pair * PANEL);
+            P::S::prefetch(w.cast::<u8>().wrapping_add(AHEAD));
+            for (v, weights) in weights.iter_mut().enumerate().take(PANEL / P::S::LANES) {
+                *weights = P::weights(w.add(v * P::S::LANES));
+            }
+        }
+        unroll!(ROWS, row => {
+            let x = P::activations(x[row], pair, inputs);
+            for panel in 0..PANELS {
+                for v in 0..PANEL / P::S::LANES {
+                    sums[row][panel][v] = P::add(sums[row][panel][v], x, weights[panel][v]);
+                }
+            }
+        });
+    }
+}
+
+/// As [`panels`]; many rows have the weights widened once for many of them.
+///
+/// # Safety
+/// As for [`matmul::panels`].
+#[inline(always)]
+pub(super) unsafe fn panels_widened<S: Simd>(job: Job, from: usize, to: usize) {
+    // SAFETY: forwarded.
+    unsafe {
+        if job.rows < MANY {
+            panels::<Widened<S>>(job, from, to);
+        } else {
+            matmul::row_blocks::<S, Pairs>(job, from, to);
+        }
+    }
+}
+
+/// Weights in pairs.
+struct Pairs;
+
+impl Widen for Pairs {
+    #[inline(always)]
+    unsafe fn widen<S: Simd>(w: *const u8, k: usize, count: usize, wide: *mut f32) -> *const f32 {
+        // SAFETY: `k` is even, so that a pair begins there; there is room for the second input of the last pair, too.
+        unsafe {
+            let w = w.cast::<u32>().add(k / 2 * PANEL);
+            for pair in 0..count.div_ceil(2) {
+                for v in (0..PANEL).step_by(S::LANES) {
+                    let [first, second] = S::load_pairs(w.add(pair * PANEL + v));
+                    S::store(wide.add(2 * pair * PANEL + v), first);
+                    S::store(wide.add((2 * pair + 1) * PANEL + v), second);
+                }
+            }
+            wide
+        }
+    }
+}
