@@ -3,6 +3,7 @@
 
     bench/engine.py [--models gpt2,smollm2-135m] [--formats f32,bf16,q8_0,q4_1] [--runs 5] [--json FILE] [--markdown FILE]
                     [--prepare FOLDER --smollm2 FILE.gguf] [--files FOLDER] [--rivals transformers,llamacpp] [--python PATH]
+                    [--isa avx2]
     bench/engine.py --perplexity TEXT --files FOLDER [--models smollm2-135m] [--formats ...] [--rivals ...] [--python PATH]
     bench/engine.py --join FILE.json... [--markdown FILE]
 
@@ -16,7 +17,7 @@ runs are shown. Prefill is one prompt; decode is so many requests with 32 tokens
 with fixed tokens: what they would spend on choosing them is not counted. Memory is the process's peak; `decode 1` is also
 shown as bytes of weights per second, as a share of what plain reading reached right before or after that process, whichever
 was more: memory that is shared with others gives now more and now less. A second table holds the figures against the bars
-that the engine is to meet.
+that the engine is to meet. With `--isa`, the engine is also measured with that instruction set, in f32.
 
 A run can be cut into several (by models, formats, runs), each with `--json`; `--join` puts them together.
 
@@ -62,6 +63,8 @@ RATES = {"llamacpp": {"prefill 512": 1.3, "decode 1": 1.0, "decode 10": 1.3},
          "transformers": {"prefill 512": 1.2, "decode 1": 3.0, "decode 10": 2.3}}
 SHARES = {"f32": 0.75, "bf16": 0.65}
 OVERHEAD, READY = 60, 0.5
+# What decoding with a lesser instruction set is to keep of the rate.
+KEPT = {"engine avx2": 0.9}
 
 
 def child(command: list) -> dict:
@@ -81,10 +84,10 @@ def join(sizes) -> str:
     return ",".join(map(str, sizes))
 
 
-def ours(args, model: str, form: str) -> dict:
+def ours(args, model: str, form: str, *more: str) -> dict:
     file = args.files and args.files / f"{model}-{form}.gguf"
     given = [str(file)] if file and file.exists() else [f"synthetic:{model}", "--dtype", DTYPES.get(form, form)]
-    return child([args.program, *given, "--prefill", join(args.prefill), "--decode", join(args.decode)])
+    return child([args.program, *given, *more, "--prefill", join(args.prefill), "--decode", join(args.decode)])
 
 
 def rival(args, name: str, model: str, form: str) -> dict:
@@ -360,6 +363,8 @@ def measure(args) -> dict:
         for model in args.models:
             for form in args.formats:
                 subjects = [("engine", lambda: ours(args, model, form))]
+                for isa in args.isa if form == "f32" else []:
+                    subjects.append((f"engine {isa}", lambda isa=isa: ours(args, model, form, "--isa", isa)))
                 for name in args.rivals:
                     if name == "llamacpp" or form in ("f32", "bf16"):
                         subjects.append((name, lambda name=name: rival(args, name, model, form)))
@@ -427,6 +432,11 @@ def bars(result: dict) -> str:
         if share and form in SHARES:
             line(model, form, "decode 1, of bandwidth", f"{SHARES[form]:.0%}", f"{share:.0%}", f"{best['of bandwidth %']:.0f}%",
                  share >= SHARES[form])
+        for other, bar in KEPT.items():
+            theirs = figures.get((model, form, other), {"figures": {}})["figures"].get("decode 1")
+            if theirs:
+                kept, bests = theirs["median"] / ours["decode 1"], theirs["high"] / best["decode 1"]
+                line(model, form, f"decode 1, {other} of engine", f"{bar:.1f} ×", f"{kept:.2f} ×", f"{bests:.2f} ×", kept >= bar)
         for rival, rates in RATES.items():
             theirs = figures.get((model, form, rival), {"figures": {}})["figures"]
             for column, bar in rates.items():
@@ -505,6 +515,7 @@ def main() -> int:
     parser.add_argument("--prepare", type=Path)
     parser.add_argument("--smollm2", type=Path)
     parser.add_argument("--rivals", type=several, default=[])
+    parser.add_argument("--isa", type=several, default=[], help="other instruction sets to measure the engine with")
     parser.add_argument("--python", default=sys.executable)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--markdown", type=Path)

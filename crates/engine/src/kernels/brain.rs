@@ -5,9 +5,12 @@
 //! itself, pair by pair in ascending order, so that a row's result does not depend on its company.
 
 use std::marker::PhantomData;
+use std::ops::Range;
 
-use super::matmul::{self, AHEAD, Job, MANY, ROW_BLOCK, Widen, even_share, finish};
-use super::panel::{PANEL, Sums, VECTORS, unroll, zeros};
+use super::matmul::{
+    self, AHEAD, Job, MANY, Partial, ROW_BLOCK, Widen, even_share, finish, finish_rows, load_sums, store_sums,
+};
+use super::panel::{PANEL, Sums, VECTORS, by_rows, unroll, zeros};
 use super::simd::Simd;
 
 /// How a pair of inputs is multiplied.
@@ -133,10 +136,10 @@ pub(super) unsafe fn panels<P: Step>(job: Job, from: usize, to: usize) {
                     tile::<P, 1, 4>(job, first, panel);
                     panel += 4;
                 } else if (rows == 2 || P::S::TILE_ROWS == 12) && panel + 2 <= to {
-                    tiles::<P, 2>(job, first, rows, panel);
+                    row_block::<P, 2>(job, first, rows, panel);
                     panel += 2;
                 } else {
-                    tiles::<P, 1>(job, first, rows, panel);
+                    row_block::<P, 1>(job, first, rows, panel);
                     panel += 1;
                 }
             }
@@ -145,49 +148,83 @@ pub(super) unsafe fn panels<P: Step>(job: Job, from: usize, to: usize) {
     }
 }
 
-/// All tiles of `rows` rows from `first` on.
+/// Pairs of inputs that are passed at a time: weights of two panels, and as much of twelve rows, stay in the first-level cache.
+const CHUNK: usize = 128;
+
+/// One or two panels for the rows of a block: at once where they are one tile, else in chunks of inputs.
 #[inline(always)]
-unsafe fn tiles<P: Step, const PANELS: usize>(job: Job, first: usize, rows: usize, panel: usize) {
-    let end = first + rows;
-    let mut row = first;
-    while row < end {
-        let size = even_share(end - row, P::S::TILE_ROWS);
+unsafe fn row_block<P: Step, const PANELS: usize>(job: Job, first: usize, rows: usize, panel: usize) {
+    if rows <= P::S::TILE_ROWS {
         // SAFETY: these rows and panels exist.
-        unsafe {
-            match size {
-                1 => tile::<P, 1, PANELS>(job, row, panel),
-                2 => tile::<P, 2, PANELS>(job, row, panel),
-                3 => tile::<P, 3, PANELS>(job, row, panel),
-                4 => tile::<P, 4, PANELS>(job, row, panel),
-                5 => tile::<P, 5, PANELS>(job, row, panel),
-                6 => tile::<P, 6, PANELS>(job, row, panel),
-                7 => tile::<P, 7, PANELS>(job, row, panel),
-                8 => tile::<P, 8, PANELS>(job, row, panel),
-                9 => tile::<P, 9, PANELS>(job, row, panel),
-                10 => tile::<P, 10, PANELS>(job, row, panel),
-                11 => tile::<P, 11, PANELS>(job, row, panel),
-                _ => tile::<P, 12, PANELS>(job, row, panel),
+        return unsafe { by_rows!(rows, P::S::TILE_ROWS, tile, [P], PANELS, (job, first, panel)) };
+    }
+    let whole = job.k.div_ceil(2);
+    let mut partial = Partial::new();
+    // SAFETY: these rows, panels and pairs exist.
+    unsafe {
+        let mut from = 0;
+        while from < whole {
+            let pairs = from..whole.min(from + CHUNK);
+            from = pairs.end;
+            let mut r = 0;
+            while r < rows {
+                let size = even_share(rows - r, P::S::TILE_ROWS);
+                let (row, to, pairs) = (first + r, partial.row(r, PANELS), pairs.clone());
+                by_rows!(size, P::S::TILE_ROWS, part, [P], PANELS, (job, row, panel, pairs, to));
+                r += size;
             }
         }
-        row += size;
+        finish_rows::<P::S>(job, first, rows, panel, PANELS, &mut partial);
+    }
+}
+
+/// Some pairs of a few rows and panels, added to the sums at `partial`.
+#[inline(always)]
+unsafe fn part<P: Step, const ROWS: usize, const PANELS: usize>(
+    job: Job,
+    row: usize,
+    panel: usize,
+    pairs: Range<usize>,
+    partial: *mut f32,
+) {
+    // SAFETY: these rows and pairs exist; `partial` has room for the rows.
+    unsafe {
+        let mut sums = load_sums::<P::S, ROWS, PANELS>(partial);
+        pass::<P, ROWS, PANELS>(job, row, panel, pairs, &mut sums);
+        store_sums::<P::S, ROWS, PANELS>(partial, &sums);
     }
 }
 
 /// All inputs of a few rows and panels at once.
 #[inline(always)]
 unsafe fn tile<P: Step, const ROWS: usize, const PANELS: usize>(job: Job, row: usize, panel: usize) {
-    // SAFETY: these rows and panels exist; of the last pair there may be one input only.
+    // SAFETY: these rows and panels exist.
     unsafe {
         let mut sums = zeros::<P::S, ROWS, PANELS>();
+        pass::<P, ROWS, PANELS>(job, row, panel, 0..job.k.div_ceil(2), &mut sums);
+        finish::<P::S, ROWS, PANELS>(job, row, panel, &sums);
+    }
+}
+
+/// Some pairs, of the last of which there may be one input only.
+#[inline(always)]
+unsafe fn pass<P: Step, const ROWS: usize, const PANELS: usize>(
+    job: Job,
+    row: usize,
+    panel: usize,
+    pairs: Range<usize>,
+    sums: &mut Sums<P::S, ROWS, PANELS>,
+) {
+    // SAFETY: these rows, panels and pairs exist.
+    unsafe {
         let x: [_; ROWS] = std::array::from_fn(|r| P::row(job, row + r));
         let w: [*const u32; PANELS] = std::array::from_fn(|p| job.w.add((panel + p) * job.panel_bytes).cast());
-        for pair in 0..job.k / 2 {
-            step::<P, ROWS, PANELS>(x, w, pair, 2, &mut sums);
+        for pair in pairs.start..pairs.end.min(job.k / 2) {
+            step::<P, ROWS, PANELS>(x, w, pair, 2, sums);
         }
-        if job.k % 2 == 1 {
-            step::<P, ROWS, PANELS>(x, w, job.k / 2, 1, &mut sums);
+        if pairs.end > job.k / 2 {
+            step::<P, ROWS, PANELS>(x, w, job.k / 2, 1, sums);
         }
-        finish::<P::S, ROWS, PANELS>(job, row, panel, &sums);
     }
 }
 

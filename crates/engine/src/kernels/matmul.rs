@@ -1,6 +1,6 @@
 //! Products of activations with packed weights in single and half precision.
 
-use super::panel::{Element, PANEL, Sums, accumulate, load, store, unroll, zeros};
+use super::panel::{Element, PANEL, Sums, accumulate, by_rows, load, store, unroll, zeros};
 use super::simd::Simd;
 
 /// One product: `out[r][c] (+)= x[r] · w[c] + bias[c]`, for panels of columns.
@@ -172,9 +172,25 @@ unsafe fn tile<S: Simd, E: Element, const ROWS: usize, const PANELS: usize>(job:
 
 #[repr(align(64))]
 #[derive(Clone, Copy)]
-struct Aligned<const N: usize>([f32; N]);
+pub(super) struct Aligned<const N: usize>([f32; N]);
 
-/// Many rows, in blocks for which a panel's weights are widened once.
+/// Sums of the rows of a block, for two panels at most.
+pub(super) type Partial = Aligned<{ ROW_BLOCK * PANEL * 2 }>;
+
+impl Partial {
+    pub(super) fn new() -> Self {
+        Self([0.0; ROW_BLOCK * PANEL * 2])
+    }
+
+    /// Where the sums of row `row` of the block begin, of `panels` panels.
+    #[inline(always)]
+    pub(super) fn row(&mut self, row: usize, panels: usize) -> *mut f32 {
+        debug_assert!(row < ROW_BLOCK && panels <= 2);
+        self.0.as_mut_ptr().wrapping_add(row * panels * PANEL)
+    }
+}
+
+/// Many rows, in blocks for which weights are widened once.
 ///
 /// # Safety
 /// As for [`panels`].
@@ -183,69 +199,127 @@ pub(super) unsafe fn row_blocks<S: Simd, W: Widen>(job: Job, from: usize, to: us
     let mut row = 0;
     while row < job.rows {
         let rows = even_share(job.rows - row, ROW_BLOCK);
-        for panel in from..to {
-            // SAFETY: these rows and this panel exist.
-            unsafe { row_block::<S, W>(job, row, rows, panel) };
+        let mut panel = from;
+        // SAFETY: these rows and panels exist.
+        unsafe {
+            // Where there are registers for the sums of two panels, activations are loaded half as often.
+            while S::TILE_ROWS == 12 && panel + 2 <= to {
+                row_block::<S, W, 2>(job, row, rows, panel);
+                panel += 2;
+            }
+            while panel < to {
+                row_block::<S, W, 1>(job, row, rows, panel);
+                panel += 1;
+            }
         }
         row += rows;
     }
 }
 
-/// One panel for the rows of a block: in chunks of inputs, whose weights are widened first.
+/// One or two panels for the rows of a block: in chunks of inputs, whose weights are widened first.
 #[inline(always)]
-unsafe fn row_block<S: Simd, W: Widen>(job: Job, row: usize, rows: usize, panel: usize) {
+unsafe fn row_block<S: Simd, W: Widen, const PANELS: usize>(job: Job, row: usize, rows: usize, panel: usize) {
     let mut wide = Aligned([0.0; CHUNK * PANEL]);
-    let mut partial = Aligned([0.0; ROW_BLOCK * PANEL]);
-    // SAFETY: rows stay below `row + rows`, which is at most ROW_BLOCK more; inputs stay below `k`.
+    let mut partial = Partial::new();
+    // SAFETY: rows stay below `row + rows`, which is at most ROW_BLOCK more; inputs stay below `k`; the chunks of all panels
+    // together have CHUNK inputs.
     unsafe {
-        let w = weights_of::<u8>(job, panel);
         let mut k = 0;
         while k < job.k {
-            let count = CHUNK.min(job.k - k);
-            let weights = W::widen::<S>(w, k, count, wide.0.as_mut_ptr());
+            let count = (CHUNK / PANELS).min(job.k - k);
+            let mut weights = [std::ptr::null(); PANELS];
+            for (p, weights) in weights.iter_mut().enumerate() {
+                let room = wide.0.as_mut_ptr().add(p * (CHUNK / PANELS) * PANEL);
+                *weights = W::widen::<S>(weights_of(job, panel + p), k, count, room);
+            }
             let mut r = 0;
             while r < rows {
-                let to = partial.0.as_mut_ptr().add(r * PANEL);
-                if S::TILE_ROWS == 12 && r + 12 <= rows {
-                    chunk::<S, 12>(job, row + r, k, count, weights, to);
-                    r += 12;
-                    continue;
-                }
-                let size = even_share(rows - r, 6);
-                match size {
-                    1 => chunk::<S, 1>(job, row + r, k, count, weights, to),
-                    2 => chunk::<S, 2>(job, row + r, k, count, weights, to),
-                    3 => chunk::<S, 3>(job, row + r, k, count, weights, to),
-                    4 => chunk::<S, 4>(job, row + r, k, count, weights, to),
-                    5 => chunk::<S, 5>(job, row + r, k, count, weights, to),
-                    _ => chunk::<S, 6>(job, row + r, k, count, weights, to),
-                }
+                let size = even_share(rows - r, S::TILE_ROWS);
+                let (row, to) = (row + r, partial.row(r, PANELS));
+                by_rows!(size, S::TILE_ROWS, chunk, [S], PANELS, (job, row, k, count, weights, to));
                 r += size;
             }
             k += count;
         }
-        for r in 0..rows {
-            finish_panel::<S>(job, row + r, panel, partial.0.as_ptr().add(r * PANEL));
-        }
+        finish_rows::<S>(job, row, rows, panel, PANELS, &mut partial);
     }
 }
 
 /// `count` inputs from `k` on, added to the sums at `partial`.
 #[inline(always)]
-unsafe fn chunk<S: Simd, const ROWS: usize>(
+unsafe fn chunk<S: Simd, const ROWS: usize, const PANELS: usize>(
     job: Job,
     row: usize,
     k: usize,
     count: usize,
-    weights: *const f32,
+    weights: [*const f32; PANELS],
     partial: *mut f32,
 ) {
     // SAFETY: these rows and inputs exist; `partial` has room for the rows.
     unsafe {
-        let mut sums = zeros::<S, ROWS, 1>();
-        unroll!(ROWS, r => { load::<S>(partial.add(r * PANEL), &mut sums[r][0]) });
-        accumulate::<S, f32, ROWS, 1>(rows_of::<ROWS>(job, row, k), [weights], PANEL, count, &mut sums);
-        unroll!(ROWS, r => { store::<S>(partial.add(r * PANEL), &sums[r][0]) });
+        let mut sums = load_sums::<S, ROWS, PANELS>(partial);
+        accumulate::<S, f32, ROWS, PANELS>(rows_of::<ROWS>(job, row, k), weights, PANEL, count, &mut sums);
+        store_sums::<S, ROWS, PANELS>(partial, &sums);
+    }
+}
+
+/// The sums that lie at `from`, row by row.
+///
+/// # Safety
+/// As for [`Simd::load`].
+#[inline(always)]
+pub(super) unsafe fn load_sums<S: Simd, const ROWS: usize, const PANELS: usize>(
+    from: *const f32,
+) -> Sums<S, ROWS, PANELS> {
+    // SAFETY: forwarded.
+    unsafe {
+        let mut sums = zeros::<S, ROWS, PANELS>();
+        unroll!(ROWS, r => {
+            for p in 0..PANELS {
+                load::<S>(from.add((r * PANELS + p) * PANEL), &mut sums[r][p]);
+            }
+        });
+        sums
+    }
+}
+
+/// Puts the sums where [`load_sums`] finds them.
+///
+/// # Safety
+/// As for [`Simd::store`].
+#[inline(always)]
+pub(super) unsafe fn store_sums<S: Simd, const ROWS: usize, const PANELS: usize>(
+    to: *mut f32,
+    sums: &Sums<S, ROWS, PANELS>,
+) {
+    // SAFETY: forwarded.
+    unsafe {
+        unroll!(ROWS, r => {
+            for p in 0..PANELS {
+                store::<S>(to.add((r * PANELS + p) * PANEL), &sums[r][p]);
+            }
+        });
+    }
+}
+
+/// [`finish`] for the rows of a block.
+///
+/// # Safety
+/// As for [`panels`].
+#[inline(always)]
+pub(super) unsafe fn finish_rows<S: Simd>(
+    job: Job,
+    row: usize,
+    rows: usize,
+    panel: usize,
+    panels: usize,
+    partial: &mut Partial,
+) {
+    for r in 0..rows {
+        for p in 0..panels {
+            // SAFETY: this row and panel exist.
+            unsafe { finish_panel::<S>(job, row + r, panel + p, partial.row(r, panels).add(p * PANEL)) };
+        }
     }
 }
 
@@ -263,11 +337,7 @@ pub(super) unsafe fn finish<S: Simd, const ROWS: usize, const PANELS: usize>(
     let mut lanes = [[Aligned([0.0; PANEL]); PANELS]; ROWS];
     // SAFETY: these rows and columns exist.
     unsafe {
-        unroll!(ROWS, r => {
-            for p in 0..PANELS {
-                store::<S>(lanes[r][p].0.as_mut_ptr(), &sums[r][p]);
-            }
-        });
+        store_sums::<S, ROWS, PANELS>(lanes.as_mut_ptr().cast(), sums);
         for (r, lanes) in lanes.iter().enumerate() {
             for (p, lanes) in lanes.iter().enumerate() {
                 finish_panel::<S>(job, row + r, panel + p, lanes.0.as_ptr());

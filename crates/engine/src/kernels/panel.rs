@@ -29,6 +29,27 @@ macro_rules! unroll {
 }
 pub(super) use unroll;
 
+/// Calls `$f` for as many rows as `$size` says, 1 to `$most` (6 or 12), as a constant between its types and `$panels`.
+macro_rules! by_rows {
+    ($size:expr, $most:expr, $f:ident, [$($type:ty),*], $panels:expr, $arguments:tt) => {
+        if $most == 6 {
+            by_rows!(@each $size, $f, [$($type),*], $panels, $arguments, 1 2 3 4 5, 6)
+        } else {
+            by_rows!(@each $size, $f, [$($type),*], $panels, $arguments, 1 2 3 4 5 6 7 8 9 10 11, 12)
+        }
+    };
+    (@each $size:expr, $f:ident, $types:tt, $panels:expr, $arguments:tt, $($rows:literal)*, $last:literal) => {
+        match $size {
+            $($rows => by_rows!(@call $f, $types, $rows, $panels, $arguments),)*
+            _ => by_rows!(@call $f, $types, $last, $panels, $arguments),
+        }
+    };
+    (@call $f:ident, [$($type:ty),*], $rows:literal, $panels:expr, ($($argument:expr),*)) => {
+        $f::<$($type,)* $rows, { $panels }>($($argument),*)
+    };
+}
+pub(super) use by_rows;
+
 /// A number that a vector load can widen to f32.
 pub(super) trait Element: Copy {
     /// Whether it is f32 already.
