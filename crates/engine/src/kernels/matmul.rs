@@ -275,8 +275,8 @@ pub(super) unsafe fn load_sums<S: Simd, const ROWS: usize, const PANELS: usize>(
     unsafe {
         let mut sums = zeros::<S, ROWS, PANELS>();
         unroll!(ROWS, r => {
-            for p in 0..PANELS {
-                load::<S>(from.add((r * PANELS + p) * PANEL), &mut sums[r][p]);
+            for (p, sums) in sums[r].iter_mut().enumerate() {
+                load::<S>(from.add((r * PANELS + p) * PANEL), sums);
             }
         });
         sums
@@ -295,8 +295,8 @@ pub(super) unsafe fn store_sums<S: Simd, const ROWS: usize, const PANELS: usize>
     // SAFETY: forwarded.
     unsafe {
         unroll!(ROWS, r => {
-            for p in 0..PANELS {
-                store::<S>(to.add((r * PANELS + p) * PANEL), &sums[r][p]);
+            for (p, sums) in sums[r].iter().enumerate() {
+                store::<S>(to.add((r * PANELS + p) * PANEL), sums);
             }
         });
     }
