@@ -5,8 +5,8 @@
 //! function of a seed.
 //!
 //! - Figures and their intervals: [`quantile()`], [`Distribution`], [`Series`], [`Estimate`].
-//! - Two systems: [`Estimate::change_from`] of one run each; [`hodges_lehmann`], [`mann_whitney`], [`permutation_test`]
-//!   of repeated runs; [`holm`] over many figures; [`verdict()`].
+//! - Two systems: [`Estimate::change_from`] of one run each, and [`holm`] over many figures; [`hodges_lehmann`] and
+//!   [`mann_whitney`] of repeated runs, and [`step_down`] over many figures; [`verdict()`].
 //! - Enough data: [`queries_needed`], [`SequentialShare`], [`SequentialMean`].
 //! - The course of a run, and of many: [`steady`], [`autocorrelation`], [`effective_n`], [`change_points`].
 //! - Arrivals: [`dispersion_index`], [`exponential_test`].
@@ -23,7 +23,6 @@ mod distribution;
 mod estimate;
 mod holm;
 mod kolmogorov;
-mod permutation;
 mod quantile;
 mod random;
 mod rank;
@@ -33,6 +32,7 @@ mod shift;
 mod sketch;
 mod special;
 mod steady;
+mod step_down;
 mod student;
 mod tail;
 mod verdict;
@@ -48,7 +48,6 @@ pub use distribution::{Ascending, Distribution};
 pub use estimate::{Change, Estimate, least_p_of_quantile};
 pub use holm::holm;
 pub use kolmogorov::{KolmogorovTest, exponential_test, kolmogorov_test};
-pub use permutation::{PermutationTest, permutation_test};
 pub use quantile::{
     correlated_quantile_interval, quantile, quantile_effective_n, quantile_interval, values_for_quantile_interval,
 };
@@ -59,6 +58,7 @@ pub use series::Series;
 pub use shift::{Shift, hodges_lehmann};
 pub use sketch::Sketch;
 pub use steady::steady;
+pub use step_down::{least_p_of_runs, runs_missing, step_down};
 pub use student::t_975;
 pub use tail::{over_allowed, queries_needed, successes_needed};
 pub use verdict::{SIGNIFICANCE, Verdict, runs_needed, verdict};

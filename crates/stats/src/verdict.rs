@@ -38,18 +38,18 @@ pub fn verdict(change: f64, interval: Interval, p_value: f64, margin: f64, highe
     if p_value < SIGNIFICANCE && (interval.low > 0.0 || interval.high < 0.0) {
         return if (interval.low > 0.0) == higher_is_better { Verdict::Better } else { Verdict::Worse };
     }
-    Verdict::Inconclusive { further: runs_needed(change, interval, margin, n).saturating_sub(n).max(1) }
+    let half = (interval.high - interval.low) / 2.0;
+    let gap = change.abs().max(margin - change.abs());
+    Verdict::Inconclusive { further: runs_needed(half, gap, n).saturating_sub(n).max(1) }
 }
 
 /// How many runs on either side would settle the matter with a probability of 80 %, if the true change is the one that
 /// `n` of them showed: n × ((1 + z₀.₈/z₀.₉₇₅) × half / gap)². `half` is half of the interval, `gap` the distance that must
-/// exceed its new half: from the change to zero or to the nearer margin, whichever is larger.
-pub fn runs_needed(change: f64, interval: Interval, margin: f64, n: u64) -> u64 {
+/// exceed its new half: from the change to whatever the interval has to leave out.
+pub fn runs_needed(half: f64, gap: f64, n: u64) -> u64 {
     const POWER: f64 = 0.8;
-    let half = (interval.high - interval.low) / 2.0;
-    let gap = change.abs().max(margin - change.abs());
     let reach = 1.0 + normal_quantile(POWER) / normal_quantile(0.975);
-    // Without a margin and a change no number is enough: the conversion then gives the largest.
+    // Without a gap no number is enough: the conversion then gives the largest.
     (n as f64 * (reach * half / gap).powi(2)).ceil() as u64
 }
 
@@ -79,14 +79,14 @@ mod tests {
     fn the_number_of_runs_written_out() {
         // A change of 3 % ± 6 % of 5 runs. The gap is 3 %, since the margin is already passed: (1 + 0.8416/1.9600) × 6/3
         // = 2.8588; its square times 5 is 40.86.
-        assert_eq!(runs_needed(0.03, Interval { low: -0.03, high: 0.09 }, MARGIN, 5), 41);
+        assert_eq!(runs_needed(0.06, 0.03, 5), 41);
         assert_eq!(judge(-0.03, 0.09, 0.3), Verdict::Inconclusive { further: 36 });
         // No change ± 4 %: the gap is the margin. 5 × (1.4294 × 4/2)² = 40.86.
-        assert_eq!(runs_needed(0.0, Interval { low: -0.04, high: 0.04 }, MARGIN, 5), 41);
+        assert_eq!(judge(-0.04, 0.04, 0.3), Verdict::Inconclusive { further: 36 });
         // As the usual formula for two samples: a difference of d with standard deviation s needs 2 (z₀.₉₇₅ + z₀.₈)²
         // (s/d)² on either side. s = 1, d = 0.5, n = 10: half = 1.96 √(2/10), and 62.8.
         let half = 1.959_964 * 0.2_f64.sqrt();
-        assert_eq!(runs_needed(0.5, Interval { low: 0.5 - half, high: 0.5 + half }, 0.0, 10), 63);
-        assert_eq!(runs_needed(0.0, Interval { low: -1.0, high: 1.0 }, 0.0, 3), u64::MAX);
+        assert_eq!(runs_needed(half, 0.5, 10), 63);
+        assert_eq!(runs_needed(1.0, 0.0, 3), u64::MAX);
     }
 }
