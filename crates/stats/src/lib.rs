@@ -58,7 +58,7 @@ pub use series::Series;
 pub use shift::{Shift, hodges_lehmann};
 pub use sketch::Sketch;
 pub use steady::steady;
-pub use step_down::{least_p_of_runs, runs_missing, step_down};
+pub use step_down::{runs_missing, step_down};
 pub use student::t_975;
 pub use tail::{over_allowed, queries_needed, successes_needed};
 pub use verdict::{SIGNIFICANCE, Verdict, runs_needed, verdict};

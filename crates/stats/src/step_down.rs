@@ -19,8 +19,8 @@ const DRAWN: u32 = 9_999;
 /// of the runs are dealt anew, and with them all figures at once. A figure is compared with the largest statistic that
 /// chance gave, over all figures, to those that are no more conspicuous than it is. The statistic is the difference of
 /// the means over its standard error (Welch), either way. The p-value of one figure alone is that of a permutation test
-/// (Fisher, "The design of experiments", 1935), and the smallest that there can be does not depend on their number: see
-/// [`least_p_of_runs`].
+/// (Fisher, "The design of experiments", 1935), and the smallest that there can be does not depend on their number: it is
+/// one of all ways to label the runs, or two where the groups are of one size.
 ///
 /// All ways are tried where there are up to 20 000; otherwise 9999 are drawn, and the runs as they are count as one more
 /// (Phipson & Smyth, "Permutation p-values should never be zero", 2010).
@@ -63,21 +63,13 @@ pub fn step_down(figures: &[Vec<Option<f64>>], before: usize, seed: u64) -> Vec<
     adjusted
 }
 
-/// The smallest p-value that [`step_down`] can give: one of all ways to label the runs, or two where the groups are of one
-/// size, since the labels the other way round are as conspicuous.
-pub fn least_p_of_runs(before: usize, now: usize) -> f64 {
-    let alike = if before == now { 2.0 } else { 1.0 };
-    alike / ways(before + now, before)
-}
-
 /// The fewest runs, added to either group, with which a change can be significant: with which [`step_down`] can come below
-/// 5 %, which takes two runs in each group, and [`hodges_lehmann`](crate::hodges_lehmann) has an interval.
+/// 5 %, for which there have to be two runs in each group, and [`hodges_lehmann`](crate::hodges_lehmann) has an interval, each
+/// end of which is one of all ways to label the runs.
 pub fn runs_missing(before: usize, now: usize) -> u64 {
     let enough = |more: &usize| {
         let (before, now) = (before + more, now + more);
-        before.min(now) > 1
-            && least_p_of_runs(before, now) < SIGNIFICANCE
-            && 2.0 / ways(before + now, now) <= SIGNIFICANCE
+        before.min(now) > 1 && 2.0 / ways(before + now, now) <= SIGNIFICANCE
     };
     // Four and four are enough.
     (0..4).find(enough).unwrap_or(4) as u64
@@ -218,7 +210,6 @@ mod tests {
 
     #[test]
     fn the_fewest_runs_that_can_tell() {
-        assert_eq!((least_p_of_runs(4, 4), least_p_of_runs(3, 5)), (2.0 / 70.0, 1.0 / 56.0));
         for (before, now, missing) in
             [(1, 1, 3), (2, 2, 2), (3, 3, 1), (4, 4, 0), (3, 4, 1), (3, 5, 0), (2, 8, 0), (1, 60, 1), (0, 0, 4)]
         {
