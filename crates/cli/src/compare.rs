@@ -19,7 +19,7 @@ pub(crate) fn run(args: &CompareArgs, printer: &Printer) -> Result<Exit, Failure
     }
     let mut sides = args.results.iter().map(|path| Side::load(path)).collect::<Result<Vec<_>, _>>()?;
     let first = match &args.baseline {
-        Some(name) => baseline(args, name, &sides)?,
+        Some(name) => baseline(args, name, &sides, printer)?,
         None if sides.len() == 1 => {
             return Err(Failure::new(Exit::Usage, "one result alone cannot be compared")
                 .with_hint("give two, or name the runs of the history to compare it with: `--baseline main`"));
@@ -31,7 +31,7 @@ pub(crate) fn run(args: &CompareArgs, printer: &Printer) -> Result<Exit, Failure
         check(args, &first, side)?;
     }
     let options = CompareOptions { margin: args.margin / 100.0, gates: args.fail_on.clone() };
-    let comparison = compare(&first, &sides, &options);
+    let comparison = compare(&first, &sides, &options)?;
     let text = match args.format {
         CompareFormat::Table => comparison.table(),
         CompareFormat::Markdown => comparison.markdown(),
@@ -54,14 +54,22 @@ pub(crate) fn run(args: &CompareArgs, printer: &Printer) -> Result<Exit, Failure
 }
 
 /// What the history has by a name that can be compared with all of `sides`.
-fn baseline(args: &CompareArgs, name: &str, sides: &[Side]) -> Result<Side, Failure> {
+fn baseline(args: &CompareArgs, name: &str, sides: &[Side], printer: &Printer) -> Result<Side, Failure> {
     let history = History::open(&args.store)?;
-    let valid: Vec<Entry> = history.runs(Some(name))?.into_iter().filter(Entry::is_valid).collect();
+    let mut valid: Vec<Entry> = history.runs(Some(name))?.into_iter().filter(Entry::is_valid).collect();
+    // A run that was added before it is compared is no baseline of itself.
+    let itself = |entry: &Entry| {
+        let side = sides.iter().find(|side| side.began_at(&entry.started_at))?;
+        Some(format!("run {} of `{name}` is `{}` itself, and so no baseline of it", entry.id, side.name))
+    };
+    let passed_over: Vec<String> = valid.iter().filter_map(itself).collect();
+    valid.retain(|entry| itself(entry).is_none());
     let fits = |run: &Side| {
         sides.iter().all(|side| {
             run.shares_a_workload(side)
-                && (args.allow_different_hosts || (run.host.is_some() && run.host == side.host))
-                && (args.allow_different_plans || side.runs() > 1 || run.same_plans(side) != Some(false))
+                && (args.allow_different_hosts || run.same_hosts(side) == Some(true))
+                && (args.allow_different_plans || run.same_plans(side) != Some(false))
+                && (args.allow_different_semantics || run.different_semantics(side).is_empty())
         })
     };
     let runs = valid.iter().map(|entry| Side::of_summary(name.to_owned(), &entry.summary)).filter(fits);
@@ -70,14 +78,17 @@ fn baseline(args: &CompareArgs, name: &str, sides: &[Side]) -> Result<Side, Fail
     let mut latest = runs.split_off(runs.len().saturating_sub(most)).into_iter();
     let Some(mut first) = latest.next() else {
         let message = format!(
-            "none of the {} valid runs of `{name}` in `{}` has the same machine, workload and requests",
+            "none of the {} other valid runs of `{name}` in `{}` has the same machine, workload and requests{}",
             valid.len(),
-            args.store.display()
+            args.store.display(),
+            passed_over.first().map_or_else(String::new, |words| format!(": {words}"))
         );
         return Err(Failure::new(Exit::Input, message).with_hint(
-            "add one with `history add`, or waive it with `--allow-different-hosts` or `--allow-different-plans`",
+            "add one with `history add`, or waive it with `--allow-different-hosts`, `--allow-different-plans` or \
+             `--allow-different-semantics`",
         ));
     };
+    passed_over.iter().for_each(|words| printer.note(&format!("note: {words}")));
     latest.for_each(|run| first.add(run));
     Ok(first)
 }
@@ -99,6 +110,21 @@ fn check(args: &CompareArgs, first: &Side, side: &Side) -> Result<(), Failure> {
         return Err(Failure::new(Exit::Input, format!("{between} had different requests")).with_hint(
             "run the same plan on both (`run --plan`), or compare them all the same with `--allow-different-plans`",
         ));
+    }
+    let different = first.different_semantics(side);
+    if !different.is_empty() && !args.allow_different_semantics {
+        let message = format!("requests of {between} meant different things: {}", different.join("; "));
+        return Err(Failure::new(Exit::Input, message).with_hint(
+            "give both runs the same `--endpoint-type`, `--ignore-eos` and `--extra-body`, or compare them all the same with \
+             `--allow-different-semantics`",
+        ));
+    }
+    // Without a gate it is a note.
+    if first.same_hosts(side) == Some(false) && !args.fail_on.is_empty() && !args.allow_different_hosts {
+        let message =
+            format!("{between} were measured on different machines, and `--fail-on` would blame the software");
+        return Err(Failure::new(Exit::Input, message)
+            .with_hint("measure both on one machine, or gate them all the same with `--allow-different-hosts`"));
     }
     Ok(())
 }

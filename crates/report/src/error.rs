@@ -101,6 +101,16 @@ pub enum Error {
         /// The other.
         second: PathBuf,
     },
+    /// A gate on a figure that no workload of the results has.
+    #[error("`{gate}` has nothing to judge: no workload has `{key}` on both sides{reason}")]
+    NothingToGate {
+        /// The gate, as it was given.
+        gate: String,
+        /// Its figure.
+        key: String,
+        /// Why there is none, where that is known, after a colon.
+        reason: String,
+    },
     /// A value could not be written as JSON.
     #[error("cannot write JSON")]
     Json(#[from] serde_json::Error),
@@ -152,6 +162,11 @@ impl UserError for Error {
             }
             Self::SummaryOnly | Self::NoRecords { .. } => "give the folder of the run".into(),
             Self::Twice { .. } => "move one of them out of the folder".into(),
+            Self::NothingToGate { .. } => {
+                "gate a figure that the results have, or measure again so that they have it; docs/metrics.md says when \
+                 there is none"
+                    .into()
+            }
             Self::Json(_) | Self::Page(_) => return None,
         })
     }

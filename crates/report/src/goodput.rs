@@ -5,7 +5,7 @@ use sagellm_core::{Limited, Slo};
 use crate::latency::Times;
 
 /// The objective and how many kept it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Goodput {
     pub(crate) slo: Slo,
     /// Requests that succeeded and kept every limit.

@@ -4,6 +4,7 @@ use sagellm_core::PlanLine;
 use sagellm_core::journal::Line;
 use schemars::{JsonSchema, schema_for};
 
+use crate::compare::Comparison;
 use crate::sweep::Sweep;
 use crate::{Error, Manifest, Summary, WorkloadSummary};
 
@@ -19,6 +20,7 @@ pub fn schemas() -> Result<Vec<(&'static str, String)>, Error> {
         ("records.schema.json", schema::<Line>()?),
         ("sweep.schema.json", schema::<Sweep>()?),
         ("plan.schema.json", schema::<PlanLine>()?),
+        ("comparison.schema.json", schema::<Comparison>()?),
     ])
 }
 

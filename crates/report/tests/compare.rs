@@ -6,45 +6,9 @@ mod support;
 use std::fs;
 use std::path::Path;
 
-use sagellm_core::Record;
-use sagellm_report::compare::{Basis, ChangeVerdict, CompareOptions, Comparison, Overall, Side, compare};
-use sagellm_stats::SplitMix64;
+use sagellm_report::compare::{Basis, ChangeVerdict, Overall, Side};
+use support::sides::*;
 use support::*;
-
-/// A run of `count` requests, one after the other, whose times between tokens are `slower` times as long as usual. Each has
-/// chance of its own, drawn from `seed`.
-fn run(folder: &Path, seed: u64, count: u64, slower: f64) {
-    fs::create_dir_all(folder).unwrap();
-    write_manifest(folder, &manifest(&["short_input"]));
-    let mut random = SplitMix64::new(seed);
-    let mut spread = |base: f64| base * (0.8 + 0.4 * random.unit());
-    let mut at = 1000 * MS;
-    let records: Vec<Record> = (0..count)
-        .map(|id| {
-            let mut record = success(id, 1000, 20, 5);
-            let first = at + (spread(20.0) * MS as f64) as u64;
-            let gap = (spread(5.0) * slower * MS as f64) as u64;
-            (record.scheduled_ns, record.sent_ns, record.first_token_ns) = (at, Some(at), Some(first));
-            for (chunk, place) in record.chunks.iter_mut().zip(0..) {
-                chunk.at_ns = first + place * gap;
-            }
-            let last = first + 3 * gap;
-            (record.last_token_ns, record.end_ns) = (Some(last), last + MS / 10);
-            at = record.end_ns;
-            record
-        })
-        .collect();
-    write_journal(folder, header("short_input", u32::try_from(count).unwrap()), &records, Some(close()));
-}
-
-fn compared(before: &Path, now: &Path, gates: &[&str]) -> Comparison {
-    let options = CompareOptions { margin: 0.02, gates: gates.iter().map(|gate| gate.parse().unwrap()).collect() };
-    compare(&Side::load(before).unwrap(), &[Side::load(now).unwrap()], &options)
-}
-
-fn of<'a>(comparison: &'a Comparison, key: &str) -> &'a sagellm_report::compare::FigureChange {
-    comparison.sides[0].figures.iter().find(|figure| figure.key == key).unwrap()
-}
 
 #[test]
 fn equal_runs_raise_few_alarms_and_a_slower_one_is_found() {
@@ -69,32 +33,6 @@ fn equal_runs_raise_few_alarms_and_a_slower_one_is_found() {
 }
 
 #[test]
-fn a_change_is_measured_and_a_gate_heeds_it() {
-    let place = tempfile::tempdir().unwrap();
-    let (a, b) = (place.path().join("a"), place.path().join("b"));
-    run(&a, 1, 500, 1.0);
-    run(&b, 2, 500, 1.2);
-    let gates = ["avg_tbt_ms>5%", "avg_tbt_ms>50%", "avg_tbt_ms>3", "output_throughput_tps<-1%", "avg_ttft_ms>5%"];
-    let comparison = compared(&a, &b, &gates);
-    let tbt = of(&comparison, "avg_tbt_ms");
-    assert_eq!((tbt.verdict, tbt.basis), (ChangeVerdict::Worse, Basis::Records));
-    let (low, high) = tbt.interval.unwrap();
-    assert!((tbt.change - 0.2).abs() < 0.03, "{}", tbt.change);
-    assert!(low < tbt.change && tbt.change < high && high - low < 0.05, "{low} to {high}");
-    assert_eq!(comparison.sides[0].verdict, Overall::Slower);
-    let failed = &comparison.sides[0].failed_gates;
-    assert_eq!(failed.len(), 3, "{failed:?}");
-    assert!(failed[0].starts_with("avg_tbt_ms>5%: avg_tbt_ms of short_input went from "), "{failed:?}");
-    assert!(
-        failed[1].starts_with("avg_tbt_ms>3:") && failed[2].starts_with("output_throughput_tps<-1%:"),
-        "{failed:?}"
-    );
-
-    let back = compared(&b, &a, &gates[..1]);
-    assert_eq!((back.sides[0].verdict, back.gate_failed()), (Overall::Faster, false));
-}
-
-#[test]
 fn few_requests_are_inconclusive() {
     let place = tempfile::tempdir().unwrap();
     let (a, b) = (place.path().join("a"), place.path().join("b"));
@@ -111,7 +49,7 @@ fn a_run_and_itself_do_not_differ() {
     run(place.path(), 3, 2000, 1.0);
     let comparison = compared(place.path(), place.path(), &["avg_tbt_ms>0%"]);
     assert!(!comparison.gate_failed());
-    assert!(comparison.sides[0].figures.iter().all(|figure| figure.change.abs() < 1e-12));
+    assert!(comparison.sides[0].figures.iter().all(|figure| figure.change.is_none_or(|change| change.abs() < 1e-12)));
     let tbt = of(&comparison, "avg_tbt_ms");
     assert_eq!(tbt.verdict, ChangeVerdict::Equal, "{:?}", tbt.interval);
 }
@@ -120,16 +58,39 @@ fn a_run_and_itself_do_not_differ() {
 fn repeated_runs_are_the_unit() {
     let place = tempfile::tempdir().unwrap();
     let (a, b) = (place.path().join("a"), place.path().join("b"));
-    for repeat in 0..6 {
-        run(&a.join(format!("run-{repeat}")), repeat, 50, 1.0);
-        run(&b.join(format!("run-{repeat}")), 100 + repeat, 50, 1.1);
-    }
+    repeat(&a, 0, 6, 1.0);
+    repeat(&b, 100, 6, 1.1);
     let comparison = compared(&a, &b, &[]);
     let tbt = of(&comparison, "avg_tbt_ms");
     assert_eq!((tbt.basis, tbt.verdict), (Basis::Runs, ChangeVerdict::Worse));
-    assert!((0.05..0.15).contains(&tbt.change), "{}", tbt.change);
+    assert!((0.05..0.15).contains(&tbt.change.unwrap()), "{:?}", tbt.change);
     insta::assert_snapshot!(comparison.table().replace(&place.path().display().to_string(), "."));
     insta::assert_snapshot!(comparison.markdown().replace(&place.path().display().to_string(), "."));
+}
+
+#[test]
+fn repeats_are_compared_by_all_of_their_plans() {
+    let side = |seeds: &[&str]| {
+        let of = |seed: &&str| {
+            let place = tempfile::tempdir().unwrap();
+            run(place.path(), 1, 10, 1.0);
+            let mut summary = sagellm_report::summarize_folder(place.path()).unwrap();
+            let mut manifest = manifest(&["short_input"]);
+            manifest.hashes.plans.insert("short_input".into(), (*seed).to_owned());
+            summary.environment = Some(manifest);
+            Side::of_summary("x".into(), &summary)
+        };
+        seeds.iter().map(of).reduce(|mut one, other| {
+            one.add(other);
+            one
+        })
+    };
+    let of = |seeds: &[&str]| side(seeds).unwrap();
+    let plans = |one: &[&str], other: &[&str]| of(one).same_plans(&of(other));
+    assert_eq!(plans(&["1", "2", "3"], &["3", "1", "2"]), Some(true));
+    assert_eq!(plans(&["1", "2", "3"], &["1", "2"]), Some(true), "only repeated less often");
+    assert_eq!(plans(&["1", "2", "3"], &["4", "5", "6"]), Some(false));
+    assert_eq!(plans(&["1", "2"], &["2", "3"]), Some(false));
 }
 
 #[test]
@@ -149,12 +110,17 @@ fn results_of_other_tools_are_compared_by_their_figures() {
     let mut side = Side::load(&theirs).unwrap();
     assert!(!first.shares_a_workload(&side));
     side.name_after(&first);
-    let options = CompareOptions { margin: 0.02, gates: Vec::new() };
-    let comparison = compare(&first, &[side], &options);
+    let comparison = sides(&first, side, &[]).unwrap();
     let figures = &comparison.sides[0].figures;
     assert!(figures.len() >= 7, "{figures:?}");
     // What we wrote in their names, read back, is what it was: no name was mistaken.
-    assert!(figures.iter().all(|figure| figure.change.abs() < 1e-12 && figure.basis == Basis::Figures), "{figures:?}");
+    assert!(figures.iter().all(|it| it.change.unwrap().abs() < 1e-12 && it.basis == Basis::Figures), "{figures:?}");
+    let mut before = Side::load(&theirs).unwrap();
+    before.name_after(&first);
+    // Only one of them knows how many requests failed, and its value is enough.
+    let gated = sides(&before, first.clone(), &["avg_tbt_ms>-1%", "avg_tbt_ms>1%", "error_rate>0"]).unwrap();
+    assert_eq!(gated.sides[0].failed_gates.len(), 1, "an import is gated by its figures alone: {gated:?}");
+    assert!(gated.sides[0].failed_gates[0].ends_with("(by the figures alone)"));
     assert!(comparison.notes.iter().any(|note| note.contains("vLLM counts a stream that ends early as success")));
     let text = sagellm_report::render::render(
         &summary,
@@ -165,8 +131,8 @@ fn results_of_other_tools_are_compared_by_their_figures() {
     fs::write(&theirs, text).unwrap();
     let mut side = Side::load(&theirs).unwrap();
     side.name_after(&first);
-    let comparison = compare(&first, &[side], &options);
-    assert!(comparison.sides[0].figures.iter().all(|figure| figure.change.abs() < 1e-12));
+    let comparison = sides(&first, side, &[]).unwrap();
+    assert!(comparison.sides[0].figures.iter().all(|figure| figure.change.unwrap().abs() < 1e-12));
     assert!(comparison.notes.iter().any(|note| note.contains("SGLang")));
 }
 
@@ -176,7 +142,7 @@ fn a_file_that_vllm_wrote_is_read_as_it_stands() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/vllm_rs_0.33.0.json");
     let theirs: serde_json::Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
     let side = Side::load(&file).unwrap();
-    let comparison = compare(&side, std::slice::from_ref(&side), &CompareOptions { margin: 0.02, gates: Vec::new() });
+    let comparison = sides(&side, side.clone(), &[]).unwrap();
     let figure = |key: &str| of(&comparison, key).now;
     for (ours, name) in [
         ("avg_ttft_ms", "mean_ttft_ms"),
@@ -201,7 +167,7 @@ fn a_file_that_sglang_wrote_is_read_as_it_stands() {
     assert!(text.contains("\"request_rate\": Infinity"), "which is no JSON");
     let theirs: serde_json::Value = serde_json::from_str(&text.replace("Infinity", "null")).unwrap();
     let side = Side::load(&file).unwrap();
-    let comparison = compare(&side, std::slice::from_ref(&side), &CompareOptions { margin: 0.02, gates: Vec::new() });
+    let comparison = sides(&side, side.clone(), &[]).unwrap();
     for (ours, name) in [
         ("avg_ttft_ms", "mean_ttft_ms"),
         ("p99_ttft_ms", "p99_ttft_ms"),
@@ -228,7 +194,7 @@ fn a_file_that_aiperf_wrote_is_read() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/aiperf_0.13.0.json");
     let theirs: serde_json::Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
     let side = Side::load(&file).unwrap();
-    let comparison = compare(&side, std::slice::from_ref(&side), &CompareOptions { margin: 0.02, gates: Vec::new() });
+    let comparison = sides(&side, side.clone(), &[]).unwrap();
     for (ours, name, stat) in [
         ("avg_ttft_ms", "time_to_first_token", "avg"),
         ("p99_ttft_ms", "time_to_first_token", "p99"),
@@ -254,7 +220,7 @@ fn tests_of_llama_bench_are_runs() {
     fs::write(&file, format!("[\n{prompt},\n{text}\n]\n")).unwrap();
     let side = Side::load(&file).unwrap();
     assert_eq!(side.runs(), 3);
-    let comparison = compare(&side, std::slice::from_ref(&side), &CompareOptions { margin: 0.02, gates: Vec::new() });
+    let comparison = sides(&side, side.clone(), &[]).unwrap();
     assert_eq!(of(&comparison, "input_throughput_tps").now, 7500.0);
     assert_eq!(of(&comparison, "output_throughput_tps").now, 125.0);
     assert!((of(&comparison, "avg_tbt_ms").now - 8.0).abs() < 0.01);

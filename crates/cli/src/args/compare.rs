@@ -21,20 +21,24 @@ pub(crate) struct CompareArgs {
     /// File of the history
     #[arg(long, default_value = DEFAULT_STORE, value_name = "FILE", requires = "baseline")]
     pub(crate) store: PathBuf,
-    /// Fail (exit code 6) under this condition, such as 'p99_ttft_ms>5%'; can be given several times
+    /// Fail (exit code 6) when this is sure, such as 'avg_tbt_ms>5%' (the change) or 'error_rate>0.01' (the value); can be
+    /// given several times
     #[arg(long, value_name = "CONDITION")]
     pub(crate) fail_on: Vec<Gate>,
     /// A change within this percentage is no difference
     #[arg(long, default_value_t = 2.0, value_name = "PERCENT")]
     pub(crate) margin: f64,
-    /// Fail (exit code 7) when there are too few data for a verdict
+    /// Fail (exit code 7) when there are too few data for a verdict or for a condition of --fail-on
     #[arg(long)]
     pub(crate) require_conclusive: bool,
     /// Compare results of different requests all the same
     #[arg(long)]
     pub(crate) allow_different_plans: bool,
-    /// Compare results of different machines all the same
-    #[arg(long, requires = "baseline")]
+    /// Compare results of which the requests meant different things (endpoint, `ignore_eos`, optional fields) all the same
+    #[arg(long)]
+    pub(crate) allow_different_semantics: bool,
+    /// Take a baseline of another machine, and let --fail-on judge results of different machines
+    #[arg(long)]
     pub(crate) allow_different_hosts: bool,
     /// Compare INVALID results all the same
     #[arg(long)]

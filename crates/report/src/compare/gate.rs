@@ -1,8 +1,12 @@
-//! Conditions under which a comparison fails: `p99_ttft_ms>5%`.
+//! Conditions under which a comparison fails: `avg_tbt_ms>5%`.
 
 use std::str::FromStr;
 
-use super::{Basis, ChangeVerdict, Raw};
+use sagellm_stats::{SIGNIFICANCE, runs_needed};
+
+use super::change::{Change, ERROR_RATE, known, median, shared};
+use super::{Basis, ChangeVerdict, Side};
+use crate::Error;
 use crate::registry::{self, Better};
 
 /// One condition.
@@ -20,12 +24,12 @@ impl FromStr for Gate {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let form = "a condition reads KEY>LIMIT or KEY<LIMIT, such as `p99_ttft_ms>5%` or `output_throughput_tps<-5%`";
+        let form = "a condition reads KEY>LIMIT or KEY<LIMIT, such as `avg_tbt_ms>5%` or `output_throughput_tps<-5%`";
         let at = text.find(['>', '<']).ok_or_else(|| format!("`{text}` has neither `>` nor `<`: {form}"))?;
         let key = text[..at].trim();
         let metric = registry::find(key).ok_or_else(|| format!("`{key}` is no figure: {form}"))?;
-        if !metric.headline || metric.better == Better::Neither {
-            return Err(format!("`{key}` is not among the figures that are compared: {}", compared().join(", ")));
+        if metric.better == Better::Neither {
+            return Err(format!("`{key}` describes a run, and neither more nor less of it is better"));
         }
         let limit = text[at + 1..].trim();
         let number = limit.strip_suffix('%').unwrap_or(limit).trim();
@@ -34,43 +38,137 @@ impl FromStr for Gate {
             return Err(format!("`{limit}` is no number: {form}"));
         }
         let relative = limit.ends_with('%');
+        if relative && key == ERROR_RATE {
+            return Err(format!(
+                "`{text}` is ambiguous: `{key}` is a share, so give a limit on its value, such as `{key}>0.05` for 5 %"
+            ));
+        }
         let above = text[at..].starts_with('>');
         let limit = if relative { value / 100.0 } else { value };
         Ok(Self { text: text.to_owned(), key: key.to_owned(), above, limit, relative })
     }
 }
 
-/// The keys of the figures that are compared.
-fn compared() -> Vec<&'static str> {
-    let wanted = |metric: &&registry::Metric| metric.headline && metric.better != Better::Neither;
-    registry::all().iter().filter(wanted).map(|metric| metric.key.as_str()).collect()
+/// What became of a gate in one workload.
+#[derive(Debug, PartialEq)]
+pub(super) enum Outcome {
+    /// The change is surely not beyond the limit, or the value is not.
+    Passed,
+    /// It is, in words.
+    Failed(String),
+    /// It is not known: why, and what would tell.
+    Undecided(String),
 }
 
 impl Gate {
-    /// The workloads in which it failed, in words. A change fails the gate when it passes the limit and is no chance; where
-    /// only figures are at hand, the figures decide, and the words say so.
-    pub(super) fn failures(&self, all: &[Raw]) -> Vec<String> {
-        let passes = |raw: &&Raw| {
-            let figure = &raw.figure;
-            let value = if self.relative { figure.change } else { figure.now };
-            let beyond = if self.above { value > self.limit } else { value < self.limit };
-            let sure = matches!(figure.verdict, ChangeVerdict::Better | ChangeVerdict::Worse);
-            figure.key == self.key && beyond && (!self.relative || sure || figure.basis == Basis::Figures)
+    pub(super) fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// What became of it in every workload that has the figure.
+    pub(super) fn judge(&self, first: &Side, side: &Side, changes: &[Change]) -> Result<Vec<Outcome>, Error> {
+        let mut outcomes = Vec::new();
+        for workload in shared(first, side) {
+            let change = changes.iter().find(|it| it.figure.key == self.key && it.figure.workload == workload);
+            match change {
+                // A value needs no former one, such as the failures of another tool's run.
+                _ if !self.relative => outcomes.extend(self.of_value(side, workload)),
+                Some(change) => outcomes.push(self.outcome(change)),
+                // Some workloads have no such figure, as those without an objective have no goodput.
+                None => {
+                    let has = |side: &Side| side.values(workload, &self.key).iter().flatten().next().is_some();
+                    let lacking = [first, side].into_iter().filter(|side| !has(side)).collect::<Vec<_>>();
+                    if let [lacking] = lacking[..] {
+                        outcomes.push(Outcome::Undecided(format!(
+                            "{}: {} has no {} of {workload}{}",
+                            self.text,
+                            lacking.name,
+                            self.key,
+                            reason(lacking, workload, &self.key)
+                        )));
+                    }
+                }
+            }
+        }
+        if outcomes.is_empty() {
+            let workload = shared(first, side).into_iter().next().unwrap_or_default().to_owned();
+            let reason = reason(side, &workload, &self.key);
+            return Err(Error::NothingToGate { gate: self.text.clone(), key: self.key.clone(), reason });
+        }
+        Ok(outcomes)
+    }
+
+    /// Of a limit on the value, which is that of the other side, as it was measured.
+    fn of_value(&self, side: &Side, workload: &str) -> Option<Outcome> {
+        let now = median(&known(&side.values(workload, &self.key)))?;
+        let beyond = if self.above { now > self.limit } else { now < self.limit };
+        let words = || Outcome::Failed(format!("{}: {} of {workload} is {now:.4}", self.text, self.key));
+        Some(if beyond { words() } else { Outcome::Passed })
+    }
+
+    /// Of a limit on the change.
+    fn outcome(&self, change: &Change) -> Outcome {
+        let figure = &change.figure;
+        let words = |more: &str| {
+            let (text, key, workload) = (&self.text, &self.key, &figure.workload);
+            let share = figure.change.map_or_else(String::new, |share| format!(", {:+.1} %", 100.0 * share));
+            format!("{text}: {key} of {workload} went from {:.4} to {:.4}{share}{more}", figure.before, figure.now)
         };
-        let words = |raw: &Raw| {
-            let figure = &raw.figure;
-            let unsure = if self.relative && figure.basis == Basis::Figures { " (by the figures alone)" } else { "" };
-            format!(
-                "{}: {} of {} went from {:.4} to {:.4}, {:+.1} %{unsure}",
-                self.text,
-                self.key,
-                figure.workload,
-                figure.before,
-                figure.now,
-                100.0 * figure.change
-            )
+        let undecided = |why: &str| Outcome::Undecided(words(&format!(": {why}")));
+        // Toward the limit is up from here on.
+        let sign = if self.above { 1.0 } else { -1.0 };
+        let limit = sign * self.limit;
+        if figure.verdict == ChangeVerdict::NotJudged && figure.before == figure.now && limit >= 0.0 {
+            return Outcome::Passed;
+        }
+        let Some(share) = figure.change.filter(|_| figure.verdict != ChangeVerdict::NotJudged) else {
+            return undecided("a change from or to 0 has no percentage; give a limit on the value");
         };
-        all.iter().filter(passes).map(words).collect()
+        let Some((low, high)) = figure.interval else {
+            return match figure.basis {
+                Basis::Figures if sign * share > limit => Outcome::Failed(words(" (by the figures alone)")),
+                Basis::Figures => Outcome::Passed,
+                _ => undecided(change.why.as_deref().unwrap_or("it has no interval")),
+            };
+        };
+        let (nearer, farther) = if self.above { (low, high) } else { (-high, -low) };
+        if farther <= limit {
+            return Outcome::Passed;
+        }
+        let range = format!("95 % interval {:+.1} to {:+.1} %", 100.0 * low, 100.0 * high);
+        if nearer <= limit {
+            let needed = runs_needed((high - low) / 2.0, (share - self.limit).abs(), change.n);
+            return undecided(&format!(
+                "{range}, on both sides of the limit{}",
+                further(figure.basis, needed, change.n)
+            ));
+        }
+        // Where no change at all would be beyond the limit, it takes no change for that; else the change has to be real, of
+        // all those that were looked at.
+        if limit < 0.0 || figure.p_value.is_some_and(|p| p < SIGNIFICANCE) {
+            return Outcome::Failed(words(&format!(" ({range})")));
+        }
+        let advice = figure.further.map(|more| further(figure.basis, change.n + more, change.n)).unwrap_or_default();
+        undecided(&format!(
+            "{range}, which may be chance among so many figures (p = {:.2}){advice}",
+            figure.p_value.unwrap_or(1.0)
+        ))
+    }
+}
+
+/// Why a side has no such figure, where it says so.
+fn reason(side: &Side, workload: &str, key: &str) -> String {
+    let said = side.observed(workload).flatten().find_map(|run| run.reasons.get(key));
+    said.map_or_else(String::new, |said| format!(": {said}"))
+}
+
+/// What would probably tell.
+fn further(basis: Basis, needed: u64, n: u64) -> String {
+    let more = needed.saturating_sub(n).max(1);
+    match basis {
+        _ if more > 1_000_000 => "; no number of requests or runs will soon tell".into(),
+        Basis::Runs => format!("; about {more} more runs on either side would tell"),
+        _ => format!("; about {} times the requests would tell", more + 1),
     }
 }
 
@@ -88,7 +186,8 @@ mod tests {
         for (text, reason) in [
             ("p99_ttft_ms", "has neither"),
             ("p99_tfft_ms>5%", "is no figure"),
-            ("total_requests>5%", "is not among"),
+            ("total_requests>5%", "neither more nor less of it is better"),
+            ("error_rate>5%", "such as `error_rate>0.05` for 5 %"),
             ("p99_ttft_ms>fast", "is no number"),
             ("p99_ttft_ms>inf", "is no number"),
         ] {

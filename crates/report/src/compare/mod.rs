@@ -1,26 +1,24 @@
 //! Two or more results side by side: what changed, how surely, and a verdict.
 //!
 //! A [`Side`] is one result: a folder with the records of a run, a folder of repeated runs, a summary, or the file of
-//! another tool. The first side is what the others are compared with. Where both sides were repeated, runs are compared;
-//! where there are records of one run each, these; where there are figures only, no verdict is given.
+//! another tool. The first side is what the others are compared with. Where a side was repeated, runs are compared; where
+//! there are records of one run each, these; where there are figures only, no verdict is given.
 
+mod change;
 mod gate;
 mod import;
 mod observe;
 pub(crate) mod render;
+mod semantics;
 mod side;
 
-use std::collections::BTreeMap;
-
-use sagellm_stats as stats;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::registry::{self, Better};
+use change::{changes, failures, overall};
 pub use gate::Gate;
-use observe::Observations;
-
+use gate::Outcome;
 pub use side::Side;
 
 /// What a comparison is to heed.
@@ -58,6 +56,9 @@ pub struct Compared {
     pub figures: Vec<FigureChange>,
     /// Gates that failed, in words.
     pub failed_gates: Vec<String>,
+    /// Gates of which it is not known whether they failed, in words: why, and what would tell.
+    #[serde(default)]
+    pub undecided_gates: Vec<String>,
 }
 
 /// The verdict over all figures.
@@ -87,17 +88,18 @@ pub struct FigureChange {
     pub before: f64,
     /// Its value on this side.
     pub now: f64,
-    /// Change as a share of the former value.
-    pub change: f64,
-    /// 95 % interval of the change; `null` where only figures are at hand.
+    /// Change as a share of the former value; `null` where that is 0.
+    pub change: Option<f64>,
+    /// 95 % interval of the change; `null` where only figures are at hand, or too few requests or runs.
     pub interval: Option<(f64, f64)>,
-    /// Probability of a change so large if there were none, adjusted for all figures compared (Holm).
+    /// Probability of a change so large if there were none, adjusted for all figures compared: of repeated runs by the
+    /// step-down max-T permutation of Westfall and Young over the labels of the runs, of one run each by Holm.
     pub p_value: Option<f64>,
     /// What is compared.
     pub basis: Basis,
-    /// Better, worse, equal or inconclusive.
+    /// Better, worse, equal, inconclusive, or not judged.
     pub verdict: ChangeVerdict,
-    /// How many more runs (or, of one run each, times as many requests) would probably settle it.
+    /// How many more runs on either side (or, of one run each, times as many requests) would probably settle it.
     pub further: Option<u64>,
 }
 
@@ -105,7 +107,7 @@ pub struct FigureChange {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Basis {
-    /// Repeated runs: Hodges–Lehmann and Mann–Whitney.
+    /// Repeated runs: Hodges–Lehmann shift, permutation of the runs.
     Runs,
     /// The records of one run each: block bootstrap and order statistics, allowing for correlated neighbours.
     Records,
@@ -125,36 +127,42 @@ pub enum ChangeVerdict {
     Equal,
     /// Not known.
     Inconclusive,
+    /// Shown, and not judged: a share of failures, or a figure that is 0, of which there is no change in percent.
+    NotJudged,
 }
 
-/// Fewest runs on either side for a verdict by runs: fewer cannot be significant.
-const FEWEST_RUNS: usize = 4;
-
 /// Compares `others` with `first`.
-pub fn compare(first: &Side, others: &[Side], options: &CompareOptions) -> Comparison {
+///
+/// # Errors
+/// When there is no figure for one of the gates to judge.
+pub fn compare(first: &Side, others: &[Side], options: &CompareOptions) -> Result<Comparison, Error> {
     let mut notes = Vec::new();
-    let sides = others
-        .iter()
-        .map(|side| {
-            notes.extend(side.notes_against(first));
-            let mut figures = changes(first, side);
-            adjust(&mut figures, options.margin);
-            let failed_gates = options.gates.iter().flat_map(|gate| gate.failures(&figures)).collect();
-            Compared {
-                name: side.name.clone(),
-                verdict: overall(&figures),
-                figures: figures.into_iter().map(|raw| raw.figure).collect(),
-                failed_gates,
+    let mut sides = Vec::new();
+    for side in others {
+        notes.extend(side.notes_against(first));
+        let changes = changes(first, side, options);
+        notes.extend(failures(first, side));
+        let (mut failed_gates, mut undecided_gates) = (Vec::new(), Vec::new());
+        for gate in &options.gates {
+            for outcome in gate.judge(first, side, &changes)? {
+                match outcome {
+                    Outcome::Passed => {}
+                    Outcome::Failed(words) => failed_gates.push(words),
+                    Outcome::Undecided(words) => undecided_gates.push(words),
+                }
             }
-        })
-        .collect();
-    Comparison {
+        }
+        let verdict = overall(&changes);
+        let figures = changes.into_iter().map(|change| change.figure).collect();
+        sides.push(Compared { name: side.name.clone(), verdict, figures, failed_gates, undecided_gates });
+    }
+    Ok(Comparison {
         schema_version: sagellm_core::SCHEMA_VERSION,
         before: first.name.clone(),
         sides,
         margin: options.margin,
         notes,
-    }
+    })
 }
 
 impl Comparison {
@@ -163,9 +171,9 @@ impl Comparison {
         self.sides.iter().any(|side| !side.failed_gates.is_empty())
     }
 
-    /// Whether nothing can be said of a side.
+    /// Whether nothing can be said of a side, or a gate is undecided.
     pub fn inconclusive(&self) -> bool {
-        self.sides.iter().any(|side| side.verdict == Overall::Inconclusive)
+        self.sides.iter().any(|side| side.verdict == Overall::Inconclusive || !side.undecided_gates.is_empty())
     }
 
     /// As text for a terminal.
@@ -186,108 +194,3 @@ impl Comparison {
         render::markdown(self)
     }
 }
-
-/// A change before the p-values of all figures are adjusted.
-struct Raw {
-    figure: FigureChange,
-    /// Observations on the smaller side, in whose number the further ones are counted.
-    n: u64,
-}
-
-/// The figures that both sides have.
-fn changes(first: &Side, side: &Side) -> Vec<Raw> {
-    let mut all = Vec::new();
-    for (workload, before) in &first.workloads {
-        let Some(now) = side.workloads.get(workload) else { continue };
-        for metric in registry::all().iter().filter(|metric| metric.headline && metric.better != Better::Neither) {
-            all.extend(change(workload, &metric.key, before, now));
-        }
-    }
-    all
-}
-
-fn change(workload: &str, key: &str, before: &[Observations], now: &[Observations]) -> Option<Raw> {
-    let figure = |before: f64, now: f64, basis| FigureChange {
-        workload: workload.to_owned(),
-        key: key.to_owned(),
-        before,
-        now,
-        change: now / before - 1.0,
-        interval: None,
-        p_value: None,
-        basis,
-        verdict: ChangeVerdict::Inconclusive,
-        further: None,
-    };
-    let values =
-        |runs: &[Observations]| runs.iter().filter_map(|run| run.figures.get(key).copied()).collect::<Vec<_>>();
-    let (was, is) = (values(before), values(now));
-    let positive = |values: &[f64]| values.iter().all(|value| *value > 0.0 && value.is_finite());
-    if was.is_empty() || is.is_empty() || !positive(&was) || !positive(&is) {
-        return None;
-    }
-    let n = was.len().min(is.len());
-    if n >= FEWEST_RUNS {
-        let logarithms = |values: &[f64]| values.iter().map(|value| value.ln()).collect::<Vec<_>>();
-        let (a, b) = (logarithms(&was), logarithms(&is));
-        let shift = stats::hodges_lehmann(&a, &b)?;
-        let mut figure = figure(median(&was)?, median(&is)?, Basis::Runs);
-        figure.change = shift.shift.exp_m1();
-        figure.interval = shift.interval.map(|interval| (interval.low.exp_m1(), interval.high.exp_m1()));
-        figure.p_value = stats::mann_whitney(&a, &b).map(|test| test.p_value);
-        return Some(Raw { figure, n: n as u64 });
-    }
-    let mut plain = figure(median(&was)?, median(&is)?, Basis::Figures);
-    if let ([before], [now]) = (before, now)
-        && let (Some(old), Some(new)) = (before.estimate(key), now.estimate(key))
-        && let Some(change) = new.change_from(&old)
-    {
-        plain.basis = Basis::Records;
-        plain.change = change.ratio - 1.0;
-        plain.interval = Some((change.ratio_interval.low - 1.0, change.ratio_interval.high - 1.0));
-        plain.p_value = Some(change.p_value);
-    }
-    Some(Raw { figure: plain, n: n as u64 })
-}
-
-fn median(values: &[f64]) -> Option<f64> {
-    let mut sorted = values.to_vec();
-    sorted.sort_unstable_by(f64::total_cmp);
-    stats::quantile(&sorted, 0.5)
-}
-
-/// Adjusts the p-values for their number and gives the verdicts.
-fn adjust(all: &mut [Raw], margin: f64) {
-    let p_values: Vec<f64> = all.iter().filter_map(|raw| raw.figure.p_value).collect();
-    let mut adjusted = stats::holm(&p_values).into_iter();
-    for Raw { figure, n } in all {
-        let Some(p_value) = figure.p_value.and_then(|_| adjusted.next()) else { continue };
-        figure.p_value = Some(p_value);
-        let Some((low, high)) = figure.interval else { continue };
-        let higher_is_better = registry::find(&figure.key).is_some_and(|metric| metric.better == Better::Higher);
-        let interval = stats::Interval { low, high };
-        figure.verdict = match stats::verdict(figure.change, interval, p_value, margin, higher_is_better, *n) {
-            stats::Verdict::Better => ChangeVerdict::Better,
-            stats::Verdict::Worse => ChangeVerdict::Worse,
-            stats::Verdict::Equal => ChangeVerdict::Equal,
-            stats::Verdict::Inconclusive { further } => {
-                figure.further = Some(further).filter(|further| *further < 1_000_000);
-                ChangeVerdict::Inconclusive
-            }
-        };
-    }
-}
-
-fn overall(all: &[Raw]) -> Overall {
-    let count = |verdict| all.iter().filter(|raw| raw.figure.verdict == verdict).count();
-    match (count(ChangeVerdict::Better), count(ChangeVerdict::Worse)) {
-        (0, 0) if !all.is_empty() && count(ChangeVerdict::Equal) == all.len() => Overall::NoDifference,
-        (0, 0) => Overall::Inconclusive,
-        (_, 0) => Overall::Faster,
-        (0, _) => Overall::Slower,
-        _ => Overall::Mixed,
-    }
-}
-
-/// Runs of a side by workload.
-type Runs = BTreeMap<String, Vec<Observations>>;

@@ -1,13 +1,15 @@
 //! What was observed in one run of one workload.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sagellm_core::journal::{Close, Header};
-use sagellm_core::{OutcomeKind, Record, ms, seconds};
+use sagellm_core::{OutcomeKind, Record, seconds};
 use sagellm_stats::{Estimate, Interval, least_p_of_quantile};
 
+use crate::goodput::Goodput;
 use crate::journal::Look;
-use crate::workload as summary;
+use crate::latency::Times;
+use crate::workload::{Method, WorkloadSummary};
 
 /// Seed of the bootstraps: a comparison of the same files is the same every time.
 const SEED: u64 = 0;
@@ -19,6 +21,8 @@ const FEW_BLOCKS: f64 = 9.0;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Observations {
     pub(super) figures: BTreeMap<String, f64>,
+    /// Why there is no figure.
+    pub(super) reasons: BTreeMap<String, String>,
     records: Option<Records>,
     /// What a summary says of its figures, where there are no records.
     estimates: BTreeMap<String, Estimate>,
@@ -32,91 +36,120 @@ pub(super) struct Records {
     tpot: Vec<f64>,
     e2e: Vec<f64>,
     user_rate: Vec<f64>,
-    /// End, input tokens and output tokens; none of a failure.
-    ends: Vec<(u64, f64, f64, f64)>,
+    /// Of a failure nothing but its end.
+    ends: Vec<End>,
     first_sent: Option<u64>,
     /// Requests in flight at most, as the block of a bootstrap.
     peak: usize,
+    goodput: Option<Goodput>,
+    /// What the requests asked for.
+    pub(super) ignore_eos: BTreeSet<bool>,
+}
+
+/// The end of a request, and what it brought.
+#[derive(Clone, Copy, Debug, Default)]
+struct End {
+    at_ns: u64,
+    done: f64,
+    input: f64,
+    output: f64,
+    good: f64,
 }
 
 impl Observations {
+    /// Figures of another tool.
     pub(super) fn of_figures(figures: BTreeMap<String, f64>) -> Self {
         Self { figures, ..Self::default() }
     }
 
     /// The figures of a summary, with the intervals that stand in it.
-    pub(super) fn of_summary(figures: BTreeMap<String, f64>, intervals: &BTreeMap<String, summary::Interval>) -> Self {
-        let estimate = |(key, known): (&String, &summary::Interval)| {
+    pub(super) fn of_summary(workload: &WorkloadSummary) -> Self {
+        let figures = &workload.figures;
+        let estimate = |(key, known): (&String, &crate::Interval)| {
             let (low, high) = known.low.zip(known.high)?;
             let effective_n = known.effective_n?;
             // The summary does not say how many blocks there were.
-            let most = if known.method == summary::Method::BlockBootstrap { FEW_BLOCKS } else { f64::INFINITY };
+            let most = if known.method == Method::BlockBootstrap { FEW_BLOCKS } else { f64::INFINITY };
             let degrees = (effective_n - 1.0).min(most);
-            let value = *figures.get(key)?;
+            let value = *figures.values.get(key)?;
             let least_p = least_p(key, effective_n);
             let estimate = Estimate { value, interval: Interval { low, high }, degrees, least_p };
             (degrees > 0.0).then(|| (key.clone(), estimate))
         };
-        let estimates = intervals.iter().filter_map(estimate).collect();
-        Self { figures, records: None, estimates }
+        let estimates = workload.details.intervals.iter().filter_map(estimate).collect();
+        Self { figures: figures.values.clone(), reasons: figures.reasons.clone(), records: None, estimates }
     }
 
-    pub(super) fn of_run(figures: BTreeMap<String, f64>, mut records: Records) -> Self {
-        records.peak = figures.get("peak_concurrency").map_or(1, |peak| *peak as usize);
-        Self { figures, records: Some(records), ..Self::default() }
+    pub(super) fn of_run(workload: &WorkloadSummary, mut records: Records) -> Self {
+        records.peak = workload.get("peak_concurrency").map_or(1, |peak| peak as usize);
+        let figures = workload.figures.clone();
+        Self { figures: figures.values, reasons: figures.reasons, records: Some(records), ..Self::default() }
+    }
+
+    /// Whether nothing is known of how exact its figures are.
+    pub(super) fn is_bare(&self) -> bool {
+        self.records.is_none() && self.estimates.is_empty()
+    }
+
+    /// Requests behind a percentile, where the records are at hand.
+    pub(super) fn requests(&self, key: &str) -> Option<usize> {
+        let (_, quantity) = key.strip_suffix("_ms")?.split_once('_')?;
+        Some(self.records.as_ref()?.of(quantity)?.len())
     }
 
     /// A figure with its interval: from the records, else as the summary has it.
     pub(super) fn estimate(&self, key: &str) -> Option<Estimate> {
         let Some(records) = &self.records else { return self.estimates.get(key).copied() };
         match key {
-            "request_throughput_rps" => return records.throughput(|(_, one, _, _)| one),
-            "input_throughput_tps" => return records.throughput(|(_, _, input, _)| input),
-            "output_throughput_tps" => return records.throughput(|(_, _, _, output)| output),
-            "total_throughput_tps" => return records.throughput(|(_, _, input, output)| input + output),
+            "request_throughput_rps" => return records.throughput(|end| end.done),
+            "input_throughput_tps" => return records.throughput(|end| end.input),
+            "output_throughput_tps" => return records.throughput(|end| end.output),
+            "total_throughput_tps" => return records.throughput(|end| end.input + end.output),
+            "goodput_rps" => return records.goodput.as_ref().and_then(|_| records.throughput(|end| end.good)),
             "avg_throughput_tps" => return Estimate::mean(&records.user_rate, SEED),
             _ => {}
         }
         let (stat, quantity) = key.strip_suffix("_ms")?.split_once('_')?;
-        let values = match quantity {
-            "ttft" => &records.ttft,
-            "tbt" => &records.tbt,
-            "tpot" => &records.tpot,
-            "e2e" => &records.e2e,
-            _ => return None,
-        };
+        let values = records.of(quantity)?;
         match stat {
             "avg" => Estimate::mean(values, SEED),
-            _ => Estimate::quantile(values, stat.strip_prefix('p')?.parse::<f64>().ok()? / 100.0),
+            _ => Estimate::quantile(values, share_of(key)?),
         }
     }
+}
+
+/// The share of a percentile, by its key.
+pub(super) fn share_of(key: &str) -> Option<f64> {
+    Some(key.split('_').next()?.strip_prefix('p')?.parse::<f64>().ok()? / 100.0)
 }
 
 /// The smallest p-value that can be told of a figure from the interval of its summary.
 fn least_p(key: &str, effective_n: f64) -> f64 {
-    let percent = key.split('_').next().and_then(|stat| stat.strip_prefix('p')?.parse::<f64>().ok());
-    percent.map_or(0.0, |percent| least_p_of_quantile(percent / 100.0, effective_n))
+    share_of(key).map_or(0.0, |share| least_p_of_quantile(share, effective_n))
 }
 
 impl Look for Records {
-    fn begin(_header: &Header) -> Self {
-        Self::default()
+    fn begin(header: &Header) -> Self {
+        Self { goodput: header.workload.goodput.clone().map(Goodput::new), ..Self::default() }
     }
 
     fn record(&mut self, record: &Record) {
         let Some(sent) = record.sent_ns else { return };
+        self.ignore_eos.insert(record.ignore_eos);
         self.first_sent = Some(self.first_sent.map_or(sent, |first| first.min(sent)));
-        let success = record.outcome == OutcomeKind::Success;
-        let (input, output) = (f64::from(record.input_tokens), f64::from(record.output_tokens));
-        self.ends.push(if success { (record.end_ns, 1.0, input, output) } else { (record.end_ns, 0.0, 0.0, 0.0) });
-        let (true, Some(first), Some(last)) = (success, record.first_token_ns, record.last_token_ns) else { return };
-        let later = record.output_tokens.saturating_sub(record.chunks.first().map_or(0, |chunk| chunk.tokens));
-        let e2e = ms(last.saturating_sub(sent));
-        self.ttft.push(ms(first.saturating_sub(sent)));
-        self.e2e.push(e2e);
-        if later > 0 {
-            self.tbt.push(ms(last.saturating_sub(first)) / f64::from(later));
+        let at_ns = record.end_ns;
+        if record.outcome != OutcomeKind::Success {
+            self.ends.push(End { at_ns, ..End::default() });
+            return;
         }
+        let times = Times::of(record, sent);
+        let good = self.goodput.as_mut().is_some_and(|goodput| goodput.push(times.as_ref()));
+        let (input, output) = (f64::from(record.input_tokens), f64::from(record.output_tokens));
+        self.ends.push(End { at_ns, done: 1.0, input, output, good: f64::from(u8::from(good)) });
+        let Some(Times { ttft, e2e, tbt }) = times else { return };
+        self.ttft.push(ttft);
+        self.e2e.push(e2e);
+        self.tbt.extend(tbt);
         if output > 0.0 && e2e > 0.0 {
             self.tpot.push(e2e / output);
             self.user_rate.push(output / (e2e / 1e3));
@@ -127,16 +160,26 @@ impl Look for Records {
 }
 
 impl Records {
+    fn of(&self, quantity: &str) -> Option<&[f64]> {
+        Some(match quantity {
+            "ttft" => &self.ttft,
+            "tbt" => &self.tbt,
+            "tpot" => &self.tpot,
+            "e2e" => &self.e2e,
+            _ => return None,
+        })
+    }
+
     /// Something per second of the window: what each end brings, over the time since the end before.
-    fn throughput(&self, amount: impl Fn((u64, f64, f64, f64)) -> f64) -> Option<Estimate> {
+    fn throughput(&self, amount: impl Fn(&End) -> f64) -> Option<Estimate> {
         let mut before = self.first_sent?;
         let pairs: Vec<(f64, f64)> = self
             .ends
             .iter()
             .map(|end| {
-                let time = seconds(end.0.saturating_sub(before));
-                before = before.max(end.0);
-                (amount(*end), time)
+                let time = seconds(end.at_ns.saturating_sub(before));
+                before = before.max(end.at_ns);
+                (amount(end), time)
             })
             .collect();
         Estimate::ratio(&pairs, self.peak, SEED)

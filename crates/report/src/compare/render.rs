@@ -30,7 +30,7 @@ pub(super) fn table(comparison: &Comparison) -> String {
                     figure.key,
                     number::figure(figure.before),
                     number::figure(figure.now),
-                    percent(figure.change),
+                    change(figure),
                     interval(figure),
                     verdict(figure)
                 ));
@@ -38,6 +38,7 @@ pub(super) fn table(comparison: &Comparison) -> String {
         }
         text.push('\n');
         side.failed_gates.iter().for_each(|gate| text.push_str(&format!("GATE FAILED  {gate}\n")));
+        side.undecided_gates.iter().for_each(|gate| text.push_str(&format!("GATE UNDECIDED  {gate}\n")));
     }
     footnotes(comparison).iter().for_each(|note| text.push_str(&format!("- {note}\n")));
     text
@@ -48,7 +49,8 @@ pub(super) fn markdown(comparison: &Comparison) -> String {
     for side in &comparison.sides {
         text.push_str(&format!("### {}\n\n", headline(comparison, side)));
         side.failed_gates.iter().for_each(|gate| text.push_str(&format!("- ❌ gate failed: {gate}\n")));
-        if !side.failed_gates.is_empty() {
+        side.undecided_gates.iter().for_each(|gate| text.push_str(&format!("- ❔ gate undecided: {gate}\n")));
+        if !side.failed_gates.is_empty() || !side.undecided_gates.is_empty() {
             text.push('\n');
         }
         text.push_str("| workload | figure | before | now | change | 95 % interval | verdict |\n");
@@ -61,7 +63,7 @@ pub(super) fn markdown(comparison: &Comparison) -> String {
                 figure.key,
                 number::figure(figure.before),
                 number::figure(figure.now),
-                percent(figure.change),
+                change(figure),
                 interval(figure),
                 verdict(figure)
             ));
@@ -101,8 +103,10 @@ pub(crate) fn verdict(figure: &FigureChange) -> String {
         (ChangeVerdict::Better, _) => "better".into(),
         (ChangeVerdict::Worse, _) => "worse".into(),
         (ChangeVerdict::Equal, _) => "equal".into(),
+        (ChangeVerdict::NotJudged, _) => "not judged".into(),
         (ChangeVerdict::Inconclusive, _) if figure.basis == Basis::Figures => "no interval".into(),
         (ChangeVerdict::Inconclusive, Some(further)) => match figure.basis {
+            Basis::Runs if further == 1 => "inconclusive (1 more run)".into(),
             Basis::Runs => format!("inconclusive ({further} more runs)"),
             _ => format!("inconclusive ({}x the requests)", further + 1),
         },
@@ -114,6 +118,10 @@ pub(crate) fn interval(figure: &FigureChange) -> String {
     figure.interval.map_or_else(|| "-".into(), |(low, high)| format!("{} to {}", percent(low), percent(high)))
 }
 
+pub(crate) fn change(figure: &FigureChange) -> String {
+    figure.change.map_or_else(|| "-".into(), percent)
+}
+
 pub(crate) fn percent(share: f64) -> String {
     format!("{:+.1} %", 100.0 * share)
 }
@@ -122,19 +130,21 @@ pub(crate) fn footnotes(comparison: &Comparison) -> Vec<String> {
     let any = |basis| comparison.sides.iter().flat_map(|side| &side.figures).any(|figure| figure.basis == basis);
     let mut notes = comparison.notes.clone();
     if any(Basis::Runs) {
-        notes.push("runs are compared: shift of Hodges and Lehmann, test of Mann and Whitney, adjusted by Holm".into());
+        notes.push(
+            "runs are compared: shift of Hodges and Lehmann; p-values by permutation of the runs, over all figures at once \
+             (Westfall and Young)"
+                .into(),
+        );
     }
     if any(Basis::Records) {
         notes.push(
-            "one run each: intervals allow for correlated requests, but not for what differs from run to run; \
-             `run --repeat 5` on either side does"
+            "one run each: p-values adjusted by Holm; intervals allow for correlated requests, but not for what differs \
+             from run to run: `run --repeat 5` on either side does"
                 .into(),
         );
     }
     if any(Basis::Figures) {
-        notes.push(
-            "no interval: a result without records, or with too few requests to tell; there is no verdict".into(),
-        );
+        notes.push("no interval: a result without records; there is no verdict".into());
     }
     notes
 }

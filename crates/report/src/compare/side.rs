@@ -1,30 +1,39 @@
 //! One result of a comparison, from its place on disk.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::import;
 use super::observe::{Observations, Records};
-use super::{Runs, import};
+use super::semantics::Semantics;
 use crate::journal::read_looking;
 use crate::load::{JOURNAL_END, journals};
-use crate::{Error, MANIFEST_FILE, Summary, Verdict, WorkloadSummary, load, registry};
+use crate::{Error, MANIFEST_FILE, Summary, Verdict, load};
 
 /// One result: a run, or several of the same.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Side {
     /// As it is called: the path that was given.
     pub name: String,
     /// Whether its verdict is INVALID, and why.
     pub invalid: Option<String>,
-    /// Fingerprint of the machine that measured, where it is known.
-    pub host: Option<String>,
-    /// Hashes of the plans by workload, where they are known.
-    plans: BTreeMap<String, String>,
+    /// Fingerprints of the machines that measured, where they are known.
+    hosts: BTreeSet<String>,
+    /// When the runs began, where it is known.
+    started: BTreeSet<String>,
+    /// Hashes of the plans by workload, where they are known: repeats have seeds of their own, and so other plans.
+    plans: BTreeMap<String, BTreeSet<String>>,
+    /// What its requests meant, where it is known.
+    semantics: Semantics,
     /// How its definitions differ from ours, where it is another tool's.
     difference: Option<&'static str>,
-    pub(super) workloads: Runs,
+    /// Run by run, its workloads.
+    pub(super) runs: Vec<Run>,
 }
+
+/// One run: its workloads by name.
+pub(super) type Run = BTreeMap<String, Observations>;
 
 impl Side {
     /// Reads what is at `path`: the folder of a run, a folder of such folders, our summary, or a file that vLLM's or
@@ -36,16 +45,9 @@ impl Side {
         let name = path.display().to_string();
         if path.is_file() {
             if let Some((figures, difference)) = import::rival(path)? {
-                let runs = figures.into_iter().map(Observations::of_figures).collect();
-                let workloads = Runs::from([(import::WORKLOAD.to_owned(), runs)]);
-                return Ok(Self {
-                    name,
-                    invalid: None,
-                    host: None,
-                    plans: BTreeMap::new(),
-                    difference: Some(difference),
-                    workloads,
-                });
+                let run = |figures| Run::from([(import::WORKLOAD.to_owned(), Observations::of_figures(figures))]);
+                let runs = figures.into_iter().map(run).collect();
+                return Ok(Self { name, difference: Some(difference), runs, ..Self::default() });
             }
             return Ok(Self::of_summary(name, &load(path)?));
         }
@@ -62,25 +64,64 @@ impl Side {
         side.ok_or_else(|| Error::Nothing { path: path.to_owned() })
     }
 
-    /// Whether the requests were the same; `None` where that is not known.
+    /// Whether the requests were the same; `None` where that is not known. Where one side was repeated more often, all
+    /// plans of the other have to be among its own.
     pub fn same_plans(&self, other: &Self) -> Option<bool> {
-        let common: Vec<bool> =
-            self.plans.iter().filter_map(|(workload, hash)| Some(other.plans.get(workload)? == hash)).collect();
+        let common: Vec<bool> = self
+            .plans
+            .iter()
+            .filter_map(|(workload, own)| {
+                let others = other.plans.get(workload)?;
+                Some(own.is_subset(others) || others.is_subset(own))
+            })
+            .collect();
         (!common.is_empty()).then(|| common.iter().all(|same| *same))
+    }
+
+    /// Whether the same machines measured; `None` where that is not known.
+    pub fn same_hosts(&self, other: &Self) -> Option<bool> {
+        (!self.hosts.is_empty() && !other.hosts.is_empty()).then(|| self.hosts == other.hosts)
+    }
+
+    /// In which ways the requests of two sides meant something else, in words.
+    pub fn different_semantics(&self, other: &Self) -> Vec<String> {
+        self.semantics.differences(&other.semantics)
+    }
+
+    /// Whether one of its runs began at this moment.
+    pub fn began_at(&self, started: &str) -> bool {
+        self.started.contains(started)
     }
 
     /// Whether it has a workload in common with another.
     pub fn shares_a_workload(&self, other: &Self) -> bool {
-        self.workloads.keys().any(|name| other.workloads.contains_key(name))
+        !self.workloads().is_disjoint(&other.workloads())
+    }
+
+    /// Names of its workloads.
+    pub(super) fn workloads(&self) -> BTreeSet<&str> {
+        self.runs.iter().flat_map(Run::keys).map(String::as_str).collect()
     }
 
     /// Gives the workload of a file that names none the name of the only one of another.
     pub fn name_after(&mut self, other: &Self) {
-        if let (1, Some(name)) = (other.workloads.len(), other.workloads.keys().next())
-            && let Some(runs) = self.workloads.remove(import::WORKLOAD)
-        {
-            self.workloads.insert(name.clone(), runs);
+        let names = other.workloads();
+        let (1, Some(name)) = (names.len(), names.first()) else { return };
+        for run in &mut self.runs {
+            if let Some(observations) = run.remove(import::WORKLOAD) {
+                run.insert((*name).to_owned(), observations);
+            }
         }
+    }
+
+    /// What one run observed of a workload, run by run.
+    pub(super) fn observed(&self, workload: &str) -> impl Iterator<Item = Option<&Observations>> {
+        self.runs.iter().map(move |run| run.get(workload))
+    }
+
+    /// A figure of a workload, run by run.
+    pub(super) fn values(&self, workload: &str, key: &str) -> Vec<Option<f64>> {
+        self.observed(workload).map(|run| run?.figures.get(key).copied()).collect()
     }
 
     pub(super) fn notes_against(&self, first: &Self) -> Vec<String> {
@@ -89,29 +130,38 @@ impl Side {
             notes.extend(side.difference.map(|difference| format!("{}: {difference}", side.name)));
             notes.extend(side.invalid.as_ref().map(|reason| format!("{} is INVALID: {reason}", side.name)));
         }
+        let (one, other) = (&first.name, &self.name);
         match self.same_plans(first) {
-            None => notes.push(format!("whether {} and {} had the same requests is not known", first.name, self.name)),
-            Some(false) => notes.push(format!("{} and {} had different requests", first.name, self.name)),
+            None => notes.push(format!("whether {one} and {other} had the same requests is not known")),
+            Some(false) => notes.push(format!("{one} and {other} had different requests")),
             Some(true) => {}
+        }
+        match self.same_hosts(first) {
+            None => notes.push(format!("whether the same machine measured {one} and {other} is not known")),
+            Some(false) => notes.push(format!("{one} and {other} were measured on different machines")),
+            Some(true) => {}
+        }
+        for difference in first.different_semantics(self) {
+            notes.push(format!("requests of {one} and {other} meant different things: {difference}"));
         }
         notes
     }
 
     /// A run of which only the summary is at hand: its figures and their intervals.
     pub fn of_summary(name: String, summary: &Summary) -> Self {
-        let workloads = summary
-            .workloads
-            .iter()
-            .map(|workload| {
-                let run = Observations::of_summary(figures(workload), &workload.details.intervals);
-                (workload.name().to_owned(), vec![run])
-            })
-            .collect();
-        let plans = summary.environment.as_ref().map(|manifest| manifest.hashes.plans.clone()).unwrap_or_default();
+        let workloads = summary.workloads.iter();
+        let run = workloads.map(|workload| (workload.name().to_owned(), Observations::of_summary(workload))).collect();
         let invalid = (summary.validity.verdict == Verdict::Invalid)
             .then(|| summary.validity.reasons.first().map_or_else(String::new, |finding| finding.message.clone()));
-        let host = summary.environment.as_ref().map(|manifest| manifest.host.fingerprint.clone());
-        Self { name, invalid, host, plans, difference: None, workloads }
+        let mut side = Self { name, invalid, runs: vec![run], ..Self::default() };
+        if let Some(manifest) = &summary.environment {
+            let plans = manifest.hashes.plans.iter();
+            side.plans = plans.map(|(workload, hash)| (workload.clone(), BTreeSet::from([hash.clone()]))).collect();
+            side.hosts = BTreeSet::from([manifest.host.fingerprint.clone()]);
+            side.started = BTreeSet::from([manifest.started_at.clone()]);
+            side.semantics = Semantics::of(&manifest.backend.settings);
+        }
+        side
     }
 
     fn of_folder(name: &str, folder: &Path) -> Result<Self, Error> {
@@ -125,31 +175,32 @@ impl Side {
                 .get(&header.workload.name)
                 .is_some_and(|known| known.details.started_at == workload.details.started_at);
             if counts {
-                let run = Observations::of_run(figures(&workload), records);
-                side.workloads.insert(header.workload.name, vec![run]);
+                let name = header.workload.name;
+                side.semantics.heed(&name, &records.ignore_eos);
+                side.runs.iter_mut().for_each(|run| {
+                    run.insert(name.clone(), Observations::of_run(&workload, records.clone()));
+                });
             }
         }
         Ok(side)
     }
 
-    /// How many runs there are of the workload that was run most often.
+    /// How many runs there are.
     pub fn runs(&self) -> usize {
-        self.workloads.values().map(Vec::len).max().unwrap_or(0)
+        self.runs.len()
     }
 
-    /// Another run of the same.
-    pub fn add(&mut self, run: Self) {
-        self.invalid = self.invalid.take().or(run.invalid);
-        for (workload, runs) in run.workloads {
-            self.workloads.entry(workload).or_default().extend(runs);
+    /// Other runs of the same.
+    pub fn add(&mut self, other: Self) {
+        self.invalid = self.invalid.take().or(other.invalid);
+        self.hosts.extend(other.hosts);
+        self.started.extend(other.started);
+        for (workload, hashes) in other.plans {
+            self.plans.entry(workload).or_default().extend(hashes);
         }
-        // Repeats have seeds of their own, and so other plans: only what all of them share identifies the side.
-        self.plans.retain(|workload, hash| run.plans.get(workload) == Some(hash));
+        self.semantics.add(other.semantics);
+        self.runs.extend(other.runs);
     }
-}
-
-fn figures(workload: &WorkloadSummary) -> BTreeMap<String, f64> {
-    registry::all().iter().filter_map(|metric| Some((metric.key.clone(), workload.get(&metric.key)?))).collect()
 }
 
 /// The folders of repeated runs in a folder that holds no run itself, by name.

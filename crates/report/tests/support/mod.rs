@@ -1,6 +1,8 @@
 //! Journals for the tests, made as `run` makes them.
 #![allow(dead_code, reason = "every test file uses a part of it")]
 
+pub(crate) mod sides;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 

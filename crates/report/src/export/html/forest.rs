@@ -29,6 +29,7 @@ struct Side {
     mood: &'static str,
     counts: String,
     failed_gates: Vec<String>,
+    undecided_gates: Vec<String>,
     workloads: Vec<Workload>,
 }
 
@@ -51,7 +52,7 @@ struct Figure {
     now: String,
     change: String,
     interval: String,
-    at: f64,
+    at: Option<f64>,
     low: Option<f64>,
     high: Option<f64>,
     mood: &'static str,
@@ -85,14 +86,16 @@ fn side(of: &Compared, margin: f64) -> Side {
         },
         counts: words::counts(of, margin),
         failed_gates: of.failed_gates.clone(),
+        undecided_gates: of.undecided_gates.clone(),
         workloads: workloads.collect(),
     }
 }
 
 fn workload(name: &str, figures: &[&FigureChange], margin: f64) -> Workload {
     let ends = |figure: &&FigureChange| {
-        let (low, high) = figure.interval.unwrap_or((figure.change, figure.change));
-        low.abs().max(high.abs()).max(figure.change.abs())
+        let change = figure.change.unwrap_or(0.0);
+        let (low, high) = figure.interval.unwrap_or((change, change));
+        low.abs().max(high.abs()).max(change.abs())
     };
     let reach = figures.iter().map(ends).fold(2.0 * margin, f64::max).clamp(0.001, WIDEST);
     let place = |share: f64| {
@@ -106,20 +109,20 @@ fn workload(name: &str, figures: &[&FigureChange], margin: f64) -> Workload {
             tip: metric.map(|it| format!("{} [{}]", it.definition, it.unit.symbol())).unwrap_or_default(),
             before: number::figure(figure.before),
             now: number::figure(figure.now),
-            change: words::percent(figure.change),
+            change: words::change(figure),
             interval: words::interval(figure),
-            at: place(figure.change),
+            at: figure.change.map(place),
             low: figure.interval.map(|(low, _)| place(low)),
             high: figure.interval.map(|(_, high)| place(high)),
             mood: match figure.verdict {
                 ChangeVerdict::Better => "good",
                 ChangeVerdict::Worse => "bad",
-                ChangeVerdict::Equal | ChangeVerdict::Inconclusive => "even",
+                ChangeVerdict::Equal | ChangeVerdict::Inconclusive | ChangeVerdict::NotJudged => "even",
             },
             verdict: words::verdict(figure),
             detail: match figure.p_value {
-                Some(p) => format!("95 % interval: {}\np = {p:.2e} after Holm", words::interval(figure)),
-                None => "only figures are at hand: no interval".into(),
+                Some(p) => format!("95 % interval: {}\np = {p:.2e}, adjusted for all figures", words::interval(figure)),
+                None => "no interval".into(),
             },
         }
     });

@@ -1,0 +1,231 @@
+//! How the figures of two sides differ: estimate, interval, p-value, verdict.
+
+use std::collections::BTreeSet;
+
+use sagellm_stats as stats;
+
+use super::observe::{Observations, share_of};
+use super::{Basis, ChangeVerdict, CompareOptions, FigureChange, Overall, Side};
+use crate::registry::{self, Better, Metric};
+
+/// Seed of the permutations: a comparison of the same files is the same every time.
+const SEED: u64 = 0;
+
+/// Share of failures: nearly always 0, of which there is no change in percent.
+pub(super) const ERROR_RATE: &str = "error_rate";
+
+/// A figure of both sides, and what its verdict rests on.
+pub(super) struct Change {
+    pub(super) figure: FigureChange,
+    /// Observations on the smaller side, in whose number the further ones are counted.
+    pub(super) n: u64,
+    /// Of repeated runs, what `step_down` looks at, and how many runs are missing for any verdict.
+    logarithms: Vec<Option<f64>>,
+    missing: u64,
+    /// Of one run each, the smallest p-value that can be told.
+    least_p: f64,
+    /// Why there is no interval.
+    pub(super) why: Option<String>,
+}
+
+/// The figures that both sides have: those that a run is judged by, the share of failures, and those of the gates.
+pub(super) fn changes(first: &Side, side: &Side, options: &CompareOptions) -> Vec<Change> {
+    let gated = |metric: &Metric| options.gates.iter().any(|gate| gate.key() == metric.key);
+    let wanted = |metric: &&Metric| {
+        metric.better != Better::Neither && (metric.headline || metric.key == ERROR_RATE || gated(metric))
+    };
+    let metrics: Vec<&Metric> = registry::all().iter().filter(wanted).collect();
+    let mut all = Vec::new();
+    for workload in shared(first, side) {
+        all.extend(metrics.iter().filter_map(|metric| change(workload, &metric.key, first, side)));
+    }
+    judge(&mut all, first.runs(), options.margin);
+    all
+}
+
+/// Names of the workloads that both have.
+pub(super) fn shared<'a>(first: &'a Side, side: &'a Side) -> BTreeSet<&'a str> {
+    first.workloads().intersection(&side.workloads()).copied().collect()
+}
+
+/// Where requests failed, in words: latencies are those of the others.
+pub(super) fn failures(first: &Side, side: &Side) -> Vec<String> {
+    let of = |side: &Side, workload: &str| median(&known(&side.values(workload, ERROR_RATE)));
+    let words = |workload: &str| {
+        let (before, now) = (of(first, workload)?, of(side, workload)?);
+        (before > 0.0 || now > 0.0).then(|| {
+            format!(
+                "of the requests of {workload}, {:.1} % failed in {} and {:.1} % in {}: all other figures are of those that \
+                 succeeded",
+                100.0 * before,
+                first.name,
+                100.0 * now,
+                side.name
+            )
+        })
+    };
+    shared(first, side).into_iter().filter_map(words).collect()
+}
+
+/// Values of the runs that have one.
+pub(super) fn known(values: &[Option<f64>]) -> Vec<f64> {
+    values.iter().flatten().copied().filter(|value| value.is_finite()).collect()
+}
+
+fn change(workload: &str, key: &str, first: &Side, side: &Side) -> Option<Change> {
+    let (before, now) = (first.values(workload, key), side.values(workload, key));
+    let (was, is) = (known(&before), known(&now));
+    let (old, new) = (median(&was)?, median(&is)?);
+    let bare = |side: &Side| side.runs() == 1 && side.observed(workload).flatten().any(Observations::is_bare);
+    let basis = match (first.runs(), side.runs()) {
+        _ if bare(first) || bare(side) => Basis::Figures,
+        (1, 1) => Basis::Records,
+        _ => Basis::Runs,
+    };
+    let mut change = Change {
+        figure: FigureChange {
+            workload: workload.to_owned(),
+            key: key.to_owned(),
+            before: old,
+            now: new,
+            change: (old > 0.0).then(|| new / old - 1.0),
+            interval: None,
+            p_value: None,
+            basis,
+            verdict: ChangeVerdict::Inconclusive,
+            further: None,
+        },
+        n: was.len().min(is.len()) as u64,
+        logarithms: Vec::new(),
+        missing: 0,
+        least_p: 0.0,
+        why: None,
+    };
+    let positive = |values: &[f64]| values.iter().all(|value| *value > 0.0);
+    if key == ERROR_RATE || !positive(&was) || !positive(&is) {
+        change.figure.verdict = ChangeVerdict::NotJudged;
+        return Some(change);
+    }
+    match basis {
+        Basis::Runs => {
+            let logarithms = |values: &[f64]| values.iter().map(|value| value.ln()).collect::<Vec<_>>();
+            change.by_runs(&logarithms(&was), &logarithms(&is));
+            change.logarithms = before.iter().chain(&now).map(|value| value.map(f64::ln)).collect();
+        }
+        Basis::Records => {
+            change.by_records(first.observed(workload).flatten().next()?, side.observed(workload).flatten().next()?)
+        }
+        Basis::Figures => {
+            change.why = Some("a result without records says nothing of how exact its figures are".into())
+        }
+    }
+    Some(change)
+}
+
+impl Change {
+    fn by_runs(&mut self, was: &[f64], is: &[f64]) {
+        let Some(shift) = stats::hodges_lehmann(was, is) else { return };
+        self.missing = stats::runs_missing(was.len(), is.len());
+        self.figure.change = Some(shift.shift.exp_m1());
+        self.figure.interval = shift
+            .interval
+            .filter(|_| self.missing == 0)
+            .map(|interval| (interval.low.exp_m1(), interval.high.exp_m1()));
+        if self.missing > 0 {
+            self.figure.further = Some(self.missing);
+            self.why = Some(format!(
+                "{} and {} runs are too few to tell a change from chance: {} more on either side can",
+                was.len(),
+                is.len(),
+                self.missing
+            ));
+        }
+    }
+
+    fn by_records(&mut self, before: &Observations, now: &Observations) {
+        let key = &self.figure.key;
+        let (old, new) = (before.estimate(key), now.estimate(key));
+        if let (Some(old), Some(new)) = (old, new)
+            && let Some(change) = new.change_from(&old)
+        {
+            self.figure.change = Some(change.ratio - 1.0);
+            self.figure.interval = Some((change.ratio_interval.low - 1.0, change.ratio_interval.high - 1.0));
+            self.figure.p_value = Some(change.p_value);
+            self.least_p = old.least_p.max(new.least_p);
+            return;
+        }
+        let requests = before.requests(key).zip(now.requests(key)).map(|(before, now)| before.min(now));
+        let fewest = share_of(key).and_then(stats::values_for_quantile_interval);
+        self.why = Some(match (requests, fewest) {
+            (Some(requests), Some(fewest)) => {
+                self.figure.further = Some(fewest.div_ceil(requests.max(1) as u64).max(2) - 1);
+                format!(
+                    "an interval of this percentile needs {fewest} independent requests, and {requests} are at hand"
+                )
+            }
+            (Some(requests), None) => format!("{requests} requests are too few for an interval"),
+            (None, _) => "one run each has no interval of it: repeat the runs (`run --repeat 5`)".into(),
+        });
+    }
+}
+
+pub(super) fn median(values: &[f64]) -> Option<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_unstable_by(f64::total_cmp);
+    stats::quantile(&sorted, 0.5)
+}
+
+/// Adjusts the p-values for their number and gives the verdicts. The runs of the first side are `before` many.
+fn judge(all: &mut [Change], before: usize, margin: f64) {
+    let logarithms: Vec<Vec<Option<f64>>> =
+        all.iter().map(|change| change.logarithms.clone()).filter(|runs| !runs.is_empty()).collect();
+    let mut of_runs = stats::step_down(&logarithms, before, SEED).into_iter();
+    let of_records: Vec<f64> = all.iter().filter_map(|change| change.figure.p_value).collect();
+    let tests = of_records.len() as f64;
+    let mut of_records = stats::holm(&of_records).into_iter();
+    for change in all {
+        let adjusted = match change.figure.basis {
+            Basis::Runs if !change.logarithms.is_empty() => of_runs.next().filter(|_| change.n > 1),
+            _ => change.figure.p_value.and_then(|_| of_records.next()),
+        };
+        let figure = &mut change.figure;
+        figure.p_value = adjusted;
+        let (Some(p_value), Some(share), Some((low, high))) = (adjusted, figure.change, figure.interval) else {
+            continue;
+        };
+        let higher_is_better = registry::find(&figure.key).is_some_and(|metric| metric.better == Better::Higher);
+        let interval = stats::Interval { low, high };
+        figure.verdict = match stats::verdict(share, interval, p_value, margin, higher_is_better, change.n) {
+            stats::Verdict::Better => ChangeVerdict::Better,
+            stats::Verdict::Worse => ChangeVerdict::Worse,
+            stats::Verdict::Equal => ChangeVerdict::Equal,
+            stats::Verdict::Inconclusive { further } => {
+                let further = further.max(more_for_a_percentile(change.least_p, tests));
+                figure.further = Some(further).filter(|further| *further < 1_000_000);
+                ChangeVerdict::Inconclusive
+            }
+        };
+    }
+}
+
+/// How many times more requests the p-value of a percentile needs to be significant among so many tests: the smallest that
+/// can be told is 2 qⁿ, and n is what has to grow.
+fn more_for_a_percentile(least_p: f64, tests: f64) -> u64 {
+    let wanted = stats::SIGNIFICANCE / tests;
+    if least_p < wanted {
+        return 0;
+    }
+    ((wanted / 2.0).ln() / (least_p / 2.0).ln()).ceil() as u64 - 1
+}
+
+pub(super) fn overall(all: &[Change]) -> Overall {
+    let count = |verdict| all.iter().filter(|change| change.figure.verdict == verdict).count();
+    let judged = all.len() - count(ChangeVerdict::NotJudged);
+    match (count(ChangeVerdict::Better), count(ChangeVerdict::Worse)) {
+        (0, 0) if judged > 0 && count(ChangeVerdict::Equal) == judged => Overall::NoDifference,
+        (0, 0) => Overall::Inconclusive,
+        (_, 0) => Overall::Faster,
+        (0, _) => Overall::Slower,
+        _ => Overall::Mixed,
+    }
+}
