@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use sagellm_core::{Exit, Failure, SCHEMA_VERSION};
+use sagellm_report::render::Format;
 use sagellm_report::sweep::{Axis, Figures, Limits, Measure, Point, SWEEP_FILE, Search, Sweep, Timing, Trial};
 use sagellm_report::{Summary, Verdict, journal_file, summarize_folder, write_atomic, write_json};
 
@@ -22,9 +23,10 @@ pub(crate) fn sweep(args: SweepArgs, printer: &Printer) -> Result<Exit, Failure>
     check(&loads, &run)?;
     let interrupt = Interrupt::listen(printer)?;
     let axis = if loads.auto || !loads.concurrencies.is_empty() { Axis::MaxConcurrency } else { Axis::RequestRate };
-    let mut sweep = Sweep { schema_version: SCHEMA_VERSION, settings, axis, points: Vec::new(), capacity: None };
+    let new = Sweep { schema_version: SCHEMA_VERSION, settings, axis, points: Vec::new(), capacity: None };
     let folder = run.output.clone();
-    resume(&folder, &sweep)?;
+    let format = run.format;
+    let mut sweep = resume(&folder, new)?;
     let mut worker = Worker { run, folder, interrupt, printer, worst: Exit::Ok };
     match &loads.slo {
         Some(limits) => {
@@ -60,7 +62,14 @@ pub(crate) fn sweep(args: SweepArgs, printer: &Printer) -> Result<Exit, Failure>
     if let Some(file) = &loads.html {
         write_atomic(file, sweep.html()?.as_bytes())?;
     }
-    printer.result(&sweep.table())?;
+    match format {
+        Format::Json => {
+            let text = serde_json::to_string_pretty(&sweep)
+                .map_err(|error| Failure::new(Exit::Bug, format!("the sweep cannot be written as JSON: {error}")))?;
+            printer.result(&(text + "\n"))?;
+        }
+        _ => printer.result(&sweep.table())?,
+    }
     Ok(worker.worst)
 }
 
@@ -83,19 +92,33 @@ fn check(loads: &LoadsArgs, run: &RunArgs) -> Result<(), Failure> {
     if run.plan.is_some() || run.repeat > 1 {
         return wrong("`--plan` and `--repeat` have no meaning in a sweep: every load has requests of its own");
     }
+    if !matches!(run.format, Format::Table | Format::Json) {
+        let message =
+            format!("`--format {}` is not possible: a sweep is shown as `table` or `json`", run.format.name());
+        return Err(Failure::new(Exit::Usage, message).with_hint("`--html FILE` writes its page"));
+    }
+    if run.output_json.is_some() {
+        return Err(Failure::new(Exit::Usage, "`--output-json` is of one run, and a sweep has many").with_hint(
+            format!(
+                "`{SWEEP_FILE}` in its folder holds the figures of all loads, and the folder of each run its metrics"
+            ),
+        ));
+    }
     Ok(())
 }
 
-/// Refuses a folder that holds a sweep of something else. What it holds of this one is not run again.
-fn resume(folder: &Path, sweep: &Sweep) -> Result<(), Failure> {
-    let Ok(text) = fs::read_to_string(folder.join(SWEEP_FILE)) else { return Ok(()) };
-    match serde_json::from_str::<Sweep>(&text) {
-        Ok(known) if known.settings == sweep.settings => Ok(()),
-        _ => {
-            let message = format!("`{}` holds a sweep with other settings", folder.display());
-            Err(Failure::new(Exit::Input, message).with_hint("choose another folder with `--output`"))
-        }
-    }
+/// The sweep that the folder holds already, to be gone on with, or else the new one. What it holds is not run again; one of
+/// something else is refused.
+fn resume(folder: &Path, new: Sweep) -> Result<Sweep, Failure> {
+    let Ok(text) = fs::read_to_string(folder.join(SWEEP_FILE)) else { return Ok(new) };
+    let what = match serde_json::from_str::<Sweep>(&text) {
+        Ok(known) if known.settings != new.settings => "with other settings",
+        Ok(known) if known.axis != new.axis => "over the other kind of load",
+        Ok(known) => return Ok(known),
+        Err(_) => "that cannot be read",
+    };
+    let message = format!("`{}` holds a sweep {what}", folder.display());
+    Err(Failure::new(Exit::Input, message).with_hint("choose another folder with `--output`"))
 }
 
 /// Runs loads, each in a folder of its own.
@@ -183,11 +206,7 @@ impl Measure for Searching<'_, '_> {
         let folder = self.worker.folder(Axis::RequestRate, rate, nth);
         let workloads = summary.workloads.iter();
         let timings = workloads.map(|workload| Timing::read(&folder.join(journal_file(workload.name()))));
-        Ok(Some(Trial {
-            timings: timings.collect::<Result<_, _>>()?,
-            figures: Figures::of(&summary),
-            invalid: is_invalid(&summary),
-        }))
+        Ok(Some(Trial::new(&summary, timings.collect::<Result<_, _>>()?)))
     }
 
     fn keep(&mut self, point: Point) -> Result<(), Failure> {

@@ -9,6 +9,8 @@ pub(super) struct Bracket {
     pub(super) within: Option<f64>,
     /// Lowest rate that is surely beyond one.
     pub(super) beyond: Option<f64>,
+    /// Lowest rate of which no run could be used: there is no going higher.
+    given_up: Option<f64>,
     /// All rates so far.
     tried: Vec<f64>,
     /// Rates that differ by no more than this factor are near enough.
@@ -18,7 +20,7 @@ pub(super) struct Bracket {
 impl Bracket {
     /// Nothing is known yet. The search ends where rates differ by `percent` at most.
     pub(super) fn new(percent: f64) -> Self {
-        Self { within: None, beyond: None, tried: Vec::new(), near: 1.0 + percent / 100.0 }
+        Self { within: None, beyond: None, given_up: None, tried: Vec::new(), near: 1.0 + percent / 100.0 }
     }
 
     /// Enters what became of a rate.
@@ -31,6 +33,11 @@ impl Bracket {
         }
     }
 
+    /// Goes no higher than this rate.
+    pub(super) fn give_up(&mut self, rate: f64) {
+        self.given_up = Some(self.given_up.map_or(rate, |known| known.min(rate)));
+    }
+
     /// The rate to look at next: outwards by doubling or halving until some are surely within and beyond, then between
     /// them, the nearer to where the limit seems to be reached the earlier. `None` when there is none.
     pub(super) fn next(&self, estimate: Option<f64>) -> Option<f64> {
@@ -41,7 +48,7 @@ impl Bracket {
             // Both at once cannot be: one of the decisions was wrong, and no further rate mends it.
             (Some(_), Some(_)) => return None,
             (None, _) => return Some(four_digits(lowest / 2.0)),
-            (Some(_), None) => return Some(highest * 2.0),
+            (Some(_), None) => return self.given_up.is_none().then_some(highest * 2.0),
         };
         if beyond / within <= self.near {
             return None;

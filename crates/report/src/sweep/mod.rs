@@ -106,6 +106,12 @@ pub struct Capacity {
     pub runs: u32,
     /// Of these, INVALID ones.
     pub invalid_runs: u32,
+    /// Of these, such as say nothing of the load, and were left out: all but those that are INVALID for their failures.
+    #[serde(default)]
+    pub left_out_runs: u32,
+    /// Why the first of them was.
+    #[serde(default)]
+    pub left_out_because: Option<String>,
 }
 
 /// Name of the file of a sweep in its folder.
@@ -284,12 +290,18 @@ impl Capacity {
             }
             (Some(within), None) => format!("at least {within} requests/s; no rate was surely beyond"),
             (None, Some(beyond)) => format!("below {beyond} requests/s; no rate was surely within"),
+            (None, None) if self.left_out_runs == self.runs => "not found: no run could be used".into(),
             (None, None) => "not found: no rate was surely within or beyond".into(),
         };
         let mut text =
             format!("capacity under {}: {found} (wrong with a probability of at most {})", self.limits, self.error);
-        if self.invalid_runs > 0 {
-            let _ = write!(text, "; {} of the {} runs behind it are INVALID", self.invalid_runs, self.runs);
+        let overloaded = self.invalid_runs.saturating_sub(self.left_out_runs);
+        if overloaded > 0 {
+            let _ = write!(text, "; {overloaded} of the {} runs behind it are INVALID", self.runs);
+        }
+        if let Some(because) = &self.left_out_because {
+            let _ =
+                write!(text, "; {} of the {} runs were left out as INVALID: {because}", self.left_out_runs, self.runs);
         }
         text
     }
@@ -316,6 +328,8 @@ mod tests {
             beyond_rps: Some(5.0),
             runs: 9,
             invalid_runs: 0,
+            left_out_runs: 0,
+            left_out_because: None,
         };
         let sound = "capacity under p99_ttft_ms<500: 4.00 requests/s; surely between 4.00 and 5.00 \
                      (wrong with a probability of at most 0.05)";

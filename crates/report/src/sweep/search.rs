@@ -3,9 +3,13 @@
 use super::crossing::{Crossing, Exceeded, crossing};
 use super::evidence::Evidence;
 use super::{Bracket, Capacity, Figures, Limits, Point, Standing, Timing};
+use crate::{Code, Summary, Verdict};
 
 /// Rates of a search at most. The error is shared among them.
 const MOST_RATES: u32 = 24;
+
+/// Runs of a rate that cannot be used before it is given up, and rates in a row before the search is.
+const MOST_USELESS: u32 = 2;
 
 /// How to search.
 #[derive(Clone, Debug)]
@@ -22,6 +26,21 @@ pub struct Search {
     pub most_runs: u32,
 }
 
+/// Runs that say nothing of their load.
+#[derive(Debug, Default)]
+struct LeftOut {
+    runs: u32,
+    /// The first reason.
+    because: Option<String>,
+}
+
+impl LeftOut {
+    fn take(&mut self, reason: String) {
+        self.runs += 1;
+        self.because.get_or_insert(reason);
+    }
+}
+
 /// One run at a rate.
 #[derive(Debug)]
 pub struct Trial {
@@ -31,6 +50,23 @@ pub struct Trial {
     pub figures: Vec<Figures>,
     /// Whether its verdict is INVALID.
     pub invalid: bool,
+    /// Why it says nothing of the load, where it does not: an INVALID run measured something else, such as the client. One
+    /// that is INVALID for its failures says that the load was too much.
+    pub useless: Option<String>,
+}
+
+impl Trial {
+    /// Of a run.
+    pub fn new(summary: &Summary, timings: Vec<Vec<Timing>>) -> Self {
+        let reasons = &summary.validity.reasons;
+        let by_load = |code: Code| matches!(code, Code::ErrorRate | Code::NothingSucceeded);
+        Self {
+            timings,
+            figures: Figures::of(summary),
+            invalid: summary.validity.verdict == Verdict::Invalid,
+            useless: reasons.iter().find(|reason| !by_load(reason.code)).map(|reason| reason.message.clone()),
+        }
+    }
 }
 
 /// Measures for a search.
@@ -53,7 +89,7 @@ pub trait Measure {
 
 impl Search {
     /// Runs each rate until it is surely within the limits, surely beyond one, or was run as often as is allowed, and goes
-    /// on to the next until the capacity is known as nearly as was asked.
+    /// on to the next until the capacity is known as nearly as was asked. Runs that say nothing of the load are left out.
     ///
     /// # Errors
     /// Those of `measure`.
@@ -63,20 +99,30 @@ impl Search {
         let mut next = Some(self.first_rps);
         let mut exceeded: Vec<Vec<Exceeded>> = vec![Vec::new(); self.limits.each().len()];
         let (mut all_runs, mut all_invalid) = (0, 0);
+        let mut left_out = LeftOut::default();
+        let mut rates_given_up = 0;
         for _ in 0..MOST_RATES {
             let Some(rate) = next else { break };
             let mut evidence = Evidence::new(&self.limits);
             let mut point = Point::of_rate(rate);
             let mut standing = Standing::Open;
-            while standing == Standing::Open && point.runs < self.most_runs {
+            let mut useless = 0;
+            let given_up = |useless: u32, runs: u32| useless == runs && useless >= MOST_USELESS.min(self.most_runs);
+            while standing == Standing::Open && point.runs < self.most_runs && !given_up(useless, point.runs) {
                 let Some(trial) = measure.trial(rate, point.runs)? else { break };
-                trial.timings.into_iter().for_each(|timings| evidence.take(timings));
                 point.workloads = trial.figures;
                 point.runs += 1;
                 point.invalid_runs += u32::from(trial.invalid);
+                if let Some(reason) = trial.useless {
+                    useless += 1;
+                    left_out.take(reason);
+                    continue;
+                }
+                trial.timings.into_iter().for_each(|timings| evidence.take(timings));
                 standing = evidence.standing(error);
             }
-            let ended_early = standing == Standing::Open && point.runs < self.most_runs;
+            let given_up = given_up(useless, point.runs);
+            let ended_early = standing == Standing::Open && point.runs < self.most_runs && !given_up;
             point.standing = Some(standing);
             all_runs += point.runs;
             all_invalid += point.invalid_runs;
@@ -88,6 +134,13 @@ impl Search {
                 break;
             }
             bracket.note(rate, standing);
+            rates_given_up = if given_up { rates_given_up + 1 } else { 0 };
+            if given_up {
+                bracket.give_up(rate);
+            }
+            if rates_given_up == MOST_USELESS {
+                break;
+            }
             next = bracket.next(self.estimate(&exceeded).map(|found| found.rate));
         }
         let estimate = self.estimate(&exceeded);
@@ -103,6 +156,8 @@ impl Search {
             beyond_rps: bracket.beyond,
             runs: all_runs,
             invalid_runs: all_invalid,
+            left_out_runs: left_out.runs,
+            left_out_because: left_out.because,
         })
     }
 
@@ -148,7 +203,7 @@ mod tests {
                 let ttft = (turn - sent_ns) as f64 / 1e6;
                 Timing { sent_ns, ttft, tbt: None, e2e: ttft }
             });
-            Ok(Some(Trial { timings: vec![timings.collect()], figures: Vec::new(), invalid: false }))
+            Ok(Some(Trial { timings: vec![timings.collect()], figures: Vec::new(), invalid: false, useless: None }))
         }
 
         fn keep(&mut self, _: Point) -> Result<(), Self::Error> {
@@ -234,5 +289,39 @@ mod tests {
         let found = search("p99_ttft_ms<50", 10.0).run(&mut few).unwrap();
         assert_eq!((found.within_rps, found.beyond_rps, found.estimate_rps), (Some(20.0), None, None));
         assert_eq!(few.2.iter().map(|point| (point.load, point.runs)).collect::<Vec<_>>(), [(10.0, 1), (20.0, 1)]);
+    }
+    /// A client that is too slow above a rate: it sees waits that are its own.
+    struct Slow(Queue, f64);
+
+    impl Measure for Slow {
+        type Error = std::convert::Infallible;
+
+        fn trial(&mut self, rate: f64, nth: u32) -> Result<Option<Trial>, Self::Error> {
+            let mut trial = self.0.trial(rate, nth)?;
+            if let Some(trial) = trial.as_mut().filter(|_| rate > self.1) {
+                trial.timings.iter_mut().flatten().for_each(|timing| timing.ttft += 1000.0);
+                (trial.invalid, trial.useless) = (true, Some("the client was late".into()));
+            }
+            Ok(trial)
+        }
+
+        fn keep(&mut self, _: Point) -> Result<(), Self::Error> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_only_the_client_could_not_do_is_not_beyond() {
+        let queue = || Queue { servers: 1, service_s: 0.01, requests: 4000, random: SplitMix64::new(1) };
+        let found = search("p99_ttft_ms<50", 10.0).run(&mut Slow(queue(), 30.0)).unwrap();
+        assert_eq!((found.within_rps, found.beyond_rps, found.estimate_rps), (Some(20.0), None, None));
+        assert_eq!((found.runs, found.left_out_runs), (4, 2), "{found:?}");
+        let words = found.words();
+        assert!(words.contains("at least 20.00 requests/s; no rate was surely beyond"), "{words}");
+        assert!(words.ends_with("2 of the 4 runs were left out as INVALID: the client was late"), "{words}");
+        let none = search("p99_ttft_ms<50", 10.0).run(&mut Slow(queue(), 0.0)).unwrap();
+        assert_eq!((none.within_rps, none.beyond_rps, none.runs, none.left_out_runs), (None, None, 4, 4));
+        let words = none.words();
+        assert!(words.contains("not found: no run could be used") && words.contains("the client was late"), "{words}");
     }
 }
