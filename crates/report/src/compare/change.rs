@@ -154,6 +154,10 @@ impl Change {
             self.least_p = old.least_p.max(new.least_p);
             return;
         }
+        if let Some(said) = before.no_interval(key).or_else(|| now.no_interval(key)) {
+            self.why = Some(said.to_owned());
+            return;
+        }
         let requests = before.requests(key).zip(now.requests(key)).map(|(before, now)| before.min(now));
         let fewest = share_of(key).and_then(stats::values_for_quantile_interval);
         self.why = Some(match (requests, fewest) {

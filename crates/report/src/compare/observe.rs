@@ -26,6 +26,8 @@ pub(super) struct Observations {
     records: Option<Records>,
     /// What a summary says of its figures, where there are no records.
     estimates: BTreeMap<String, Estimate>,
+    /// And why it has no interval of others.
+    no_interval: BTreeMap<String, String>,
 }
 
 /// What comparisons need of the records, in the order in which the requests ended.
@@ -76,8 +78,15 @@ impl Observations {
             let estimate = Estimate { value, interval: Interval { low, high }, degrees, least_p };
             (degrees > 0.0).then(|| (key.clone(), estimate))
         };
-        let estimates = workload.details.intervals.iter().filter_map(estimate).collect();
-        Self { figures: figures.values.clone(), reasons: figures.reasons.clone(), records: None, estimates }
+        let intervals = &workload.details.intervals;
+        let reason = |(key, known): (&String, &crate::Interval)| Some((key.clone(), known.reason.clone()?));
+        Self {
+            figures: figures.values.clone(),
+            reasons: figures.reasons.clone(),
+            records: None,
+            estimates: intervals.iter().filter_map(estimate).collect(),
+            no_interval: intervals.iter().filter_map(reason).collect(),
+        }
     }
 
     pub(super) fn of_run(workload: &WorkloadSummary, mut records: Records) -> Self {
@@ -89,6 +98,14 @@ impl Observations {
     /// Whether nothing is known of how exact its figures are.
     pub(super) fn is_bare(&self) -> bool {
         self.records.is_none() && self.estimates.is_empty()
+    }
+
+    /// Why a summary has no interval of a figure; `None` where the records are at hand.
+    pub(super) fn no_interval(&self, key: &str) -> Option<&str> {
+        const UNSAID: &str =
+            "its summary has no interval of it: give the folder of the run, or repeat the runs (`run --repeat 5`)";
+        let said = || self.no_interval.get(key).map_or(UNSAID, String::as_str);
+        (self.records.is_none() && !self.estimates.contains_key(key)).then(said)
     }
 
     /// Requests behind a percentile, where the records are at hand.
