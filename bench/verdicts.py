@@ -74,7 +74,8 @@ def run(program: Path, address: str, folder: Path, requests: int, seed: int = 1)
 
 
 def compare(program: Path, before: Path, now: Path) -> dict:
-    command = [program, "compare", before, now, "--format", "json", "--allow-invalid", "--fail-on", TAIL, "--fail-on", MEAN]
+    command = [program, "compare", before, now, "--format", "json", "--allow-invalid"]
+    command += ["--fail-on", TAIL, "--fail-on", MEAN]
     done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
     # 6 is a gate that failed.
     if done.returncode not in (0, 6):
