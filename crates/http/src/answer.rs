@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use sagellm_core::{End, Nanos, OutcomeKind, Piece};
+use sagellm_core::{End, Nanos, OutcomeKind, Piece, Request};
 
 use crate::chunk::Chunk;
 use crate::excerpt::{KEPT, excerpt};
@@ -90,13 +90,13 @@ impl Answer {
         }
     }
 
-    /// Makes ready for the answer to another request, whose text is kept where `keep_answer` says so.
-    pub(crate) fn reset(&mut self, keep_answer: bool) {
+    /// Makes ready for the answer to another request.
+    pub(crate) fn reset(&mut self, request: &Request) {
         self.response.reset();
         self.body = Body::Events;
         self.events.reset();
         self.opening.clear();
-        self.tally.reset(keep_answer);
+        self.tally.reset(request.keep_answer, request.max_tokens);
     }
 
     /// Whether any byte of it has come.
@@ -357,6 +357,15 @@ mod tests {
         let first = [r#"{"choices":[{"index":0,"text":"a"},{"index":1,"text":"b"}]}"#];
         let second = [r#"{"choices":[{"index":1,"text":"b"}]}"#, r#"{"choices":[{"index":0,"text":"a"}]}"#];
         assert_eq!(digest(&first), digest(&second), "choices may come in any order");
+    }
+
+    #[test]
+    fn a_text_has_its_limit() {
+        let chunk = format!(r#"{{"choices":[{{"text":"{}"}}]}}"#, "a".repeat(3 << 20));
+        let end = read(&stream(&[&chunk, &chunk]), &[]).end;
+        assert_eq!(end.outcome, OutcomeKind::Protocol);
+        let reason = "the answer is longer than 4194304 bytes of text, though 0 tokens were asked for";
+        assert_eq!(end.reason.as_deref(), Some(reason));
     }
 
     #[test]

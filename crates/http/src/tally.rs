@@ -12,12 +12,41 @@ use crate::sse::SseEvent;
 
 /// Choices of one answer that are told apart.
 const MAX_CHOICES: usize = 1024;
-/// Bytes of text that are kept to be counted by a tokenizer.
+/// Chunks with tokens that an answer may have, however few tokens were asked for,
+const FEWEST_PIECES: u32 = 1 << 16;
+/// and for each token that was. A server that ignores the limit would fill the memory otherwise.
+const PIECES_PER_TOKEN: u32 = 4;
+/// Bytes of text that an answer may have for each of these chunks,
+const TEXT_PER_PIECE: usize = 64;
+/// and at most.
 const MAX_TEXT: usize = 64 << 20;
+
+/// How long an answer may be.
+#[derive(Clone, Copy)]
+struct Bounds {
+    /// Tokens that were asked for.
+    asked: u32,
+    pieces: u32,
+    text: usize,
+}
+
+impl Bounds {
+    fn of(asked: u32) -> Self {
+        let pieces = asked.saturating_mul(PIECES_PER_TOKEN).max(FEWEST_PIECES);
+        Self { asked, pieces, text: (pieces as usize).saturating_mul(TEXT_PER_PIECE).min(MAX_TEXT) }
+    }
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self::of(0)
+    }
+}
 
 /// The account of one answer.
 #[derive(Default)]
 pub(crate) struct Tally {
+    bounds: Bounds,
     /// Whether an event was seen.
     eventful: bool,
     /// Whether the end mark was.
@@ -34,8 +63,8 @@ pub(crate) struct Tally {
     given: u32,
     /// Whether the server counts as it goes, so that its count tells how many tokens a chunk holds.
     counts_on: bool,
-    /// Bytes of text kept.
-    kept: usize,
+    /// Bytes of text so far.
+    said: usize,
     /// The visible text of the first choice, where it is to be handed over with the end.
     answer: Option<String>,
     facts: HttpFacts,
@@ -58,14 +87,15 @@ struct ChoiceState {
 }
 
 impl Tally {
-    /// Makes ready for another answer, whose text is kept where `keep_answer` says so.
-    pub(crate) fn reset(&mut self, keep_answer: bool) {
+    /// Makes ready for another answer, to a request for so many tokens, whose text is kept where `keep_answer` says so.
+    pub(crate) fn reset(&mut self, keep_answer: bool, asked: u32) {
         let mut choices = std::mem::take(&mut self.choices);
         choices.clear();
         let scratch = std::mem::take(&mut self.scratch);
         let mut pattern = std::mem::take(&mut self.pattern);
         pattern.forget();
-        *self = Self { choices, scratch, pattern, answer: keep_answer.then(String::new), ..Self::default() };
+        let answer = keep_answer.then(String::new);
+        *self = Self { bounds: Bounds::of(asked), choices, scratch, pattern, answer, ..Self::default() };
     }
 
     /// Whether an event was seen.
@@ -225,6 +255,12 @@ impl Tally {
     fn piece(&mut self, carrying: u32, visible: bool, text: Option<String>, arrival: Arrival) -> Piece {
         let tokens = self.tokens_of_piece(carrying);
         self.facts.content_chunks += 1;
+        let Bounds { asked, pieces, .. } = self.bounds;
+        if self.facts.content_chunks > pieces {
+            let how =
+                format!("the answer has no end: more than {pieces} chunks came, though {asked} tokens were asked for");
+            self.fail(OutcomeKind::Protocol, how);
+        }
         self.facts.merged_chunks += u32::from(self.last_piece == Some(arrival.at));
         self.last_piece = Some(arrival.at);
         if visible {
@@ -297,19 +333,21 @@ impl Tally {
     }
 
     fn keep_text(&mut self, role: Role, text: &str, reading: &Reading) {
+        self.said += text.len();
+        let Bounds { asked, text: most, .. } = self.bounds;
+        if self.said > most {
+            let how = format!("the answer is longer than {most} bytes of text, though {asked} tokens were asked for");
+            return self.fail(OutcomeKind::Protocol, how);
+        }
         let choice = &mut self.choices[role.place];
         choice.hash.update(text.as_bytes());
         if let Some(answer) = &mut self.answer
             && role == (Role { place: 0, visible: true })
-            && answer.len() + text.len() <= MAX_TEXT
         {
             answer.push_str(text);
         }
         if reading.tokenizer.is_some() {
-            self.kept += text.len();
-            if self.kept <= MAX_TEXT {
-                choice.text.push_str(text);
-            }
+            choice.text.push_str(text);
         }
     }
 
@@ -338,7 +376,7 @@ impl Tally {
         let mut facts = std::mem::take(&mut self.facts);
         facts.usage_tokens = self.usage.completion.or(self.timings.completion);
         if let Some(count) = &reading.tokenizer
-            && (1..=MAX_TEXT).contains(&self.kept)
+            && self.said > 0
         {
             facts.tokenizer_tokens = Some(self.choices.iter().map(|choice| count(&choice.text)).sum());
         }

@@ -12,6 +12,8 @@ use crate::answer::{Answer, Progress};
 use crate::flight::Flight;
 use crate::transport::Received;
 
+/// Bytes that are read of one connection before the others have their turn: as many as one full read gives.
+const TURN: usize = 256 << 10;
 /// After the end mark of a stream, the end of the body is awaited so long before the request is over without it.
 const SETTLE: Nanos = 5_000_000;
 /// A connection on which the last answer ended may be closed by the server while the next request is on its way to it.
@@ -25,7 +27,7 @@ impl Shard {
         self.flights.insert(flight.request.id, place);
         let Some(connection) = &mut self.connections[place] else { return };
         let writer = &mut self.writer;
-        connection.answer.reset(flight.request.keep_answer);
+        connection.answer.reset(&flight.request);
         let begun = connection.transport.begin_request(|out| writer.write(&flight.request, out));
         connection.flight = Some(flight);
         connection.used_for = Use::Busy;
@@ -53,9 +55,21 @@ impl Shard {
         }
     }
 
-    /// Reads until nothing is there. A read that did not fill the buffer emptied the socket, unless it is `closing`.
+    /// Takes up a connection that had more than was its turn. Another may stand in its place by now.
+    pub(super) fn read_on(&mut self, place: usize) {
+        if let Some(connection) = &mut self.connections[place]
+            && std::mem::take(&mut connection.unread)
+        {
+            self.read(place, false);
+        }
+    }
+
+    /// Reads until nothing is there, or its turn is over: readiness is announced once, so that the rest is remembered. A
+    /// read that did not fill the buffer emptied the socket, unless it is `closing`; then what is left is no more than the
+    /// kernel holds.
     pub(super) fn read(&mut self, place: usize, closing: bool) {
         let common = Arc::clone(&self.common);
+        let mut left = TURN;
         loop {
             let Some(connection) = &mut self.connections[place] else { return };
             let Connection { transport, answer, flight, used_for, deadline, .. } = &mut **connection;
@@ -65,6 +79,7 @@ impl Shard {
                 Ok(Received::Closed) => return self.closed(place),
                 Err(error) => return self.broke(place, &error),
             };
+            left = left.saturating_sub(bytes.len());
             let told = flight.as_ref().is_some_and(Flight::has_news);
             let progress = match used_for {
                 // TLS has something to say for itself now and then.
@@ -105,6 +120,15 @@ impl Shard {
                 self.has_news(place);
             }
             if !more && !closing {
+                return;
+            }
+            if left == 0
+                && !closing
+                && let Some(connection) = &mut self.connections[place]
+            {
+                if !std::mem::replace(&mut connection.unread, true) {
+                    self.unread.push(place);
+                }
                 return;
             }
         }

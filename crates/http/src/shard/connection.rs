@@ -27,6 +27,8 @@ pub(super) struct Connection {
     pub(super) answer: Answer,
     pub(super) flight: Option<Flight>,
     pub(super) used_for: Use,
+    /// Whether more waits to be read than was its turn.
+    pub(super) unread: bool,
     /// When it began to be set up.
     pub(super) opened: Nanos,
     /// Place of its address in the route.

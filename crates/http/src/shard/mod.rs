@@ -120,6 +120,8 @@ pub(crate) struct Shard {
     open: usize,
     /// Who waits for the first connections to stand.
     opener: Option<Sender<Result<(), String>>>,
+    /// Connections on which more waits to be read than one of them may at a time.
+    unread: Vec<usize>,
     /// Connections whose requests have something to tell, and until when.
     newsy: Vec<usize>,
     tell_at: Nanos,
@@ -145,6 +147,7 @@ impl Shard {
             wanted: 0,
             open: 0,
             opener: None,
+            unread: Vec::new(),
             newsy: Vec::new(),
             tell_at: Nanos::MAX,
             earliest: Nanos::MAX,
@@ -178,6 +181,12 @@ impl Shard {
                     return;
                 }
             }
+            for place in std::mem::take(&mut self.unread) {
+                self.read_on(place);
+                if !self.heed_commands() {
+                    return;
+                }
+            }
             if !self.heed_commands() {
                 return;
             }
@@ -194,6 +203,9 @@ impl Shard {
     }
 
     fn wait(&mut self) -> Option<Duration> {
+        if !self.unread.is_empty() {
+            return Some(Duration::ZERO);
+        }
         let clock = self.clock();
         let early = self.early.front().map_or(Nanos::MAX, |(due, _)| self.alarm.set(due.saturating_sub(SPIN), clock));
         match self.earliest.min(self.tell_at).min(early) {

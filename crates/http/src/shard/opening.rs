@@ -44,6 +44,7 @@ impl Shard {
                     answer: Answer::new(self.common.reading.max_line),
                     flight,
                     used_for: Use::Opening,
+                    unread: false,
                     opened,
                     address,
                     awaited,
