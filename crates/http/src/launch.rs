@@ -98,12 +98,20 @@ impl UserError for LaunchError {
 /// every process of its group, when this is dropped.
 #[derive(Debug)]
 pub struct Launched {
-    child: Mutex<Child>,
+    leader: Mutex<Leader>,
     group: Pid,
     port: u16,
     command: Vec<String>,
     log: PathBuf,
     grace: Duration,
+}
+
+/// The process that was started.
+#[derive(Debug)]
+struct Leader {
+    child: Child,
+    /// Whether its group was ended after it: the number may be somebody else's since.
+    over: bool,
 }
 
 impl Launched {
@@ -132,7 +140,8 @@ impl Launched {
             .map_err(|source| LaunchError::Spawn { program: program.clone(), source })?;
         // A process id fits: the system's own type has 32 bits and a sign.
         let group = Pid::from_raw(child.id().cast_signed());
-        Ok(Self { child: Mutex::new(child), group, port, command: words, log: log.into(), grace: GRACE })
+        let leader = Mutex::new(Leader { child, over: false });
+        Ok(Self { leader, group, port, command: words, log: log.into(), grace: GRACE })
     }
 
     /// Where it will listen.
@@ -160,34 +169,42 @@ impl Launched {
     /// # Errors
     /// When it ended, with the end of its log.
     pub fn check(&self) -> Result<(), LaunchError> {
-        let status = match self.child().try_wait() {
+        let mut leader = self.leader();
+        let status = match leader.child.try_wait() {
             Ok(None) => return Ok(()),
             Ok(Some(status)) => ended(status),
             Err(error) => format!("in a way that cannot be told ({error})"),
         };
-        // What it left of its group would go on without it.
-        self.signal(Signal::SIGKILL);
+        self.end_group(&mut leader);
         let tail = tail(&self.log).unwrap_or_default();
         Err(LaunchError::Died { how: status, log: self.log.clone(), tail })
     }
 
-    /// Asks it to end, and ends it by force when that takes longer than 15 s. Nothing happens when it has ended.
+    /// Asks it to end, and ends it by force when that takes longer than 15 s. Of one that has ended by itself, what it left
+    /// of its group is ended.
     pub fn stop(&self) {
         let clock = Clock::start();
-        let mut child = self.child();
-        if matches!(child.try_wait(), Ok(None)) {
+        let mut leader = self.leader();
+        if matches!(leader.child.try_wait(), Ok(None)) {
             self.signal(Signal::SIGTERM);
-            while matches!(child.try_wait(), Ok(None)) && Duration::from_nanos(clock.now()) < self.grace {
+            while matches!(leader.child.try_wait(), Ok(None)) && Duration::from_nanos(clock.now()) < self.grace {
                 std::thread::sleep(POLL);
             }
+        }
+        self.end_group(&mut leader);
+        // After SIGKILL it does end; when waiting fails, somebody else has taken its status.
+        let _ = leader.child.wait();
+    }
+
+    /// What is left of the group would go on without its leader.
+    fn end_group(&self, leader: &mut Leader) {
+        if !std::mem::replace(&mut leader.over, true) {
             self.signal(Signal::SIGKILL);
-            // After SIGKILL it does end; when waiting fails, somebody else has taken its status.
-            let _ = child.wait();
         }
     }
 
-    fn child(&self) -> MutexGuard<'_, Child> {
-        self.child.lock().unwrap_or_else(PoisonError::into_inner)
+    fn leader(&self) -> MutexGuard<'_, Leader> {
+        self.leader.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// To the whole group. It fails when there is nobody left, which is what a signal is for here.
@@ -343,6 +360,17 @@ mod tests {
         let (_folder, launched) = launch("sh -c 'sleep 300 & echo $!' {port}");
         let child = child_of(&launched);
         wait_for("the leader's end", || launched.check().is_err());
+        wait_for("the child's end", || !runs(child));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn nor_when_its_leader_died_and_nobody_looked() {
+        let (_folder, launched) = launch("sh -c 'sleep 300 & echo $!' {port}");
+        let (pid, child) = (launched.pid(), child_of(&launched));
+        wait_for("the leader's end", || !runs(pid));
+        assert!(runs(child));
+        launched.stop();
         wait_for("the child's end", || !runs(child));
     }
 
