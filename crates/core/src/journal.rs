@@ -90,6 +90,10 @@ pub struct Close {
     pub end_ns: Nanos,
     /// Whether a signal ended it early.
     pub interrupted: bool,
+    /// By how much civil time, in which the kernel stamps, moved against the clock of the run from its start to this line,
+    /// in nanoseconds; `null` where the program that wrote the journal did not keep it.
+    #[serde(default)]
+    pub wall_drift_ns: Option<i64>,
     /// Requests of the plan that were not sent, because its duration was over. They have no record.
     #[serde(default)]
     pub unsent: u64,

@@ -117,7 +117,7 @@ fn main() {
     print("client delay per chunk", delays.map(|delay| f64::from(delay) / 1e6).collect());
     let merged: u32 = records.iter().map(|record| record.http.as_ref().unwrap().merged_chunks).sum();
     let connects = records.iter().filter(|record| record.http.as_ref().unwrap().connect_ns.is_some()).count();
-    println!("merged chunks: {merged}; requests that had to connect: {connects}; drift {} ns", backend.wall_drift_ns());
+    println!("merged chunks: {merged}; requests that had to connect: {connects}; drift {} ns", clock.wall_drift_ns());
     if itl > 0.0 {
         compare(clock, address, &records, &ids);
     }

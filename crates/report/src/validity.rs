@@ -65,6 +65,8 @@ pub enum Code {
     ServerRestarted,
     /// Invalid: not all answers are from the same model.
     ModelChanged,
+    /// Invalid where it bends the figures, else a warning: somebody set the clock that the kernel stamps with.
+    ClockMoved,
     /// Invalid: a signal ended the run.
     Interrupted,
     /// Invalid: the run did not end properly.
@@ -89,6 +91,8 @@ pub enum Code {
     ClientErrorUnknown,
     /// Warning: another model than the one asked gave the answers.
     AnsweredModel,
+    /// Warning: the kernel did not stamp all that it was to stamp.
+    StampsMissing,
     /// Warning: requests were sent more than once.
     Retries,
     /// Warning: the server's certificate was not checked.

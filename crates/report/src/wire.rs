@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sagellm_core::{HttpFacts, Nanos, Record, ms};
+use sagellm_core::{HttpFacts, Nanos, Record, Stamp, ms};
 use sagellm_stats::Distribution;
 
 use crate::latency::signed_ms;
@@ -16,6 +16,8 @@ pub(crate) struct Wire {
     /// From the kernel's receive stamp to this program's read, of every chunk, in milliseconds.
     pub(crate) delays: Distribution,
     pub(crate) merged_chunks: u64,
+    /// Chunks of records that the kernel stamps, and those of them that this program had to stamp.
+    pub(crate) stamped: (u64, u64),
     /// Times for setting up connections inside requests, in milliseconds.
     pub(crate) connects: Distribution,
     /// Requests that were sent more than once, and how often they were sent again.
@@ -65,6 +67,10 @@ impl Wire {
     pub(crate) fn push(&mut self, record: &Record, sent: Nanos, success: bool) {
         for delay in record.chunks.iter().filter_map(|chunk| chunk.delay_ns) {
             self.delays.push(ms(u64::from(delay)));
+        }
+        if record.stamp == Stamp::Kernel {
+            self.stamped.0 += record.chunks.len() as u64;
+            self.stamped.1 += record.chunks.iter().filter(|chunk| chunk.delay_ns.is_none()).count() as u64;
         }
         let Some(http) = &record.http else { return };
         self.merged_chunks += u64::from(http.merged_chunks);

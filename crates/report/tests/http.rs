@@ -3,7 +3,7 @@
 
 mod support;
 
-use sagellm_core::journal::Header;
+use sagellm_core::journal::{Close, Header};
 use sagellm_core::{HttpFacts, Measured, OutcomeKind, Record, Stamp};
 use sagellm_report::{Code, Finding, Manifest, WorkloadSummary, summarize_folder};
 use support::*;
@@ -144,6 +144,38 @@ fn one_server_and_one_model() {
     });
     let failed = with(failed.collect(), |id, http| http.answered_model = (id > 0).then(|| "other".into()));
     assert_eq!(reasons(&judge(&failed)), [Code::ErrorRate], "a failed answer names no model");
+}
+
+#[test]
+fn a_clock_that_was_set_casts_doubt_on_the_kernels_stamps() {
+    // 5 % of 12 ms are 0.6 ms, of 40 ms 2 ms.
+    let slow: Vec<Record> = (0..5).map(|id| over_http(success(id, 1000 + id * 80, 40, 5))).collect();
+    let drifted = |records: &[Record], drift: i64| {
+        let close = Close { wall_drift_ns: Some(drift), ..close() };
+        summarize(calibrated(0.1, 0.01), records, Some(&close))
+    };
+    for (records, drift, reason, warning) in
+        [(&served(), 600_000, 0, 0), (&served(), -600_001, 1, 0), (&slow, 1_000_000, 0, 0), (&slow, -1_000_001, 0, 1)]
+    {
+        let summary = drifted(records, drift);
+        assert_eq!(reasons(&summary), vec![Code::ClockMoved; reason], "{drift}");
+        assert_eq!(warnings(&summary), vec![Code::ClockMoved; warning], "{drift}");
+    }
+    assert_eq!(
+        message(&drifted(&served(), 700_000), Code::ClockMoved),
+        "the system's time moved by 0.700 ms against the clock of the run, so the kernel's stamps may be off by that: more \
+         than 5 % of the median TTFT of 12.000 ms"
+    );
+}
+
+#[test]
+fn chunks_that_the_kernel_did_not_stamp_are_counted() {
+    let mut records = served();
+    records[1].chunks[2].delay_ns = None;
+    let summary = judge(&records);
+    assert_eq!(warnings(&summary), [Code::StampsMissing]);
+    let said = message(&summary, Code::StampsMissing);
+    assert!(said.starts_with("1 of 20 chunks are stamped by this program, "), "{said}");
 }
 
 #[test]

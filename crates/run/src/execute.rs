@@ -125,6 +125,7 @@ pub fn execute(
     let close = Close {
         end_ns: clock.now(),
         interrupted: ending.interrupted,
+        wall_drift_ns: Some(clock.wall_drift_ns()),
         unsent: ending.unsent,
         backend: backend.window(),
         memory: seen.memory,

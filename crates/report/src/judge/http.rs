@@ -15,6 +15,7 @@ pub(super) const HELP_CLIENT: &str =
 impl Judge<'_> {
     pub(super) fn http(&mut self) {
         self.client_error();
+        self.clock();
         self.client_delay();
         self.token_counts();
         self.server();
@@ -105,7 +106,9 @@ impl Judge<'_> {
             self.warn(
                 Code::Retries,
                 message,
-                "a server that closes idle connections early causes this: raise its keep-alive time".into(),
+                "a server that closes idle connections early causes this: raise its keep-alive time; so does one that \
+                 refuses for now, with `--retries`: lower the load"
+                    .into(),
             );
         }
     }

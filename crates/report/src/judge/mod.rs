@@ -1,5 +1,6 @@
 //! The rules by which a workload is judged.
 
+mod clock;
 mod course;
 mod http;
 mod stimulus;

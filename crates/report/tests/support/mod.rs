@@ -127,6 +127,7 @@ pub(crate) fn close() -> Close {
         unsent: 0,
         end_ns: 9_000 * MS,
         interrupted: false,
+        wall_drift_ns: Some(0),
         backend: BackendStats {
             kv_used_tokens: Measured::known(132),
             kv_used_bytes: Measured::known(132 * 73_728),
