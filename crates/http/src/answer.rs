@@ -173,6 +173,24 @@ impl Answer {
         self.tally.end(reading)
     }
 
+    /// When it may be asked again, where this one failed for now: the server refused it and says so, or did not begin to
+    /// answer. After `usual` where the server does not say when; never where it names a date.
+    pub(crate) fn may_pass_after(&self, usual: Nanos) -> Option<Nanos> {
+        let outcome = self.tally.failure()?;
+        if !self.begun() {
+            return (outcome == OutcomeKind::Connection).then_some(usual);
+        }
+        let head = self.response.head();
+        let refused = matches!(outcome, OutcomeKind::Refused | OutcomeKind::ServerError);
+        if !refused || !matches!(head.status, 429 | 503) {
+            return None;
+        }
+        match &head.retry_after {
+            None => Some(usual),
+            Some(seconds) => Some(seconds.parse::<u32>().ok()? as Nanos * 1_000_000_000),
+        }
+    }
+
     fn cut_off(&mut self, at: Nanos, reading: &Reading, how: String) {
         // An error whose explanation is cut short is still that error.
         if let Body::Explanation { outcome: OutcomeKind::Refused | OutcomeKind::ServerError, .. } = self.body {

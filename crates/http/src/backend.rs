@@ -7,15 +7,12 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use mio::{Poll, Waker};
-use sagellm_core::{
-    Backend, BackendInfo, BackendStats, Clock, EventSink, Exit, Failure, Nanos, Prepared, Prompt, Request, Sampling,
-    Stamp,
-};
+use sagellm_core::{Backend, BackendInfo, BackendStats, Clock, EventSink, Exit, Failure, Nanos, Prepared, Stamp};
 
 use crate::answer::Reading;
 use crate::limits;
 use crate::request::RequestWriter;
-use crate::shard::{Command, Common, LEAD, Reach, Shard, Timeouts, WAKE};
+use crate::shard::{Command, Common, LEAD, Reach, Shard, Stock, Timeouts, WAKE};
 use crate::socket::{StampKeeper, try_stamps};
 use crate::target::check_proxy;
 use crate::tls::TlsMaker;
@@ -56,7 +53,7 @@ impl HttpBackend {
     /// When a setting or certificate cannot be used, more connections are wanted than files can be opened, or a
     /// connection cannot be made.
     pub fn start(options: HttpOptions, stats: Option<Box<dyn StatsSource>>, clock: Clock) -> Result<Self, HttpError> {
-        limits::make_room_for(options.connections)?;
+        let room = limits::make_room_for(options.connections.max(options.most_connections))?;
         let target = &options.target;
         let next_hop = options.proxy.as_ref().unwrap_or(target);
         check_proxy(options.proxy.as_ref())?;
@@ -80,7 +77,9 @@ impl HttpBackend {
                 finish_reason: options.finish_reason,
                 secret: options.api_key.clone(),
             },
+            retries: options.retries,
             timeouts: Timeouts {
+                whole: options.timeout,
                 connect: options.timeout_connect,
                 first_token: options.timeout_first_token,
                 between: options.timeout_between,
@@ -95,8 +94,10 @@ impl HttpBackend {
         let mut shards = Vec::new();
         for number in 0..threads {
             let writer = RequestWriter::new(&options)?;
-            let share = (options.connections + threads - 1 - number) / threads;
-            shards.push(Handle::start(number, Arc::clone(&common), writer, share, opener.clone())?);
+            let share = |all: usize| (all + threads - 1 - number) / threads;
+            let stock =
+                Stock { ahead: share(options.connections), reserve: share(options.reserve), room: room / threads };
+            shards.push(Handle::start(number, Arc::clone(&common), writer, stock, opener.clone())?);
         }
         drop(opener);
         let info = describe(&options, threads, keeper.is_some())?;
@@ -117,11 +118,6 @@ impl HttpBackend {
         }
         Ok(backend)
     }
-
-    /// By how much civil time, in which the kernel stamps, has moved against the clock of the run.
-    pub fn wall_drift_ns(&self) -> i64 {
-        self.clock.wall_drift_ns()
-    }
 }
 
 /// One thread serves thousands of streams, so half of the processors are left to whatever else runs here.
@@ -133,16 +129,6 @@ fn default_threads() -> usize {
 fn describe(options: &HttpOptions, threads: usize, stamping: bool) -> Result<BackendInfo, HttpError> {
     let mut info = options.info.clone();
     info.stamp = if stamping { Stamp::Kernel } else { Stamp::User };
-    let example = Request {
-        id: 0,
-        offset_ns: 0,
-        session: None,
-        prompt: Prompt::tokenized(String::new(), Vec::new()),
-        max_tokens: 1,
-        sampling: Sampling::default(),
-        ignore_eos: true,
-        keep_answer: false,
-    };
     let mut set = |name: &str, value: String| info.settings.insert(name.into(), value);
     set("url", options.target.url(&options.path));
     let endpoint = match options.endpoint_type {
@@ -153,9 +139,14 @@ fn describe(options: &HttpOptions, threads: usize, stamping: bool) -> Result<Bac
     set("client_threads", threads.to_string());
     set("connections", options.connections.to_string());
     set("request_ids", format!("{}<number of the request, hexadecimal>", options.request_ids.prefix()));
-    set("request_fields", RequestWriter::new(options)?.field_names(&example));
+    if !options.examples.is_empty() {
+        set("request_fields", RequestWriter::new(options)?.field_names(&options.examples));
+    }
     if options.stamp == StampChoice::Kernel && !stamping {
         set("stamp", "user, since this system's kernel does not stamp what it receives".into());
+    }
+    if options.retries > 0 {
+        set("retries", options.retries.to_string());
     }
     if options.target.https {
         let verified = if options.tls.insecure { "off" } else { "on" };
@@ -172,7 +163,7 @@ impl Handle {
         number: usize,
         common: Arc<Common>,
         writer: RequestWriter,
-        connections: usize,
+        stock: Stock,
         opener: Sender<Result<(), String>>,
     ) -> Result<Self, HttpError> {
         let poll = Poll::new()?;
@@ -183,7 +174,7 @@ impl Handle {
         let reach = Reach { commands: receiver, woken: Arc::clone(&woken), in_flight: Arc::clone(&in_flight) };
         let shard = Shard::new(common, writer, poll, reach)?;
         let thread =
-            std::thread::Builder::new().name(format!("http-{number}")).spawn(move || shard.run(connections, opener))?;
+            std::thread::Builder::new().name(format!("http-{number}")).spawn(move || shard.run(stock, opener))?;
         Ok(Self { commands, waker, woken, in_flight, thread: Some(thread) })
     }
 

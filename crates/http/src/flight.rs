@@ -18,8 +18,10 @@ pub(crate) struct Flight {
     sent_kernel: Option<Nanos>,
     /// What setting up connections took inside this request.
     connect: Option<Nanos>,
-    /// Times that it was sent again.
-    pub(crate) retries: u32,
+    /// Whether it was sent again because its connection was found closed.
+    pub(crate) resent: bool,
+    /// Times that it was sent again because it failed.
+    pub(crate) tries: u32,
 }
 
 impl Flight {
@@ -32,7 +34,8 @@ impl Flight {
             stamp_number: None,
             sent_kernel: None,
             connect: None,
-            retries: 0,
+            resent: false,
+            tries: 0,
         }
     }
 
@@ -69,9 +72,15 @@ impl Flight {
         }
     }
 
-    /// It has to be sent again, on another connection.
-    pub(crate) fn retry(&mut self) {
-        self.retries += 1;
+    /// It has to be sent again at once, on another connection.
+    pub(crate) fn resend(&mut self) {
+        self.resent = true;
+        self.stamp_number = None;
+    }
+
+    /// It failed for now, and is to be tried again.
+    pub(crate) fn try_again(&mut self) {
+        self.tries += 1;
         self.stamp_number = None;
     }
 
@@ -90,7 +99,7 @@ impl Flight {
         if let Some(facts) = &mut end.http {
             facts.connect_ns = self.connect;
             facts.sent_kernel_ns = self.sent_kernel;
-            facts.retries = self.retries;
+            facts.retries = self.tries + u32::from(self.resent);
         }
         self.push(at.max(self.sent.unwrap_or(0)), EventKind::End(Box::new(end)));
         self.sink.send_all(self.events);

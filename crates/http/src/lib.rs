@@ -35,6 +35,7 @@ pub use backend::{HttpBackend, StatsSource};
 pub use blocking::{Access, Answer, BlockingClient, NoAnswer};
 pub use error::HttpError;
 pub use launch::{LaunchError, Launched};
+pub use limits::make_room_for;
 pub use options::{
     CountTokens, EndpointType, HttpOptions, MaxTokensField, RequestFields, Secret, StampChoice, TlsOptions,
 };

@@ -5,18 +5,19 @@ use crate::HttpError;
 /// What the program opens beside its connections: journal, results, logs, event queues, the server's metrics.
 const OTHER_FILES: u64 = 64;
 
-/// Raises the soft limit of open files to the hard one and checks that `connections` fit.
+/// Raises the soft limit of open files to the hard one and checks that `connections` fit. Gives how many would.
 ///
 /// # Errors
 /// When they do not.
-pub(crate) fn make_room_for(connections: usize) -> Result<(), HttpError> {
+pub fn make_room_for(connections: usize) -> Result<usize, HttpError> {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
     let system = |errno: nix::Error| HttpError::System(errno.into());
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(system)?;
     // Some systems refuse the hard limit as a soft one; what counts is whether the connections fit.
     let limit = if soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_err() { soft } else { hard };
-    check(connections as u64, limit)
+    check(connections as u64, limit)?;
+    Ok(usize::try_from(limit - OTHER_FILES).unwrap_or(usize::MAX))
 }
 
 fn check(wanted: u64, limit: u64) -> Result<(), HttpError> {

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sagellm_core::BackendInfo;
+use sagellm_core::{BackendInfo, Request};
 use serde_json::{Map, Value};
 
-use crate::{RequestIds, Target};
+use crate::{HttpError, RequestIds, Target};
 
 /// Counts the tokens of a text, as the model's tokenizer does, without special tokens.
 pub type CountTokens = Arc<dyn Fn(&str) -> u32 + Send + Sync>;
@@ -26,6 +26,8 @@ pub struct HttpOptions {
     pub model: String,
     /// What else a request says.
     pub fields: RequestFields,
+    /// Requests of every kind that will be sent: what their fields are is recorded.
+    pub examples: Vec<Request>,
     /// Further headers, sent as they are.
     pub headers: Vec<(String, String)>,
     /// Sent as `Authorization: Bearer`.
@@ -43,12 +45,21 @@ pub struct HttpOptions {
     pub client_threads: usize,
     /// Connections opened before the first request.
     pub connections: usize,
+    /// Connections that will be needed at once, as far as it is known: so many files have to be allowed.
+    pub most_connections: usize,
+    /// Idle connections that are kept ready for requests to come, however many are in use.
+    pub reserve: usize,
+    /// Longest time for one request: none is sent again after it.
+    pub timeout: Option<Duration>,
     /// Longest silence before the first token.
     pub timeout_first_token: Option<Duration>,
     /// Longest silence between tokens.
     pub timeout_between: Option<Duration>,
     /// Longest time that setting up a connection may take.
     pub timeout_connect: Duration,
+    /// Times that a request is sent again when the server refuses it for now (429, 503) or the connection breaks before the
+    /// answer begins.
+    pub retries: u32,
     /// Longest line of a stream, in bytes.
     pub max_line: usize,
     /// Counts the tokens of the text that came.
@@ -72,6 +83,7 @@ impl HttpOptions {
             path: path.into(),
             model: model.into(),
             fields: RequestFields::default(),
+            examples: Vec::new(),
             headers: Vec::new(),
             api_key: None,
             request_ids: RequestIds::draw(),
@@ -80,9 +92,13 @@ impl HttpOptions {
             stamp: StampChoice::Kernel,
             client_threads: 0,
             connections: 0,
+            most_connections: 0,
+            reserve: 0,
+            timeout: None,
             timeout_first_token: None,
             timeout_between: None,
             timeout_connect: Duration::from_secs(10),
+            retries: 0,
             max_line: 8 << 20,
             tokenizer: None,
             stream_text: false,
@@ -145,6 +161,28 @@ impl Default for RequestFields {
             token_ids: false,
             extra_body: Map::new(),
         }
+    }
+}
+
+impl RequestFields {
+    /// Refuses an extra body with which nothing could be measured.
+    ///
+    /// # Errors
+    /// When it turns the stream off or asks for several answers at once.
+    pub fn check(&self) -> Result<(), HttpError> {
+        if self.extra_body.get("stream").is_some_and(|stream| *stream != Value::Bool(true)) {
+            return Err(HttpError::Setting("the extra body turns `stream` off, but only streams are measured".into()));
+        }
+        for name in ["n", "best_of"] {
+            let one = |value: &Value| value.is_null() || value.as_f64() == Some(1.0);
+            if let Some(several) = self.extra_body.get(name).filter(|value| !one(value)) {
+                return Err(HttpError::Setting(format!(
+                    "the extra body asks for several answers to each request (`{name}`: {several}), but a time between \
+                     tokens is that of one answer: send more requests instead"
+                )));
+            }
+        }
+        Ok(())
     }
 }
 

@@ -37,11 +37,15 @@ impl RequestWriter {
         Ok(Self { head: head(options)?, bodies, body: Vec::new() })
     }
 
-    /// Names of the fields that requests of this kind have, for the record.
-    pub(crate) fn field_names(&self, example: &Request) -> String {
-        let body = self.bodies.write(example, Vec::new());
-        let body: Map<String, Value> = serde_json::from_slice(&body).unwrap_or_default();
-        body.keys().map(String::as_str).collect::<Vec<_>>().join(" ")
+    /// Names of the fields that such requests have, for the record.
+    pub(crate) fn field_names(&self, examples: &[Request]) -> String {
+        let mut names: Vec<String> = Vec::new();
+        for example in examples {
+            let body = self.bodies.write(example, Vec::new());
+            let body: Map<String, Value> = serde_json::from_slice(&body).unwrap_or_default();
+            names.extend(body.keys().filter(|name| !names.contains(name)).cloned().collect::<Vec<_>>());
+        }
+        names.join(" ")
     }
 
     /// Appends a whole request to `out`.
@@ -62,10 +66,8 @@ impl BodyWriter {
     /// When settings contradict each other.
     pub(crate) fn new(endpoint: EndpointType, model: &str, fields: &RequestFields) -> Result<Self, HttpError> {
         let fields = fields.clone();
+        fields.check()?;
         let extra = &fields.extra_body;
-        if extra.get("stream").is_some_and(|stream| *stream != Value::Bool(true)) {
-            return Err(HttpError::Setting("the extra body turns `stream` off, but only streams are measured".into()));
-        }
         let mut first = Vec::new();
         let mut last = Vec::new();
         push(&mut first, extra, "model", model);
@@ -317,8 +319,13 @@ mod tests {
             body,
             r#"{"prompt":"say \"hi\"\n","max_tokens":16,"stream":true,"model":"x","temperature":1,"stop":["a"],"stream_options":null}"#
         );
-        options.fields.extra_body.insert("stream".into(), json!(false));
-        assert!(RequestWriter::new(&options).is_err());
+        for (name, value) in [("stream", json!(false)), ("n", json!(2)), ("best_of", json!(4))] {
+            options.fields.extra_body = Map::from_iter([(name.into(), value)]);
+            let error = RequestWriter::new(&options).err().unwrap().to_string();
+            assert!(error.contains(&format!("`{name}`")), "{error}");
+        }
+        options.fields.extra_body = Map::from_iter([("n".into(), json!(1))]);
+        assert!(RequestWriter::new(&options).is_ok());
     }
 
     #[test]
@@ -343,7 +350,14 @@ mod tests {
 
     #[test]
     fn the_fields_that_are_sent_can_be_named() {
-        let writer = RequestWriter::new(&options("http://h")).unwrap();
-        assert_eq!(writer.field_names(&request()), "model prompt max_tokens temperature stream stream_options");
+        let mut options = options("http://h");
+        options.fields.ignore_eos = true;
+        let writer = RequestWriter::new(&options).unwrap();
+        let heeding = Request { ignore_eos: false, ..request() };
+        let fields = "model prompt max_tokens temperature stream stream_options";
+        assert_eq!(writer.field_names(std::slice::from_ref(&heeding)), fields);
+        let mut random = request();
+        random.sampling.temperature = 1.0;
+        assert_eq!(writer.field_names(&[heeding, random]), format!("{fields} ignore_eos seed"));
     }
 }

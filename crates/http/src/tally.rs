@@ -113,6 +113,11 @@ impl Tally {
         self.failure.is_some()
     }
 
+    /// How it failed, if it is known to have.
+    pub(crate) fn failure(&self) -> Option<OutcomeKind> {
+        self.failure.as_ref().map(|(outcome, _)| *outcome)
+    }
+
     /// Whether every choice that began has ended.
     pub(crate) fn finished(&self) -> bool {
         !self.choices.is_empty() && self.choices.iter().all(|choice| choice.finished)

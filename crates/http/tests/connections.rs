@@ -139,6 +139,43 @@ fn a_request_on_a_new_connection_is_not_sent_again() {
 }
 
 #[test]
+fn a_request_whose_connection_breaks_before_the_answer_is_sent_again_where_that_is_wanted() {
+    let server = Server::start(|number, mut stream| {
+        if number == 0 {
+            read_request(&mut stream);
+            return;
+        }
+        keep_answering(stream);
+    });
+    let mut options = options(&server.url());
+    options.retries = 1;
+    let ended = Client::start(options, Clock::start()).ask(request(0));
+    assert_eq!((ended.record.outcome, ended.http.retries), (OutcomeKind::Success, 1), "{:?}", ended.record.reason);
+    assert_eq!(server.connections(), 2);
+}
+
+#[test]
+fn an_open_loop_finds_connections_ready_however_many_are_in_use() {
+    let server = Server::start(|_, mut stream| {
+        read_request(&mut stream);
+        std::thread::sleep(Duration::from_secs(1));
+        let _ = stream.write_all(answer("").as_bytes());
+    });
+    let mut options = options(&server.url());
+    (options.connections, options.reserve) = (4, 4);
+    let mut client = Client::start(options, Clock::start());
+    let requests: Vec<_> = (0..20).map(request).collect();
+    for request in &requests {
+        client.submit(request.clone());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    for ended in client.ends(&requests) {
+        assert_eq!((ended.record.outcome, ended.http.connect_ns), (OutcomeKind::Success, None));
+    }
+    assert!(server.connections() >= 20);
+}
+
+#[test]
 fn a_body_that_does_not_end_after_its_stream_holds_nobody_up() {
     let server = Server::start(|_, mut stream| {
         read_request(&mut stream);
@@ -194,7 +231,7 @@ fn a_server_that_is_not_there_stops_the_start_and_fails_a_request() {
 fn more_connections_than_files_are_refused_before_the_start() {
     let server = Server::start(|_, stream| keep_answering(stream));
     let mut options = options(&server.url());
-    options.connections = usize::MAX / 2;
+    options.most_connections = usize::MAX / 2;
     let error = HttpBackend::start(options, None, Clock::start()).err().unwrap();
     assert!(matches!(error, HttpError::OpenFiles { .. }), "{error}");
 }

@@ -165,3 +165,38 @@ fn a_server_that_goes_and_comes_back_costs_what_it_costs() {
     let back = client.ask(request(4));
     assert_eq!(back.record.outcome, OutcomeKind::Success, "{:?}", back.record.reason);
 }
+
+#[test]
+fn a_request_that_is_refused_for_now_is_sent_again_where_that_is_wanted() {
+    let refusals = "answer #1\nstatus 429\nheader Retry-After: 1\nanswer #2\nstatus 503\nbytes 'loading'";
+    let script = format!("{TOKEN}\n{END}\n{refusals}");
+    let ended = outcome(&script, |options| options.retries = 2);
+    assert_eq!((ended.record.outcome, ended.http.retries), (OutcomeKind::Success, 2), "{:?}", ended.record.reason);
+    assert_eq!((ended.http.status, ended.record.chunks.len()), (Some(200), 2));
+    let waited = ended.record.first_token_ns.unwrap() - ended.record.sent_ns.unwrap();
+    assert!(waited >= 1_200_000_000, "the first time that it was sent counts, and the server's wish: {waited}");
+
+    let ended = outcome(&script, |options| options.retries = 1);
+    assert_eq!((ended.record.outcome, ended.http.retries), (OutcomeKind::ServerError, 1));
+    assert_eq!(ended.record.reason.as_deref(), Some("HTTP 503 Service Unavailable: loading"));
+    assert_eq!(outcome(&script, |_| ()).http.retries, 0, "nobody asked for it");
+}
+
+#[test]
+fn what_will_not_pass_in_time_is_not_sent_again() {
+    for (script, status) in [
+        ("status 429\nheader Retry-After: 7", 429),
+        ("status 429\nheader Retry-After: Fri, 31 Dec 2027 23:59:59 GMT", 429),
+        ("status 400\nbytes 'no'", 400),
+        ("status 500\nbytes 'boom'", 500),
+    ] {
+        let ended = outcome(script, |options| {
+            options.retries = 3;
+            options.timeout = Some(Duration::from_secs(2));
+        });
+        assert!(ended.record.outcome.is_failure());
+        assert_eq!((ended.http.status, ended.http.retries), (Some(status), 0), "{script}");
+    }
+    let ended = outcome(&format!("{TOKEN}\nwait 20ms\nreset"), |options| options.retries = 3);
+    assert_eq!((ended.record.outcome, ended.http.retries), (OutcomeKind::Connection, 0), "its answer had begun");
+}

@@ -16,6 +16,10 @@ use crate::transport::Received;
 const TURN: usize = 256 << 10;
 /// After the end mark of a stream, the end of the body is awaited so long before the request is over without it.
 const SETTLE: Nanos = 5_000_000;
+/// Before a request is tried again for the first time; twice as long before each further time,
+const PAUSE: Nanos = 100_000_000;
+/// up to this, where the server does not say how long.
+const LONGEST_PAUSE: Nanos = 5_000_000_000;
 /// A connection on which the last answer ended may be closed by the server while the next request is on its way to it.
 /// Only a close within this time can have that cause.
 const STALE: Nanos = 1_000_000_000;
@@ -157,6 +161,7 @@ impl Shard {
         if connection.used_for == Use::Opening {
             let (address, awaited) = (connection.address, connection.awaited);
             let flight = connection.flight.take();
+            self.coming -= usize::from(flight.is_none());
             self.forget(place);
             return self.cannot_open(flight, address, awaited, error);
         }
@@ -171,7 +176,7 @@ impl Shard {
         let Some(flight) = &connection.flight else { return false };
         connection.used_for == Use::Busy
             && connection.served > 0
-            && flight.retries == 0
+            && !flight.resent
             && !connection.answer.begun()
             && flight.sent.is_none_or(|sent| now < sent + STALE)
     }
@@ -181,7 +186,7 @@ impl Shard {
         let flight = self.connections[place].as_mut().and_then(|connection| connection.flight.take());
         self.forget(place);
         if let Some(mut flight) = flight {
-            flight.retry();
+            flight.resend();
             self.open(Some(flight), 0, false);
         }
     }
@@ -208,11 +213,27 @@ impl Shard {
         self.connections[place] = Some(connection);
     }
 
-    /// Tells the end of a request.
-    pub(super) fn land(&mut self, flight: Flight, answer: &mut Answer) {
+    /// Tells the end of a request, unless it is to be tried again.
+    pub(super) fn land(&mut self, mut flight: Flight, answer: &mut Answer) {
         self.flights.remove(&flight.request.id);
+        if let Some(due) = self.try_again_at(&flight, answer) {
+            flight.try_again();
+            return self.keep_until(due, flight);
+        }
         self.reach.in_flight.fetch_sub(1, Ordering::Relaxed);
         let (at, end) = answer.end(&self.common.reading);
         flight.land(at, end);
+    }
+
+    /// When a request that failed for now is sent again, where that is wanted and its time allows it.
+    fn try_again_at(&self, flight: &Flight, answer: &Answer) -> Option<Nanos> {
+        if flight.tries >= self.common.retries {
+            return None;
+        }
+        let usual = (PAUSE << flight.tries.min(16)).min(LONGEST_PAUSE);
+        let pause = answer.may_pass_after(usual)?;
+        let due = self.clock().now().saturating_add(pause);
+        let in_time = |sent| due < self.common.timeouts.over(sent);
+        flight.sent.is_none_or(in_time).then_some(due)
     }
 }

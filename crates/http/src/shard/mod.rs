@@ -55,6 +55,7 @@ pub(crate) enum Command {
 /// The limits on waiting.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timeouts {
+    pub(crate) whole: Option<Duration>,
     pub(crate) connect: Duration,
     pub(crate) first_token: Option<Duration>,
     pub(crate) between: Option<Duration>,
@@ -64,6 +65,11 @@ impl Timeouts {
     /// When a connection begun at `at` must stand.
     fn connected(&self, at: Nanos) -> Nanos {
         after(at, Some(self.connect))
+    }
+
+    /// When a request first sent at `at` must be over.
+    fn over(&self, at: Nanos) -> Nanos {
+        after(at, self.whole)
     }
 
     /// When the first token of a request sent at `at` must be there.
@@ -87,8 +93,21 @@ pub(crate) struct Common {
     pub(crate) route: Route,
     pub(crate) reading: Reading,
     pub(crate) timeouts: Timeouts,
+    /// Times that a request is sent again at most.
+    pub(crate) retries: u32,
     /// The server, for messages.
     pub(crate) name: String,
+}
+
+/// The connections of a thread.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Stock {
+    /// Kept up from the start.
+    pub(crate) ahead: usize,
+    /// Kept idle beside those in use.
+    pub(crate) reserve: usize,
+    /// None is set up for that beyond these.
+    pub(crate) room: usize,
 }
 
 /// How the thread is reached.
@@ -115,9 +134,10 @@ pub(crate) struct Shard {
     flights: HashMap<u64, usize>,
     /// Requests that are not due yet, the earliest first.
     early: VecDeque<(Nanos, Flight)>,
-    /// Connections to be kept in readiness.
-    wanted: usize,
+    stock: Stock,
     open: usize,
+    /// Connections that are being set up in advance.
+    coming: usize,
     /// Who waits for the first connections to stand.
     opener: Option<Sender<Result<(), String>>>,
     /// Connections on which more waits to be read than one of them may at a time.
@@ -144,8 +164,9 @@ impl Shard {
             idle: Vec::new(),
             flights: HashMap::new(),
             early: VecDeque::new(),
-            wanted: 0,
+            stock: Stock::default(),
             open: 0,
+            coming: 0,
             opener: None,
             unread: Vec::new(),
             newsy: Vec::new(),
@@ -156,11 +177,11 @@ impl Shard {
         })
     }
 
-    /// Opens `wanted` connections, tells `opener` of each how that went, and serves until told to stop.
-    pub(crate) fn run(mut self, wanted: usize, opener: Sender<Result<(), String>>) {
-        self.wanted = wanted;
+    /// Opens the connections that are wanted ahead, tells `opener` of each how that went, and serves until told to stop.
+    pub(crate) fn run(mut self, stock: Stock, opener: Sender<Result<(), String>>) {
+        self.stock = stock;
         self.opener = Some(opener);
-        for _ in 0..wanted {
+        for _ in 0..stock.ahead {
             self.open(None, 0, true);
         }
         let mut events = Events::with_capacity(1024);
@@ -216,7 +237,8 @@ impl Shard {
 
     /// Takes what was commanded and sends what is due. False when the thread is to stop.
     fn heed_commands(&mut self) -> bool {
-        if self.reach.woken.swap(false, Ordering::SeqCst) {
+        // To look is cheaper than to take, and comes with every token.
+        if self.reach.woken.load(Ordering::SeqCst) && self.reach.woken.swap(false, Ordering::SeqCst) {
             loop {
                 match self.reach.commands.try_recv() {
                     Ok(Command::Submit { request, due, sink }) => self.receive(Flight::new(request, sink), due),
@@ -239,6 +261,10 @@ impl Shard {
         if due <= self.clock().now() {
             return self.submit(flight);
         }
+        self.keep_until(due, flight);
+    }
+
+    fn keep_until(&mut self, due: Nanos, flight: Flight) {
         let place = self.early.partition_point(|(earlier, _)| *earlier <= due);
         self.early.insert(place, (due, flight));
     }
@@ -248,6 +274,7 @@ impl Shard {
             Some(place) => self.begin(place, flight),
             None => self.open(Some(flight), 0, false),
         }
+        self.keep_reserve();
     }
 
     fn cancel(&mut self, id: u64) {

@@ -38,6 +38,7 @@ impl Shard {
         match transport {
             Ok(transport) => {
                 self.open += 1;
+                self.coming += usize::from(flight.is_none());
                 self.remember(deadline);
                 self.connections[place] = Some(Box::new(Connection {
                     transport,
@@ -99,10 +100,20 @@ impl Shard {
                         flight.connected_in(took);
                         self.begin(place, flight);
                     }
-                    None => self.make_idle(place),
+                    None => {
+                        self.coming -= 1;
+                        self.make_idle(place);
+                    }
                 }
             }
             Err(error) => self.broke(place, &error),
+        }
+    }
+
+    /// Sets up a connection in the stead of one that was taken, so that those who come next find theirs ready.
+    pub(super) fn keep_reserve(&mut self) {
+        if self.idle.len() + self.coming < self.stock.reserve && self.open < self.stock.room {
+            self.open(None, 0, false);
         }
     }
 
@@ -132,7 +143,7 @@ impl Shard {
         let lived = self.clock().now().saturating_sub(connection.opened);
         let lasting = connection.served > 0 || lived >= YOUNG;
         self.forget(place);
-        if lasting && self.open < self.wanted {
+        if lasting && self.open < self.stock.ahead {
             self.open(None, 0, false);
         }
     }
