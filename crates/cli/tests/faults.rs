@@ -44,6 +44,8 @@ fn servers_that_refuse_before_a_run() {
         ("answer /v1/models\nraw 'SSH-2.0-OpenSSH\\r\\n'", ""),
         ("answer /v1/models\nbytes '<html>'", ""),
         ("bytes '<html>'", ""),
+        ("hang", "--ready-timeout 0.3 --timeout 0.3"),
+        ("hang", "--ready-timeout 0.3 --timeout-first-token 0.3"),
         ("reset", ""),
     ] {
         let server = scripted(script);
@@ -179,4 +181,45 @@ fn a_server_that_is_killed_and_started_again_costs_what_it_costs() {
     let reasons = summary["validity"]["reasons"].as_array().unwrap();
     let message = reasons.iter().find(|reason| reason["code"] == "error_rate").unwrap()["message"].as_str().unwrap();
     assert!(message.contains(&format!("{} connection", broken.len())), "{message}");
+}
+
+#[test]
+fn a_request_that_is_refused_for_now_is_sent_again_where_that_is_wanted() {
+    let place = Place::new();
+    let server = scripted(&format!("{GOOD}\nanswer #{FIRST}\nstatus 429\nheader Retry-After: 1"));
+    let ran = place.run(&format!("{} --num-prompts 2 --retries 1", run(&format!("http://{}", server.address()))));
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let figures = place.json("out/short_input_metrics.json");
+    assert_eq!((number(&figures, "successful_requests"), number(&figures, "retries")), (2.0, 1.0));
+    let records = place.records("out", "short_input");
+    assert_eq!((&records[0]["http"]["retries"], &records[1]["http"]["retries"]), (&1.into(), &0.into()));
+    let waited = number(&records[0], "first_token_ns") - number(&records[0], "sent_ns");
+    assert!(waited >= 1e9, "its latency counts from the first time: {waited}");
+}
+
+#[test]
+fn files_that_are_lacking_are_told_before_the_run() {
+    let place = Place::new();
+    let server = scripted(GOOD);
+    let line = run(&format!("http://{}", server.address()));
+    let many = "--num-prompts 1500 --max-concurrency 1500";
+    let output = place.shell(&format!("ulimit -n 1150; exec sagellm-benchmark {line} {many}")).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    let message = "1500 connections need 1564 open files, but this process may open only 1150";
+    assert!(said.contains(message) && said.contains("ulimit -Hn 1564"), "{said}");
+}
+
+#[test]
+fn a_header_for_the_key_wins_over_the_environment_and_is_as_secret() {
+    let place = Place::new();
+    let server = scripted(&format!("{GOOD}\nanswer #{FIRST}\nstatus 401\nbytes 'no sk-header'"));
+    let line = format!("{} --num-prompts 2 --max-error-rate 1", run(&format!("http://{}", server.address())));
+    let mut command = place.program(line.split_whitespace().chain(["--header", "Authorization=Bearer sk-header"]));
+    let output = command.env("OPENAI_API_KEY", "sk-environment").output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(place.records("out", "short_input")[0]["reason"], "HTTP 401 Unauthorized: no …");
+    for file in ["out/manifest.json", "out/short_input.records.jsonl", "out/benchmark_summary.json"] {
+        assert!(!place.text(file).contains("sk-header"), "{file}");
+    }
 }

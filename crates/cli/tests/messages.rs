@@ -72,6 +72,13 @@ fn servers_that_cannot_be_measured() {
         // No system has so many processes.
         format!("vllm {nowhere} --server-pid 4000000000"),
         "openai --launch".to_owned(),
+        format!("openai {nowhere} --top-k 5"),
+        format!("sagellm {nowhere} --top-k 5"),
+        format!("openai {nowhere} --ignore-eos=true"),
+        format!("openai {nowhere} --metrics-interval 1"),
+        format!("vllm {nowhere} --extra-body {{\"n\":2}}"),
+        format!("vllm {nowhere} --timeout-connect 0"),
+        format!("vllm {nowhere} --api-key-file missing --header Authorization=x"),
     ];
     let ends: Vec<&str> = ends.iter().map(String::as_str).collect();
     insta::assert_snapshot!(refused(&place, "run --backend", &ends));

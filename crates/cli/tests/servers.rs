@@ -51,6 +51,24 @@ fn a_simulated_server_is_measured_as_fast_as_it_is() {
 }
 
 #[test]
+fn the_fields_that_are_recorded_are_those_that_are_sent() {
+    let place = Place::new();
+    let server = Serving::start(&place, "--simulate --port 0 --ttft 1ms --itl 0ms");
+    let fields = |options: &str| {
+        let options = format!("--num-prompts 1 --num-warmups 0 {options}");
+        place.run(&run(&server, "vllm", "synthetic:tiny", &options));
+        place.json("out/manifest.json")["backend"]["settings"]["request_fields"].as_str().unwrap().to_owned()
+    };
+    let plain = "model prompt max_tokens temperature stream stream_options";
+    assert_eq!(fields("--ignore-eos=false"), plain);
+    assert_eq!(
+        fields("--ignore-eos=false --temperature 1 --top-k 5"),
+        plain.replace("temperature", "temperature top_k seed")
+    );
+    assert_eq!(fields("--extra-body {\"top_k\":5}").replace("ignore_eos min_tokens ", ""), format!("{plain} top_k"));
+}
+
+#[test]
 fn a_served_model_is_measured_with_its_own_figures() {
     let place = Place::new();
     let server = Serving::start(&place, "--model synthetic:tiny --port 0 --threads 1");

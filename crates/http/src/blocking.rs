@@ -155,8 +155,8 @@ impl BlockingClient {
     /// Posts JSON to a path, as a measured request would be: named, and ready for a stream.
     ///
     /// # Errors
-    /// When no answer comes within `timeout`.
-    pub fn post(&self, path: &str, body: &[u8], timeout: Duration) -> Result<Answer, NoAnswer> {
+    /// When the answer does not begin within `head` or is not complete within `whole`.
+    pub fn post(&self, path: &str, body: &[u8], head: Duration, whole: Duration) -> Result<Answer, NoAnswer> {
         let mut request = self.agent.post(self.target().url(path));
         let named = RequestIds::draw().of(0);
         let own = [("accept", "text/event-stream"), ("content-type", "application/json"), ("x-request-id", &named)];
@@ -166,8 +166,11 @@ impl BlockingClient {
         for (name, value) in self.headers() {
             request = request.header(name, value);
         }
-        let response = request.config().timeout_global(Some(timeout)).build().send(body);
-        self.answer(response, timeout)
+        let config = request.config().timeout_recv_response(Some(head)).timeout_global(Some(whole));
+        match config.build().send(body) {
+            Err(ureq::Error::Timeout(ureq::Timeout::RecvResponse)) => Err(NoAnswer::Timeout(head)),
+            response => self.answer(response, whole),
+        }
     }
 
     /// Gets the text of a path, as readings of metrics want it: any status but success is a failure too.

@@ -77,7 +77,7 @@ fn roots(file: Option<&Path>) -> Result<RootCertStore, HttpError> {
     Ok(roots)
 }
 
-/// The authorities of a file, or the system's.
+/// The authorities of a file, or else the system's.
 pub(crate) fn authorities(file: Option<&Path>) -> Result<Vec<CertificateDer<'static>>, HttpError> {
     if let Some(path) = file {
         return certificates(path);

@@ -56,7 +56,7 @@ fn run(variable: &str, folder: &Path) -> (Launched, Result<Probe, Failure>) {
     let profile = Profile::named("vllm").unwrap();
     let endpoint = EndpointType::Completions;
     let ready_timeout = Duration::from_secs(60);
-    let options = ProbeOptions { profile, endpoint, model: None, ready_timeout, fields: profile.fields(endpoint) };
+    let options = ProbeOptions { ready_timeout, ..ProbeOptions::new(profile, endpoint) };
     let go_on = || launched.check().map_err(Failure::from);
     let probe = prepare(&client, &options, &go_on, &NoProgress).map_err(Failure::from);
     (launched, probe)

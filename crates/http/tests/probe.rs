@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use sagellm_core::{Exit, Failure, NoProgress, UserError};
+use sagellm_core::{Exit, Failure, NoProgress, Sampling, UserError};
 use sagellm_http::{
     Access, BlockingClient, EndpointType, NoAnswer, Probe, ProbeError, ProbeOptions, Profile, Secret, Target, prepare,
 };
@@ -56,10 +56,7 @@ fn client(address: SocketAddr) -> BlockingClient {
 }
 
 fn options(backend: &str) -> ProbeOptions {
-    let profile = Profile::named(backend).unwrap();
-    let endpoint = EndpointType::Completions;
-    let ready_timeout = Duration::from_secs(10);
-    ProbeOptions { profile, endpoint, model: None, ready_timeout, fields: profile.fields(endpoint) }
+    ProbeOptions::new(Profile::named(backend).unwrap(), EndpointType::Completions)
 }
 
 fn probe(address: SocketAddr, options: &ProbeOptions) -> Result<Probe, ProbeError> {
@@ -250,6 +247,27 @@ fn a_refused_field_is_found_and_left_out() {
 }
 
 #[test]
+fn what_the_user_asks_of_sampling_is_tried_too() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let keep = Arc::clone(&seen);
+    let address = completions_with(move |body| {
+        keep.lock().unwrap().push(body.clone());
+        match body.get("top_k") {
+            Some(_) => (400, r#"{"error": {"message": "top_k is unknown"}}"#.into()),
+            None => (200, stream(4, body["max_tokens"].as_u64().unwrap(), "length", true)),
+        }
+    });
+    let sampling = Sampling { temperature: 0.5, top_p: 0.25, top_k: 5, seed: 0 };
+    let asked = ProbeOptions { sampling, ignore_eos: false, ..options("vllm") };
+    let found = probe(address, &asked).unwrap();
+    assert!(!found.understood.fields.top_k && found.understood.fields.top_p && found.understood.fields.seed);
+    assert_eq!(found.settings["probe.top_k"], "refused: top_k is unknown");
+    assert_eq!(found.settings.get("probe.ignore_eos"), None, "nobody asks for it");
+    let seen = seen.lock().unwrap();
+    assert!(seen.iter().all(|body| body.get("ignore_eos").is_none() && body["top_p"] == json!(0.25)));
+}
+
+#[test]
 fn a_server_that_refuses_several_fields_gets_none_of_them() {
     let address = completions_with(|body| {
         let extra = ["ignore_eos", "stream_options"].iter().any(|name| body.get(*name).is_some());
@@ -341,6 +359,37 @@ fn a_hanging_probe_can_be_ended_from_outside() {
     };
     let error = prepare(&client(address), &options("vllm"), &go_on, &NoProgress).unwrap_err();
     assert_eq!(error.exit(), Exit::Interrupted);
+}
+
+#[test]
+fn a_hanging_probe_ends_with_the_limits_on_a_request() {
+    let hanging = |path: &'static str| {
+        serve(move |asked| {
+            if asked.path == path {
+                std::thread::sleep(Duration::from_secs(60));
+            }
+            vllm(asked)
+        })
+    };
+    let moment = Duration::from_millis(300);
+    let whole = ProbeOptions { ready_timeout: moment, timeout: moment, ..options("vllm") };
+    let first = ProbeOptions { ready_timeout: moment, timeout_first_token: Some(moment), ..options("vllm") };
+    for (path, options) in [("/v1/completions", &whole), ("/v1/completions", &first), ("/v1/models", &whole)] {
+        let address = hanging(path);
+        let error = probe(address, options).unwrap_err();
+        assert!(
+            matches!(error, ProbeError::NoAnswer { why: NoAnswer::Timeout(limit), .. } if limit == moment),
+            "{error}"
+        );
+        assert!(error.hint().unwrap().contains("--timeout"));
+    }
+    // A server that is given the time to get ready may use it for its first answer.
+    let slow = completions_with(|body| {
+        std::thread::sleep(Duration::from_millis(500));
+        (200, stream(4, body["max_tokens"].as_u64().unwrap(), "length", true))
+    });
+    let patient = ProbeOptions { timeout: moment, fields: Default::default(), ..options("openai") };
+    probe(slow, &patient).unwrap();
 }
 
 #[test]

@@ -252,7 +252,8 @@ fn plain_requests_go_through_a_tunnel_as_probes_do() {
     let mut options = options(&format!("http://localhost:{}", server.address.port()));
     options.proxy = Some(Target::parse(&proxy.url()).unwrap());
     let access = Access { proxy: options.proxy.clone(), ..Access::new(options.target.clone()) };
-    let probe = BlockingClient::new(access).unwrap().post("/v1/completions", b"{}", Duration::from_secs(10)).unwrap();
+    let limit = Duration::from_secs(10);
+    let probe = BlockingClient::new(access).unwrap().post("/v1/completions", b"{}", limit, limit).unwrap();
     assert!(probe.is_success() && probe.body.ends_with("data: [DONE]\n\n"), "{probe:?}");
     assert_eq!(start(options).unwrap().ask(request(0)).record.outcome, OutcomeKind::Success);
     assert_eq!(server.connections(), proxy.connections());

@@ -58,7 +58,7 @@ pub(crate) struct ServerArgs {
     /// JSON object whose fields are added to every request
     #[arg(long, value_name = "JSON")]
     pub(crate) extra_body: Option<String>,
-    /// File that holds the API key; without it, OPENAI_API_KEY is used when it is set
+    /// File that holds the API key; without it and without a header `Authorization`, OPENAI_API_KEY is used when it is set
     #[arg(long, value_name = "FILE")]
     pub(crate) api_key_file: Option<PathBuf>,
     /// Longest wait for the server to become ready [default: 10, with --launch 600]
@@ -86,10 +86,17 @@ pub(crate) struct ServerArgs {
     /// Longest wait between tokens of a request
     #[arg(long, value_name = "SECONDS")]
     pub(crate) timeout_between: Option<f64>,
+    /// Longest time that setting up a connection may take [default: 10]
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) timeout_connect: Option<f64>,
+    /// Times that a request is sent again when the server refuses it for now (429, 503) or the connection breaks before the
+    /// answer begins; its latencies count from the first time [default: 0]
+    #[arg(long, value_name = "N", value_parser = whole::<u32>(0..=100))]
+    pub(crate) retries: Option<u32>,
     /// Time between readings of the server's /metrics [default: 0.5]
     #[arg(long, value_name = "SECONDS")]
     pub(crate) metrics_interval: Option<f64>,
-    /// Certificates (PEM) to trust besides the system's
+    /// Certificates (PEM) to trust in place of the system's, as `curl --cacert` does
     #[arg(long, value_name = "FILE")]
     pub(crate) ca_cert: Option<PathBuf>,
     /// Certificate (PEM) to show to the server
@@ -125,6 +132,8 @@ impl ServerArgs {
             ("--no-calibrate", self.no_calibrate),
             ("--timeout-first-token", self.timeout_first_token.is_some()),
             ("--timeout-between", self.timeout_between.is_some()),
+            ("--timeout-connect", self.timeout_connect.is_some()),
+            ("--retries", self.retries.is_some()),
             ("--metrics-interval", self.metrics_interval.is_some()),
             ("--ca-cert", self.ca_cert.is_some()),
             ("--client-cert", self.client_cert.is_some()),

@@ -1,5 +1,6 @@
 //! `run`: measure a workload on a backend.
 
+mod asked;
 mod observer;
 mod output;
 mod repeat;
@@ -52,7 +53,7 @@ pub(crate) fn once(args: &RunArgs, interrupt: &Interrupt, printer: &Printer) -> 
     let monitor = Monitor::new(clock);
     let progress = Progress::new(printer, args.quiet);
 
-    let subject = Subject::open(args, interrupt, &progress)?;
+    let subject = Subject::open(args, &wanted, interrupt, &progress)?;
     let scratch = output.scratch(interrupt)?;
     let (mut plan, replay) = setup::plan(wanted, &subject, &scratch)?;
     replay.warnings().into_iter().for_each(|warning| printer.note(warning));

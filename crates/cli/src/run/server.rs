@@ -9,7 +9,7 @@ use sagellm_core::journal::Calibration;
 use sagellm_core::{BackendStats, Clock, Exit, Failure, OutcomeKind};
 use sagellm_http::{
     Access, BlockingClient, EndpointType, HttpBackend, HttpOptions, Launched, Probe, ProbeOptions, Profile, Secret,
-    StatsSource, Target, TlsOptions, prepare,
+    StatsSource, Target, TlsOptions, make_room_for, prepare,
 };
 use sagellm_model::Tokenizer;
 use sagellm_plan::{Outline, PlanFile};
@@ -17,6 +17,8 @@ use sagellm_run::WorkloadRun;
 use sagellm_telemetry::{SCRAPE_INTERVAL, Scraper, process_runs};
 use serde_json::{Map, Value};
 
+use super::asked::{Asked, firsts};
+use super::setup;
 use super::subject::{Ready, open_options};
 use super::watch::{Launch, ServerWatch};
 use crate::args::{EndpointName, RunArgs, ServerArgs, StampName, refuse};
@@ -32,6 +34,8 @@ const OPEN_LOOP_CONNECTIONS: u64 = 64;
 const READY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest wait for a server that is launched, unless told otherwise.
 const LAUNCH_TIMEOUT: Duration = Duration::from_secs(600);
+/// Longest time that setting up a connection may take, unless told otherwise.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Requests of a calibration at least, however few streams there are.
 const FEWEST_TO_CALIBRATE: u32 = 16;
 /// Tokens of each of them when all run at once; the more often streams follow each other, the shorter they are, so that a
@@ -51,12 +55,18 @@ pub(super) struct Server {
     access: Access,
     probe: Probe,
     tokenizer: Tokenizer,
+    timeout_connect: Duration,
     launched: Option<Arc<Launched>>,
 }
 
 impl Server {
     /// Starts it where asked, waits until it is ready, and finds out what it understands.
-    pub(super) fn open(args: &RunArgs, interrupt: &Interrupt, progress: &Progress) -> Result<Self, Failure> {
+    pub(super) fn open(
+        args: &RunArgs,
+        asked: &Asked,
+        interrupt: &Interrupt,
+        progress: &Progress,
+    ) -> Result<Self, Failure> {
         let options = &args.server;
         let profile = profile(args)?;
         if let Some(pid) = options.server_pid.filter(|pid| !process_runs(*pid)) {
@@ -71,9 +81,17 @@ impl Server {
         };
         let mut fields = profile.fields(endpoint);
         fields.extra_body = extra_body(options)?;
+        fields.check()?;
+        asked.check_profile(profile, &fields)?;
+        if profile.metrics.is_none() {
+            let with = format!("`--backend {}`, whose metrics are not read", profile.name);
+            let hint = "name the server's kind, such as `--backend vllm`";
+            refuse(&[("--metrics-interval", options.metrics_interval.is_some())], &with, hint)?;
+        }
         // One that is started now has to load its model; one that should be there can be told of soon when it is not.
         let usual = if options.launch.is_some() { LAUNCH_TIMEOUT } else { READY_TIMEOUT };
         let ready_timeout = seconds("--ready-timeout", options.ready_timeout)?.unwrap_or(usual);
+        let timeout_connect = seconds("--timeout-connect", options.timeout_connect)?.unwrap_or(CONNECT_TIMEOUT);
         let mut access = access(args, profile)?;
         let launched = launch(args, profile)?;
         if let Some(launched) = &launched {
@@ -84,14 +102,26 @@ impl Server {
         let client = BlockingClient::new(access.clone())?;
         // A server that was launched serves one model, maybe under another name than it was launched with.
         let model = args.model.clone().filter(|_| launched.is_none());
-        let probe_options = ProbeOptions { profile, endpoint, model, ready_timeout, fields };
+        let timeout = setup::timeout(args)?;
+        let timeout_first_token = seconds("--timeout-first-token", options.timeout_first_token)?;
+        let probe_options = ProbeOptions {
+            model,
+            ready_timeout,
+            timeout,
+            timeout_first_token,
+            fields,
+            sampling: asked.sampling.clone(),
+            ignore_eos: asked.ignore_eos,
+            ..ProbeOptions::new(profile, endpoint)
+        };
         let go_on = || {
             interrupt.check()?;
             Ok(launched.as_ref().map_or(Ok(()), |launched| launched.check())?)
         };
         let probe = prepare(&client, &probe_options, &go_on, progress)?;
+        asked.check_probe(&probe.understood.fields, &probe.settings)?;
         let tokenizer = tokenizer(args, &probe, progress)?;
-        Ok(Self { profile, endpoint, access, probe, tokenizer, launched })
+        Ok(Self { profile, endpoint, access, probe, tokenizer, timeout_connect, launched })
     }
 
     pub(super) fn tokenizer(&self) -> &Tokenizer {
@@ -113,6 +143,8 @@ impl Server {
         plan: &PlanFile,
         progress: &Progress,
     ) -> Result<Calibration, Failure> {
+        // What the run could not do is said before it is calibrated for.
+        make_room_for(plan.outlines().map(at_once).max().unwrap_or(1))?;
         let streams = plan.outlines().map(connections).max().unwrap_or(1);
         let streams = u32::try_from(streams).unwrap_or(u32::MAX);
         let requests = streams.max(FEWEST_TO_CALIBRATE);
@@ -153,6 +185,7 @@ impl Server {
         let http = HttpOptions {
             endpoint_type: self.endpoint,
             fields: self.probe.understood.fields.clone(),
+            examples: firsts(plan)?,
             headers: self.access.headers.clone(),
             api_key: self.access.api_key.clone(),
             tls: self.access.tls.clone(),
@@ -160,8 +193,13 @@ impl Server {
             stamp: StampName::choice(options.stamp),
             client_threads: options.client_threads.unwrap_or(0),
             connections: plan.outlines().map(connections).max().unwrap_or(1),
+            most_connections: plan.outlines().map(at_once).max().unwrap_or(1),
+            reserve: plan.outlines().map(reserve).max().unwrap_or(0),
+            timeout: Some(setup::timeout(args)?),
             timeout_first_token: seconds("--timeout-first-token", options.timeout_first_token)?,
             timeout_between: seconds("--timeout-between", options.timeout_between)?,
+            timeout_connect: self.timeout_connect,
+            retries: options.retries.unwrap_or(0),
             tokenizer: Some(Arc::new(count)),
             stream_text: args.verbose,
             finish_reason: self.probe.understood.finish_reason,
@@ -241,9 +279,18 @@ fn access(args: &RunArgs, profile: &Profile) -> Result<Access, Failure> {
         ];
         refuse(&tls, &format!("`{url}`"), "it concerns https only")?;
     }
+    let mut headers = options.header.iter().map(|header| split_header(header)).collect::<Result<Vec<_>, _>>()?;
+    let api_key = match take_bearer(&mut headers) {
+        Some(_) if options.api_key_file.is_some() => {
+            let message = "`--api-key-file` and a `--header` for `Authorization` contradict each other";
+            return Err(Failure::new(Exit::Usage, message).with_hint("give one of them"));
+        }
+        Some(key) => key,
+        None => api_key(options.api_key_file.as_deref())?,
+    };
     Ok(Access {
-        headers: options.header.iter().map(|header| split_header(header)).collect::<Result<_, _>>()?,
-        api_key: api_key(options.api_key_file.as_deref())?,
+        headers,
+        api_key,
         tls: TlsOptions {
             ca_cert: options.ca_cert.clone(),
             client_cert: options.client_cert.clone(),
@@ -307,6 +354,17 @@ fn split_header(header: &str) -> Result<(String, String), Failure> {
     Ok((name.to_owned(), value.to_owned()))
 }
 
+/// The authorization among the headers, where there is one. A key is taken out, so that it is kept as secret as any; what
+/// is none stays a header, beside which no key is sent.
+fn take_bearer(headers: &mut Vec<(String, String)>) -> Option<Option<Secret>> {
+    let place = headers.iter().position(|(name, _)| name.eq_ignore_ascii_case("authorization"))?;
+    let key = headers[place].1.strip_prefix("Bearer ").map(Secret::new);
+    if key.is_some() {
+        headers.remove(place);
+    }
+    Some(key)
+}
+
 /// The key from the file, else from the environment. It is never shown.
 fn api_key(file: Option<&Path>) -> Result<Option<Secret>, Failure> {
     let Some(path) = file else {
@@ -332,11 +390,24 @@ fn seconds(option: &str, value: Option<f64>) -> Result<Option<Duration>, Failure
     }
 }
 
-/// Connections to have ready for a workload.
-fn connections(outline: &Outline) -> usize {
+/// Connections that a workload is known to need at once. An arrival process without a cap may need more.
+fn at_once(outline: &Outline) -> usize {
     let wanted = match outline.workload.max_concurrency {
         Some(cap) => u64::from(cap),
         None => outline.at_once.max(OPEN_LOOP_CONNECTIONS),
     };
-    usize::try_from(wanted.clamp(1, outline.requests.max(1))).unwrap_or(usize::MAX).min(MOST_CONNECTIONS)
+    usize::try_from(wanted.clamp(1, outline.requests.max(1))).unwrap_or(usize::MAX)
+}
+
+/// Connections to have ready for a workload.
+fn connections(outline: &Outline) -> usize {
+    at_once(outline).min(MOST_CONNECTIONS)
+}
+
+/// Idle connections to be kept ready while requests come that nothing but their times holds back.
+fn reserve(outline: &Outline) -> usize {
+    match outline.workload.max_concurrency {
+        None if outline.at_once < outline.requests => connections(outline),
+        _ => 0,
+    }
 }

@@ -11,8 +11,9 @@ use sagellm_report::Hashes;
 use sagellm_run::Watch;
 use sagellm_telemetry::Monitor;
 
+use super::asked::Asked;
 use super::server::Server;
-use super::setup;
+use super::setup::{self, Wanted};
 use super::watch::ProcessWatch;
 use crate::args::{BackendName, RunArgs};
 use crate::signals::Interrupt;
@@ -39,7 +40,12 @@ pub(super) struct Ready {
 
 impl Subject {
     /// Finds what the command line names.
-    pub(super) fn open(args: &RunArgs, interrupt: &Interrupt, progress: &Progress) -> Result<Self, Failure> {
+    pub(super) fn open(
+        args: &RunArgs,
+        wanted: &Wanted,
+        interrupt: &Interrupt,
+        progress: &Progress,
+    ) -> Result<Self, Failure> {
         if args.backend == BackendName::Cpu {
             args.server.refuse_for_cpu()?;
             let spec = args.model.as_deref().unwrap_or(DEFAULT_MODEL);
@@ -47,7 +53,7 @@ impl Subject {
             return Ok(Self::Engine(Box::new(model)));
         }
         args.engine.refuse_for_servers(args.backend)?;
-        Ok(Self::Server(Box::new(Server::open(args, interrupt, progress)?)))
+        Ok(Self::Server(Box::new(Server::open(args, &Asked::of(args, wanted)?, interrupt, progress)?)))
     }
 
     /// What prompts are cut with.

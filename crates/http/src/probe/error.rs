@@ -100,6 +100,9 @@ impl UserError for ProbeError {
             Self::NoAnswer { why: NoAnswer::Tls(_), .. } => {
                 "name the authority that signed the server's certificate with --ca-cert"
             }
+            Self::NoAnswer { why: NoAnswer::Timeout(_), .. } => {
+                "is it overloaded, or does it still load? A longer wait: --ready-timeout, --timeout"
+            }
             Self::NoAnswer { .. } => "does --base-url name an HTTP server, and is `http` or `https` right?",
             Self::Access { .. } => "give the key in OPENAI_API_KEY or with --api-key-file",
             Self::UnknownModel { .. } => "leave --model out to take the first of them",

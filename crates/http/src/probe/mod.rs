@@ -1,6 +1,7 @@
 //! Getting to know a server before it is measured.
 
 mod error;
+mod patience;
 mod ready;
 mod served;
 mod trial;
@@ -9,7 +10,8 @@ use std::collections::BTreeMap;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
-use sagellm_core::{BackendInfo, Failure, ModelInfo, Progress, Stamp};
+use self::patience::Patience;
+use sagellm_core::{BackendInfo, Failure, ModelInfo, Progress, Sampling, Stamp};
 
 pub use error::ProbeError;
 pub use served::ServedModel;
@@ -28,8 +30,33 @@ pub struct ProbeOptions {
     pub model: Option<String>,
     /// How long to wait until the server is ready.
     pub ready_timeout: Duration,
+    /// Longest time that a measured request may take, and so one of the probe, once the server had its time to get ready.
+    pub timeout: Duration,
+    /// Longest silence before the first token of a measured request; of the probe's, before the head of the answer.
+    pub timeout_first_token: Option<Duration>,
     /// The fields to try, usually [`Profile::fields`] with what the user adds.
     pub fields: RequestFields,
+    /// How measured requests choose tokens: what this takes is tried as well.
+    pub sampling: Sampling,
+    /// Whether they go on past an end of sequence.
+    pub ignore_eos: bool,
+}
+
+impl ProbeOptions {
+    /// What is tried and how long that may take when nobody says otherwise.
+    pub fn new(profile: &'static Profile, endpoint: EndpointType) -> Self {
+        Self {
+            profile,
+            endpoint,
+            model: None,
+            ready_timeout: Duration::from_secs(10),
+            timeout: Duration::from_secs(600),
+            timeout_first_token: None,
+            fields: profile.fields(endpoint),
+            sampling: Sampling::default(),
+            ignore_eos: true,
+        }
+    }
 }
 
 /// What was found out.
@@ -73,7 +100,7 @@ impl Probe {
 /// Waits until the server is ready, then finds out what it serves and understands.
 ///
 /// `go_on` is asked all the while and may end it with a failure: a signal came, or the server's process ended. One to
-/// about eight requests of up to 8 tokens are made.
+/// about ten requests of up to 8 tokens are made.
 ///
 /// # Errors
 /// When the server does not come up, refuses access, serves another model, or refuses even the plainest request.
@@ -83,12 +110,13 @@ pub fn prepare(
     go_on: &dyn Fn() -> Result<(), Failure>,
     progress: &dyn Progress,
 ) -> Result<Probe, ProbeError> {
+    let patience = Patience::new(options);
     progress.begin(&format!("waiting for {}", client.target()), None);
     let ready = ready::wait(client, options.profile, options.ready_timeout, go_on);
     progress.finish();
     ready?;
     progress.begin("probing the server", None);
-    let found = watched(client, options, go_on);
+    let found = watched(client, options, patience, go_on);
     progress.finish();
     found
 }
@@ -97,6 +125,7 @@ pub fn prepare(
 fn watched(
     client: &BlockingClient,
     options: &ProbeOptions,
+    patience: Patience,
     go_on: &dyn Fn() -> Result<(), Failure>,
 ) -> Result<Probe, ProbeError> {
     const LOOK: Duration = Duration::from_millis(100);
@@ -105,7 +134,7 @@ fn watched(
     let (client, options) = (client.clone(), options.clone());
     std::thread::spawn(move || {
         // Nobody may be waiting any more.
-        let _ = done.send(find_out(&client, &options));
+        let _ = done.send(find_out(&client, &options, &patience));
     });
     loop {
         match found.recv_timeout(LOOK) {
@@ -124,14 +153,12 @@ fn watched(
     }
 }
 
-fn find_out(client: &BlockingClient, options: &ProbeOptions) -> Result<Probe, ProbeError> {
+fn find_out(client: &BlockingClient, options: &ProbeOptions, patience: &Patience) -> Result<Probe, ProbeError> {
     let profile = options.profile;
-    let version = served::version(client, profile);
-    let models = served::models(client, profile)?;
+    let version = served::version(client, profile, patience);
+    let models = served::models(client, profile, patience)?;
     let model = served::choose(&models, options.model.as_deref(), || client.target().url(profile.models))?;
-    let path = profile.path(options.endpoint);
-    let trial = trial::Trial { client, endpoint: options.endpoint, path, model: &model.id };
-    let understood = trial.run(options.fields.clone())?;
+    let understood = trial::Trial { client, patience, options, model: &model.id }.run()?;
     let settings = settings(options, &models, &understood);
     Ok(Probe { version, models, model, understood, settings })
 }

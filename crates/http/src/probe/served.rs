@@ -1,13 +1,10 @@
 //! What a server says of itself.
 
-use std::time::Duration;
-
 use serde_json::Value;
 
 use super::ProbeError;
+use super::patience::Patience;
 use crate::{BlockingClient, Profile};
-
-const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A model that a server lists.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,18 +20,22 @@ pub struct ServedModel {
 }
 
 /// The version, from the first place that has it. A server that does not tell is none the worse.
-pub(super) fn version(client: &BlockingClient, profile: &Profile) -> Option<String> {
+pub(super) fn version(client: &BlockingClient, profile: &Profile, patience: &Patience) -> Option<String> {
     profile.version.iter().find_map(|(path, pointer)| {
-        let answer = client.get(path, TIMEOUT).ok().filter(crate::Answer::is_success)?;
+        let answer = client.get(path, patience.page()).ok().filter(crate::Answer::is_success)?;
         let body: Value = serde_json::from_str(&answer.body).ok()?;
         Some(body.pointer(pointer)?.as_str()?.to_owned())
     })
 }
 
 /// The models; none where the server has no such list.
-pub(super) fn models(client: &BlockingClient, profile: &Profile) -> Result<Vec<ServedModel>, ProbeError> {
+pub(super) fn models(
+    client: &BlockingClient,
+    profile: &Profile,
+    patience: &Patience,
+) -> Result<Vec<ServedModel>, ProbeError> {
     let url = client.target().url(profile.models);
-    let answer = match client.get(profile.models, TIMEOUT) {
+    let answer = match client.get(profile.models, patience.page()) {
         Ok(answer) => answer,
         Err(why) => return Err(ProbeError::NoAnswer { url, why }),
     };

@@ -1,18 +1,15 @@
 //! Tiny requests that find out what a server understands. They are never measured.
 
-use std::time::Duration;
-
-use sagellm_core::{Prompt, Request, Sampling};
+use sagellm_core::{Prompt, Request};
 use serde_json::Value;
 
-use super::ProbeError;
+use super::patience::Patience;
+use super::{ProbeError, ProbeOptions};
 use crate::chunk::{Chunk, Content, Usage};
 use crate::request::BodyWriter;
 use crate::sse::EventReader;
-use crate::{BlockingClient, EndpointType, MaxTokensField, RequestFields};
+use crate::{BlockingClient, MaxTokensField, RequestFields};
 
-/// The first request after loading may have to compile kernels.
-const TIMEOUT: Duration = Duration::from_secs(300);
 /// Tokens that a trial asks for.
 const TOKENS: u32 = 8;
 /// Ids that every vocabulary has.
@@ -45,8 +42,8 @@ type Notes = Vec<(&'static str, String)>;
 /// Where trials go.
 pub(super) struct Trial<'a> {
     pub(super) client: &'a BlockingClient,
-    pub(super) endpoint: EndpointType,
-    pub(super) path: &'a str,
+    pub(super) patience: &'a Patience,
+    pub(super) options: &'a ProbeOptions,
     pub(super) model: &'a str,
 }
 
@@ -70,9 +67,9 @@ enum Outcome {
 
 impl Trial<'_> {
     /// Tries the fields, and leaves out those that are refused or have no effect.
-    pub(super) fn run(&self, wanted: RequestFields) -> Result<Understood, ProbeError> {
-        let (mut fields, stream, mut notes) = self.fields(wanted)?;
-        if fields.ignore_eos {
+    pub(super) fn run(&self) -> Result<Understood, ProbeError> {
+        let (mut fields, stream, mut notes) = self.fields(self.options.fields.clone())?;
+        if fields.ignore_eos && self.options.ignore_eos {
             let (obeyed, note) = ignores_eos(&stream);
             fields.ignore_eos = obeyed;
             fields.min_tokens &= obeyed;
@@ -106,7 +103,7 @@ impl Trial<'_> {
             let mut fields = wanted.clone();
             leave_out(&mut fields);
             leave_out(&mut bare);
-            if fields == wanted {
+            if self.body(&fields, TOKENS, None)? == self.body(&wanted, TOKENS, None)? {
                 continue;
             }
             if let Outcome::Answered(stream) = self.ask(&fields, TOKENS, None)? {
@@ -138,7 +135,7 @@ impl Trial<'_> {
 
     fn ask(&self, fields: &RequestFields, tokens: u32, ids: Option<&[u32]>) -> Result<Outcome, ProbeError> {
         let body = self.body(fields, tokens, ids)?;
-        let answer = match self.client.post(self.path, &body, TIMEOUT) {
+        let answer = match self.client.post(self.path(), &body, self.patience.head(), self.patience.answer()) {
             Ok(answer) => answer,
             Err(why) => return Err(ProbeError::NoAnswer { url: self.url(), why }),
         };
@@ -170,27 +167,34 @@ impl Trial<'_> {
             session: None,
             prompt,
             max_tokens: tokens,
-            sampling: Sampling::default(),
-            ignore_eos: true,
+            sampling: self.options.sampling.clone(),
+            ignore_eos: self.options.ignore_eos,
             keep_answer: false,
         };
-        let bodies =
-            BodyWriter::new(self.endpoint, self.model, fields).map_err(|error| ProbeError::Stopped(error.into()))?;
+        let bodies = BodyWriter::new(self.options.endpoint, self.model, fields)
+            .map_err(|error| ProbeError::Stopped(error.into()))?;
         Ok(bodies.write(&request, Vec::new()))
     }
 
+    fn path(&self) -> &'static str {
+        self.options.profile.path(self.options.endpoint)
+    }
+
     fn url(&self) -> String {
-        self.client.target().url(self.path)
+        self.client.target().url(self.path())
     }
 }
 
 type LeaveOut = fn(&mut RequestFields);
 
 /// What can be left out of a request, or said otherwise.
-const OPTIONAL: [(&str, LeaveOut); 5] = [
+const OPTIONAL: [(&str, LeaveOut); 8] = [
     ("min_tokens", |fields| fields.min_tokens = false),
     ("ignore_eos", |fields| (fields.ignore_eos, fields.min_tokens) = (false, false)),
     ("include_usage", |fields| fields.include_usage = false),
+    ("top_k", |fields| fields.top_k = false),
+    ("top_p", |fields| fields.top_p = false),
+    ("seed", |fields| fields.seed = false),
     ("temperature", |fields| fields.temperature = false),
     ("max_completion_tokens", |fields| fields.max_tokens = MaxTokensField::MaxTokens),
 ];
