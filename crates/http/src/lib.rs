@@ -6,6 +6,7 @@
 mod answer;
 mod backend;
 mod blocking;
+mod bounds;
 #[cfg(test)]
 mod captures;
 mod chunk;

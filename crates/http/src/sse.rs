@@ -232,7 +232,8 @@ mod tests {
 
     #[test]
     fn where_the_bytes_are_cut_makes_no_difference() {
-        let stream = "\u{feff}: hi\r\n\r\nevent: error\rdata: ä€\r\rdata:x\ndata: y\n\ndata: w\n\nid: 1\r\ndata: z".as_bytes();
+        let stream =
+            "\u{feff}: hi\r\n\r\nevent: error\rdata: ä€\r\rdata:x\ndata: y\n\ndata: w\n\nid: 1\r\ndata: z".as_bytes();
         let whole = events(stream, &[]).unwrap();
         assert_eq!(whole.len(), 4);
         for one in 0..stream.len() {

@@ -6,42 +6,13 @@ use sagellm_core::{Answer, End, FinishReason, HttpFacts, Nanos, OutcomeKind, Pie
 use sha2::{Digest, Sha256};
 
 use crate::answer::{Arrival, Reading};
+use crate::bounds::Bounds;
 use crate::chunk::{self, Choice, Chunk, Content, ServerTimes, Usage};
 use crate::pattern::{Pattern, Role};
 use crate::sse::SseEvent;
 
 /// Choices of one answer that are told apart.
 const MAX_CHOICES: usize = 1024;
-/// Chunks with tokens that an answer may have, however few tokens were asked for,
-const FEWEST_PIECES: u32 = 1 << 16;
-/// and for each token that was. A server that ignores the limit would fill the memory otherwise.
-const PIECES_PER_TOKEN: u32 = 4;
-/// Bytes of text that an answer may have for each of these chunks,
-const TEXT_PER_PIECE: usize = 64;
-/// and at most.
-const MAX_TEXT: usize = 64 << 20;
-
-/// How long an answer may be.
-#[derive(Clone, Copy)]
-struct Bounds {
-    /// Tokens that were asked for.
-    asked: u32,
-    pieces: u32,
-    text: usize,
-}
-
-impl Bounds {
-    fn of(asked: u32) -> Self {
-        let pieces = asked.saturating_mul(PIECES_PER_TOKEN).max(FEWEST_PIECES);
-        Self { asked, pieces, text: (pieces as usize).saturating_mul(TEXT_PER_PIECE).min(MAX_TEXT) }
-    }
-}
-
-impl Default for Bounds {
-    fn default() -> Self {
-        Self::of(0)
-    }
-}
 
 /// The account of one answer.
 #[derive(Default)]

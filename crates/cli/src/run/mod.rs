@@ -1,6 +1,7 @@
 //! `run`: measure a workload on a backend.
 
 mod asked;
+mod connections;
 mod observer;
 mod output;
 mod repeat;

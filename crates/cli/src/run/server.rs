@@ -12,12 +12,13 @@ use sagellm_http::{
     StatsSource, Target, TlsOptions, make_room_for, prepare,
 };
 use sagellm_model::Tokenizer;
-use sagellm_plan::{Outline, PlanFile};
+use sagellm_plan::PlanFile;
 use sagellm_run::WorkloadRun;
 use sagellm_telemetry::{SCRAPE_INTERVAL, Scraper, process_runs};
 use serde_json::{Map, Value};
 
 use super::asked::{Asked, firsts};
+use super::connections::Connections;
 use super::setup;
 use super::subject::{Ready, open_options};
 use super::watch::{Launch, ServerWatch};
@@ -26,10 +27,6 @@ use crate::calibrate::{Load, measure};
 use crate::signals::Interrupt;
 use crate::terminal::{Progress, Unit};
 
-/// Connections that are opened ahead at most.
-const MOST_CONNECTIONS: usize = 1024;
-/// Connections that are opened ahead for an arrival process without a cap.
-const OPEN_LOOP_CONNECTIONS: u64 = 64;
 /// Longest wait for a server that runs already, unless told otherwise.
 const READY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest wait for a server that is launched, unless told otherwise.
@@ -144,9 +141,9 @@ impl Server {
         progress: &Progress,
     ) -> Result<Calibration, Failure> {
         // What the run could not do is said before it is calibrated for.
-        make_room_for(plan.outlines().map(at_once).max().unwrap_or(1))?;
-        let streams = plan.outlines().map(connections).max().unwrap_or(1);
-        let streams = u32::try_from(streams).unwrap_or(u32::MAX);
+        let connections = Connections::of(plan);
+        make_room_for(connections.at_once)?;
+        let streams = u32::try_from(connections.ahead).unwrap_or(u32::MAX);
         let requests = streams.max(FEWEST_TO_CALIBRATE);
         let load = Load {
             streams,
@@ -173,6 +170,7 @@ impl Server {
     /// Connects to it.
     pub(super) fn start(self, args: &RunArgs, plan: &PlanFile, clock: Clock) -> Result<Ready, Failure> {
         let options = &args.server;
+        let connections = Connections::of(plan);
         let path = self.profile.path(self.endpoint);
         let counter = self.tokenizer.clone();
         let count = move |text: &str| {
@@ -192,9 +190,9 @@ impl Server {
             proxy: self.access.proxy.clone(),
             stamp: StampName::choice(options.stamp),
             client_threads: options.client_threads.unwrap_or(0),
-            connections: plan.outlines().map(connections).max().unwrap_or(1),
-            most_connections: plan.outlines().map(at_once).max().unwrap_or(1),
-            reserve: plan.outlines().map(reserve).max().unwrap_or(0),
+            connections: connections.ahead,
+            most_connections: connections.at_once,
+            reserve: connections.reserve,
             timeout: Some(setup::timeout(args)?),
             timeout_first_token: seconds("--timeout-first-token", options.timeout_first_token)?,
             timeout_between: seconds("--timeout-between", options.timeout_between)?,
@@ -387,27 +385,5 @@ fn seconds(option: &str, value: Option<f64>) -> Result<Option<Duration>, Failure
             format!("`{option} {seconds}` is not possible: it must be a number of seconds from 0.001 to 1e9"),
         )),
         value => Ok(value.map(Duration::from_secs_f64)),
-    }
-}
-
-/// Connections that a workload is known to need at once. An arrival process without a cap may need more.
-fn at_once(outline: &Outline) -> usize {
-    let wanted = match outline.workload.max_concurrency {
-        Some(cap) => u64::from(cap),
-        None => outline.at_once.max(OPEN_LOOP_CONNECTIONS),
-    };
-    usize::try_from(wanted.clamp(1, outline.requests.max(1))).unwrap_or(usize::MAX)
-}
-
-/// Connections to have ready for a workload.
-fn connections(outline: &Outline) -> usize {
-    at_once(outline).min(MOST_CONNECTIONS)
-}
-
-/// Idle connections to be kept ready while requests come that nothing but their times holds back.
-fn reserve(outline: &Outline) -> usize {
-    match outline.workload.max_concurrency {
-        None if outline.at_once < outline.requests => connections(outline),
-        _ => 0,
     }
 }
