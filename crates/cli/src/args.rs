@@ -110,6 +110,14 @@ where
     RangedU64ValueParser::new().range(range)
 }
 
+/// A number in a range; what is no number or infinite is in none.
+fn number(range: RangeInclusive<f64>) -> impl Fn(&str) -> Result<f64, String> + Clone + Send + Sync + 'static {
+    move |text| match text.parse() {
+        Ok(number) if range.contains(&number) => Ok(number),
+        _ => Err(format!("expected a number from {} to {}", range.start(), range.end())),
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct ReportArgs {
     /// Summary file, or folder of a run

@@ -54,6 +54,29 @@ fn options_of_vllm_that_are_not_ours() {
 }
 
 #[test]
+fn calibrations_that_cannot_be_made() {
+    let ends = [
+        "--rate 0",
+        "--rate -1",
+        "--rate nan",
+        "--rate inf",
+        "--rate 1e300",
+        "--rate 0.01 --num-prompts 1000",
+        "--concurrency 0",
+        "--concurrency 100001",
+        "--num-prompts 0",
+        "--num-prompts 1000001",
+        "--num-prompts 1000000 --output-len 100",
+        "--itl 60s",
+        "--ttft 61s",
+        "--itl -1ms",
+        "--itl nans",
+        "--search-time 2",
+    ];
+    insta::assert_snapshot!(refused(&Place::new(), "calibrate", &ends));
+}
+
+#[test]
 fn servers_that_cannot_be_measured() {
     let place = Place::new();
     // Nobody listens on the port of the discard service.

@@ -144,7 +144,7 @@ fn assert_marked(place: &Place) {
 fn a_calibration_tells_the_clients_own_error() {
     let place = Place::new();
     let load = "--concurrency 4 --num-prompts 8 --output-len 8 --ttft 5ms --itl 1ms";
-    let ran = place.succeed(&format!("calibrate {load} --format json -q"));
+    let ran = place.succeed(&format!("calibrate {load} --search-time 3s --format json -q"));
     assert_eq!(ran.err, "");
     let told: Value = serde_json::from_str(&ran.out).expect("it is JSON");
     let at_load = &told["at_load"];
@@ -156,6 +156,10 @@ fn a_calibration_tells_the_clients_own_error() {
     }
     assert_eq!(told["full_speed"]["tokens"], 64 * 32 * 256);
     assert!(number(&told["full_speed"], "tokens_per_second") > 0.0);
+    // How many that is depends on the machine; what bounds it does not.
+    let most = &told["most_streams"];
+    assert_eq!((&most["ttft_bound_ms"], &most["tbt_bound_ms"]), (&0.25.into(), &0.05.into()), "5 % of each");
+    assert!(!most["within"].is_null() || !most["beyond"].is_null() || !most["end"].as_str().unwrap().is_empty());
     assert!(place.listing().is_empty(), "it leaves nothing behind");
 }
 
@@ -171,4 +175,19 @@ fn a_run_calibrates_itself_first() {
     assert!(number(&figures, "p99_client_error_ms") >= 0.0);
     let header = &place.lines("out/short_input.records.jsonl")[0];
     assert_eq!(header["calibration"]["streams"], 16, "{header:#}");
+    assert_eq!(header["calibration"]["arrival"], "immediate");
+}
+
+#[test]
+fn a_run_of_an_open_loop_is_calibrated_as_one() {
+    let place = Place::new();
+    let server = Serving::start(&place, "--simulate --port 0 --ttft 20ms --itl 5ms");
+    let options = "--num-prompts 20 --request-rate 40";
+    let line = run(&server, "openai", &tokenizer(), options).replace("--no-calibrate ", "");
+    let ran = place.run(&line);
+    assert!(matches!(ran.code, 0 | 5), "{}", ran.err);
+    assert!(ran.err.contains("calibrating the client at 40 requests/s (Poisson)"), "{}", ran.err);
+    let calibration = &place.lines("out/short_input.records.jsonl")[0]["calibration"];
+    assert_eq!(calibration["arrival"]["poisson"]["rate"], 40.0, "{calibration:#}");
+    assert!(number(calibration, "streams") >= 1.0);
 }

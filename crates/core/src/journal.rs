@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::tagged::{self, Tagged};
-use crate::{BackendStats, Measured, Nanos, Record, WallTime, Workload};
+use crate::{Arrival, BackendStats, Measured, Nanos, Record, WallTime, Workload};
 
 /// One line.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
@@ -62,8 +62,11 @@ pub struct Header {
 /// The client's own error on this machine, found by running it against a server whose every moment is prescribed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Calibration {
-    /// Streams at once.
+    /// Streams at once; most of them at one moment, where requests came by an arrival process without a cap.
     pub streams: u32,
+    /// When requests came: at once where all streams were kept busy.
+    #[serde(default)]
+    pub arrival: Arrival,
     /// Time between tokens of each stream, in milliseconds.
     pub itl_ms: f64,
     /// Error of the time to the first token, in milliseconds.

@@ -15,6 +15,6 @@ mod vllm_cache;
 
 pub use host::{Host, host};
 pub use monitor::{Monitor, Observation};
-pub use process::{process_cpu_seconds, thread_cpu_seconds};
+pub use process::{process_cpu_seconds, process_cpu_seconds_of, thread_cpu_seconds};
 pub use scraper::{Fetch, SCRAPE_INTERVAL, Scraper};
 pub use tree::process_runs;

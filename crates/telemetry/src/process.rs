@@ -3,7 +3,7 @@
 use sagellm_core::Measured;
 use sysinfo::{Pid, Process, ProcessRefreshKind, ProcessesToUpdate, System};
 
-/// Reads the figures of this process; kept so that a reading costs no set-up.
+/// Reads the figures of a process, usually this one; kept so that a reading costs no set-up.
 pub(crate) struct ThisProcess {
     system: System,
     pid: Pid,
@@ -11,8 +11,11 @@ pub(crate) struct ThisProcess {
 
 impl ThisProcess {
     pub(crate) fn new() -> Result<Self, String> {
+        Self::of(sysinfo::get_current_pid().map_err(|error| error.to_string())?)
+    }
+
+    fn of(pid: Pid) -> Result<Self, String> {
         let system = System::new().map_err(|error| error.to_string())?;
-        let pid = sysinfo::get_current_pid().map_err(|error| error.to_string())?;
         Ok(Self { system, pid })
     }
 
@@ -28,7 +31,7 @@ impl ThisProcess {
     fn cpu_seconds(&mut self) -> Result<f64, String> {
         match self.refresh(ProcessRefreshKind::nothing().with_cpu()) {
             Some(process) => Ok(process.accumulated_cpu_time() as f64 / 1e3),
-            None => Err("the system does not tell the processor time of this process".into()),
+            None => Err("the system does not tell the processor time of the process".into()),
         }
     }
 
@@ -49,6 +52,11 @@ pub(crate) fn measured<T>(reading: Result<T, String>) -> Measured<T> {
 /// Seconds of processor time, user and system, that all threads of this process have used; usually in steps of 10 ms.
 pub fn process_cpu_seconds() -> Measured<f64> {
     measured(ThisProcess::new().and_then(|mut process| process.cpu_seconds()))
+}
+
+/// The same of another process, by its number, without its children.
+pub fn process_cpu_seconds_of(pid: u32) -> Measured<f64> {
+    measured(ThisProcess::of(Pid::from_u32(pid)).and_then(|mut process| process.cpu_seconds()))
 }
 
 /// Seconds of processor time that the calling thread has used. Linux only, to the nanosecond.
@@ -99,6 +107,13 @@ mod tests {
         } else {
             assert!(after.1.reason.is_some());
         }
+    }
+
+    #[test]
+    fn another_process_is_known_by_its_number() {
+        let mine = process_cpu_seconds_of(std::process::id()).value.unwrap();
+        assert!((mine - process_cpu_seconds().value.unwrap()).abs() < 1.0);
+        assert!(process_cpu_seconds_of(u32::MAX).value.is_none());
     }
 
     #[test]

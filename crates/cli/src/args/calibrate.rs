@@ -2,7 +2,7 @@
 
 use clap::{Args, ValueEnum};
 
-use super::{MOST_REQUESTS, StampName, Time, whole};
+use super::{StampName, Time, number, whole};
 
 /// The forms of a calibration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -19,10 +19,10 @@ pub(crate) struct CalibrateArgs {
     #[arg(long, default_value_t = 64, value_name = "N", value_parser = whole::<u32>(1..=100_000))]
     pub(crate) concurrency: u32,
     /// Requests per second, in a Poisson process, instead of keeping all streams busy
-    #[arg(long, value_name = "RATE")]
+    #[arg(long, value_name = "RATE", allow_negative_numbers = true, value_parser = number(0.01..=1e6))]
     pub(crate) rate: Option<f64>,
     /// Requests in all [default: four per stream]
-    #[arg(long, value_name = "N", value_parser = whole::<u32>(1..=MOST_REQUESTS))]
+    #[arg(long, value_name = "N", value_parser = whole::<u32>(1..=1_000_000))]
     pub(crate) num_prompts: Option<u32>,
     /// Tokens per answer
     #[arg(long, default_value_t = 128, value_name = "N", value_parser = whole::<u32>(1..=1 << 20))]
@@ -42,6 +42,9 @@ pub(crate) struct CalibrateArgs {
     /// Threads of the simulator
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = whole::<usize>(1..=64))]
     pub(crate) server_threads: usize,
+    /// Longest time for finding out how many streams the client can follow; 0s leaves it out
+    #[arg(long, default_value = "15s", value_name = "TIME")]
+    pub(crate) search_time: Time,
     /// Form of the result
     #[arg(long, value_enum, default_value = "table", value_name = "FORMAT")]
     pub(crate) format: CalibrateFormat,

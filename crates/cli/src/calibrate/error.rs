@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 /// A distribution of times in milliseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct Spread {
     /// Mean.
     pub(crate) mean: f64,

@@ -8,50 +8,24 @@ use std::time::Duration;
 
 use sagellm_core::journal::{Calibration, Close, ErrorSpread, Line};
 use sagellm_core::{
-    Arrival, BackendInfo, Clock, Exit, Failure, Measured, Mode, ModelInfo, OutcomeKind, Plan, Prompt, Record, Request,
-    Sampling, Source, Stamp, Workload, seconds,
+    Backend, BackendInfo, Clock, Exit, Failure, Measured, Mode, ModelInfo, Nanos, OutcomeKind, Plan, Prompt, Record,
+    Request, Sampling, Source, Stamp, Workload, seconds,
 };
-use sagellm_http::{HttpBackend, HttpOptions, RequestFields, RequestIds, StampChoice};
+use sagellm_http::{HttpBackend, HttpOptions, RequestFields, RequestIds};
 use sagellm_run::{Observed, RunOptions, Silent, Watch, execute};
 use sagellm_server::Truth;
-use sagellm_telemetry::{Monitor, process_cpu_seconds};
-use serde::{Serialize, Serializer};
+use sagellm_stats::Spans;
+use sagellm_telemetry::{Monitor, process_cpu_seconds, process_cpu_seconds_of};
+use serde::Serialize;
 
 use super::error::Spread;
+use super::load::Load;
 use super::simulator::SimulatorProcess;
 
 /// Processor seconds that can be told from none: the system counts in ticks of 10 ms.
 const LEAST_CPU: f64 = 0.1;
-
-/// What the client is to bear.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub(crate) struct Load {
-    /// Streams at once, at most.
-    pub(crate) streams: u32,
-    /// Requests per second in a Poisson process; `None` keeps all streams busy.
-    pub(crate) rate: Option<f64>,
-    /// Requests in all.
-    pub(crate) requests: u32,
-    /// Tokens of each.
-    pub(crate) tokens: u32,
-    /// From a request to its first token.
-    #[serde(serialize_with = "milliseconds", rename = "ttft_ms")]
-    pub(crate) ttft: Duration,
-    /// From each token to the next.
-    #[serde(serialize_with = "milliseconds", rename = "itl_ms")]
-    pub(crate) itl: Duration,
-    /// Who takes the stamps.
-    #[serde(skip)]
-    pub(crate) stamp: StampChoice,
-    /// Threads of the client; 0 for its default.
-    pub(crate) client_threads: usize,
-    /// Threads of the simulator.
-    pub(crate) server_threads: usize,
-}
-
-fn milliseconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_f64(time.as_secs_f64() * 1e3)
-}
+/// Longest time for one request.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// What came of it. Times in milliseconds; errors are absolute differences from the truth.
 #[derive(Clone, Debug, Serialize)]
@@ -74,8 +48,18 @@ pub(crate) struct Measurement {
     pub(crate) schedule_lag_ms: Spread,
     /// From the kernel's receive stamp to the client's read.
     pub(crate) client_delay_ms: Option<Spread>,
+    /// By how much the simulator was late with the last token of an answer; `None` where it was to be as fast as it can.
+    pub(crate) simulator_late_ms: Option<Spread>,
+    /// Most requests in flight at one moment.
+    pub(crate) peak_streams: u64,
     /// Received over the whole measurement.
     pub(crate) tokens_per_second: f64,
+    /// Processor time of this process, and of the simulator, as shares of one core in percent; `None` as below.
+    pub(crate) client_cpu_percent: Option<f64>,
+    /// See above.
+    pub(crate) simulator_cpu_percent: Option<f64>,
+    /// Threads of the client.
+    pub(crate) client_threads: usize,
     /// Processor time of this process; `None` when it was too little for the system's clock ticks to tell.
     pub(crate) cpu_ms_per_1000_tokens: Option<f64>,
     /// Largest resident memory of this process.
@@ -91,16 +75,31 @@ impl Measurement {
             ("E2E error", Some(self.e2e_error_ms)),
             ("schedule lag", Some(self.schedule_lag_ms)),
             ("client delay per chunk", self.client_delay_ms),
+            ("simulator's lateness", self.simulator_late_ms),
         ]
         .into_iter()
         .filter_map(|(name, spread)| Some((name, spread?)))
+    }
+
+    /// That every request could be compared: an error that leaves out those that failed would be too small.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        if self.compared == self.requests as usize {
+            return Ok(());
+        }
+        let message = format!(
+            "INVALID: only {} of {} answers of the simulator could be compared with its truth",
+            self.compared, self.requests
+        );
+        Err(Failure::new(Exit::Invalid, message).with_hint("lower the load, or give the simulator more threads"))
     }
 
     /// As the header of a run's journal keeps it.
     pub(crate) fn calibration(&self, load: &Load) -> Calibration {
         let spread = |Spread { p50, p99, max, .. }: Spread| ErrorSpread { p50, p99, max };
         Calibration {
-            streams: load.streams,
+            // Of an arrival process it is not known before.
+            streams: if load.capped { load.streams } else { u32::try_from(self.peak_streams).unwrap_or(u32::MAX) },
+            arrival: load.arrival.clone(),
             itl_ms: load.itl.as_secs_f64() * 1e3,
             ttft_error_ms: spread(self.ttft_error_ms),
             // One token has nothing between.
@@ -113,6 +112,7 @@ impl Measurement {
 pub(crate) fn measure(load: &Load) -> Result<Measurement, Failure> {
     let clock = Clock::start();
     let simulator = SimulatorProcess::start(load)?;
+    let of_simulator = || process_cpu_seconds_of(simulator.pid());
     let connections = (load.streams as usize).min(load.requests as usize);
     let ids = RequestIds::draw();
     let options = HttpOptions {
@@ -130,13 +130,14 @@ pub(crate) fn measure(load: &Load) -> Result<Measurement, Failure> {
     let stop = AtomicBool::new(false);
     let run = RunOptions {
         journal: &journal,
-        timeout: Duration::from_secs(120),
+        timeout: REQUEST_TIMEOUT,
         drain: Duration::ZERO,
         max_error_rate: 0.0,
         calibration: None,
         stop: &stop,
     };
-    let mut watch = Cost { monitor: Monitor::new(clock), before: None, cpu_seconds: Measured::unknown("not read") };
+    let threads = backend.info().settings.get("client_threads").and_then(|threads| threads.parse().ok()).unwrap_or(1);
+    let mut watch = Cost::new(&of_simulator, threads, clock);
     let done = execute(plan(load), &backend, &run, &mut watch, &mut Silent)?;
     if let Some(gone) = done.gone {
         return Err(gone);
@@ -155,10 +156,11 @@ fn compare<'t>(
     stamp: &'static str,
     records: &[Record],
     close: &Close,
-    watch: &Cost,
+    watch: &Cost<'_>,
     truth_of: impl Fn(u64) -> Option<&'t Truth>,
 ) -> Result<Measurement, Failure> {
-    let (mut ttft, mut tbt, mut e2e, mut lag, mut delay) = (vec![], vec![], vec![], vec![], vec![]);
+    let (mut ttft, mut tbt, mut e2e, mut lag, mut delay, mut late) = (vec![], vec![], vec![], vec![], vec![], vec![]);
+    let mut spans = Spans::default();
     let difference = |later: u64, earlier: u64| later as f64 - earlier as f64;
     for record in records.iter().filter(|record| record.outcome == OutcomeKind::Success) {
         let Some(truth) = truth_of(record.id) else { continue };
@@ -169,6 +171,10 @@ fn compare<'t>(
         let (Some(first_write), Some(last_write)) = (truth.first_write_ns, truth.last_write_ns) else { continue };
         let true_ttft = difference(first_write, truth.arrival_ns);
         let true_e2e = difference(last_write, truth.arrival_ns);
+        if !load.itl.is_zero() {
+            late.push((true_e2e / 1e6 - load.answer_s() * 1e3).max(0.0));
+        }
+        spans.push(sent, record.end_ns);
         ttft.push((difference(first, sent) - true_ttft).abs() / 1e6);
         e2e.push((difference(last, sent) - true_e2e).abs() / 1e6);
         if truth.tokens > 1 {
@@ -198,17 +204,19 @@ fn compare<'t>(
         e2e_error_ms: Spread::of(e2e).ok_or_else(nothing)?,
         schedule_lag_ms: Spread::of(lag).ok_or_else(nothing)?,
         client_delay_ms: Spread::of(delay),
+        simulator_late_ms: Spread::of(late),
+        peak_streams: spans.concurrency().map_or(0, |it| it.peak),
         tokens_per_second: tokens as f64 / seconds(close.end_ns.saturating_sub(begun)).max(1e-9),
+        client_cpu_percent: watch.percent(cpu),
+        simulator_cpu_percent: watch.simulator_seconds.value.and_then(|used| watch.percent(used)),
+        client_threads: watch.client_threads,
         cpu_ms_per_1000_tokens: (cpu >= LEAST_CPU && tokens > 0).then(|| cpu * 1e6 / tokens as f64),
         peak_memory_mb: peak.value.ok_or_else(|| unread(&peak))?,
     })
 }
 
 fn plan(load: &Load) -> Plan {
-    let arrival = match load.rate {
-        Some(rate) => Arrival::Poisson { rate },
-        None => Arrival::Immediate,
-    };
+    let arrival = load.arrival.clone();
     let offsets = sagellm_plan::Offsets::new(&arrival, u64::from(load.requests), 0);
     let requests = (0..u64::from(load.requests)).zip(offsets).map(|(id, offset_ns)| Request {
         id,
@@ -226,7 +234,7 @@ fn plan(load: &Load) -> Plan {
         source: Source::Text { input_tokens: 0, output_tokens: load.tokens, shared_prefix_tokens: 0 },
         num_prompts: load.requests,
         duration_s: None,
-        max_concurrency: load.rate.is_none().then_some(load.streams),
+        max_concurrency: load.capped.then_some(load.streams),
         arrival,
         num_warmups: 0,
         seed: 0,
@@ -254,26 +262,57 @@ fn simulated() -> BackendInfo {
     }
 }
 
-/// What measuring costs this process.
-struct Cost {
+/// What measuring costs this process, and what the simulator does for it.
+struct Cost<'a> {
     monitor: Monitor,
-    before: Option<Measured<f64>>,
+    clock: Clock,
+    of_simulator: &'a dyn Fn() -> Measured<f64>,
+    client_threads: usize,
+    begun: Nanos,
+    /// Processor seconds of this process and of the simulator.
+    before: (Measured<f64>, Measured<f64>),
+    window_s: f64,
     cpu_seconds: Measured<f64>,
+    simulator_seconds: Measured<f64>,
 }
 
-impl Watch for Cost {
+impl<'a> Cost<'a> {
+    fn new(of_simulator: &'a dyn Fn() -> Measured<f64>, client_threads: usize, clock: Clock) -> Self {
+        let unread = || Measured::unknown("not read");
+        Self {
+            monitor: Monitor::new(clock),
+            clock,
+            of_simulator,
+            client_threads,
+            begun: 0,
+            before: (unread(), unread()),
+            window_s: 0.0,
+            cpu_seconds: unread(),
+            simulator_seconds: unread(),
+        }
+    }
+
+    /// Processor seconds as a share of one core.
+    fn percent(&self, cpu: f64) -> Option<f64> {
+        (cpu >= LEAST_CPU && self.window_s > 0.0).then(|| cpu / self.window_s * 100.0)
+    }
+}
+
+impl Watch for Cost<'_> {
     fn begin(&mut self) {
         self.monitor.begin();
-        self.before = Some(process_cpu_seconds());
+        self.before = (process_cpu_seconds(), (self.of_simulator)());
+        self.begun = self.clock.now();
     }
 
     fn end(&mut self) -> Observed {
-        let after = process_cpu_seconds();
-        let before = self.before.take().and_then(|before| before.value);
-        self.cpu_seconds = match before {
+        let used = |before: &Measured<f64>, after: Measured<f64>| match before.value {
             Some(before) => after.map(|after| after - before),
-            None => after,
+            None => before.clone(),
         };
+        self.window_s = seconds(self.clock.now() - self.begun);
+        self.cpu_seconds = used(&self.before.0, process_cpu_seconds());
+        self.simulator_seconds = used(&self.before.1, (self.of_simulator)());
         let seen = self.monitor.end();
         Observed {
             memory: seen.memory,
@@ -297,4 +336,41 @@ fn read(journal: &Path) -> Result<(Vec<Record>, Close), Failure> {
     }
     let close = close.ok_or_else(|| failed("the last line is missing".into()))?;
     Ok((records, close))
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// Of a client and a simulator that have nothing to do.
+    pub(crate) fn measurement() -> Measurement {
+        let small = Spread { mean: 0.01, p50: 0.01, p99: 0.02, max: 0.03 };
+        Measurement {
+            stamp: "kernel",
+            requests: 8,
+            compared: 8,
+            tokens: 88,
+            ttft_error_ms: small,
+            tbt_error_ms: Some(small),
+            e2e_error_ms: small,
+            schedule_lag_ms: small,
+            client_delay_ms: Some(small),
+            simulator_late_ms: Some(small),
+            peak_streams: 4,
+            tokens_per_second: 100.0,
+            client_cpu_percent: None,
+            simulator_cpu_percent: None,
+            client_threads: 1,
+            cpu_ms_per_1000_tokens: None,
+            peak_memory_mb: 10.0,
+        }
+    }
+
+    #[test]
+    fn a_calibration_that_lost_answers_is_invalid() {
+        measurement().check().unwrap();
+        let failure = Measurement { compared: 7, ..measurement() }.check().unwrap_err();
+        assert_eq!(failure.exit, Exit::Invalid);
+        assert_eq!(failure.message, "INVALID: only 7 of 8 answers of the simulator could be compared with its truth");
+    }
 }

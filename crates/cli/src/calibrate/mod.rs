@@ -4,64 +4,61 @@
 //! kernel's stamp of each arrival and the time of each write. What the client reports otherwise is its error.
 
 mod error;
+mod load;
 mod measure;
 mod simulator;
+mod streams;
 
 use std::fmt::Write;
-use std::time::Duration;
+use std::num::NonZero;
 
 use sagellm_core::{Exit, Failure};
 
-use crate::args::{CalibrateArgs, CalibrateFormat, StampName};
+use crate::args::{CalibrateArgs, CalibrateFormat};
 use crate::terminal::{Printer, Progress};
 pub(crate) use error::Spread;
-pub(crate) use measure::{Load, Measurement, measure};
+pub(crate) use load::Load;
+pub(crate) use measure::{Measurement, measure};
 pub(crate) use simulator::LISTENING;
+use streams::MostStreams;
 
-/// Streams of the run without any delay of the server, which shows how much the client can take.
-const FULL_SPEED_STREAMS: u32 = 64;
+/// Share of its threads' time from which a side counts as busy all the time.
+const BUSY: f64 = 0.9;
 
 pub(crate) fn calibrate(args: &CalibrateArgs, printer: &Printer) -> Result<Exit, Failure> {
+    let load = Load::of(args)?;
     let progress = Progress::new(printer, args.quiet);
-    let load = Load {
-        streams: args.concurrency,
-        rate: args.rate,
-        requests: args.num_prompts.unwrap_or(args.concurrency.saturating_mul(4)),
-        tokens: args.output_len,
-        ttft: args.ttft.0,
-        itl: args.itl.0,
-        stamp: StampName::choice(args.stamp),
-        client_threads: args.client_threads.unwrap_or(0),
-        server_threads: args.server_threads,
-    };
     progress.line_unless_quiet(&format!(
         "measuring a simulated server: {} streams, {} requests of {} tokens",
         load.streams, load.requests, load.tokens
     ));
     let at_load = measure(&load)?;
     progress.line_unless_quiet("measuring it again without any delay");
-    let full = Load {
-        streams: FULL_SPEED_STREAMS,
-        rate: None,
-        requests: FULL_SPEED_STREAMS * 32,
-        tokens: 256,
-        ttft: Duration::ZERO,
-        itl: Duration::ZERO,
-        ..load
-    };
-    let full_speed = measure(&full)?;
+    let full_load = load.full_speed();
+    let full_speed = measure(&full_load)?;
+    let budget = args.search_time.0;
+    let most = (!budget.is_zero()).then(|| MostStreams::search(&load, budget, &progress));
     let text = match args.format {
-        CalibrateFormat::Table => table(&load, &at_load, &full_speed),
-        CalibrateFormat::Json => json(&load, &at_load, &full_speed)?,
+        CalibrateFormat::Table => table(&load, &at_load, &full_load, &full_speed, most.as_ref()),
+        CalibrateFormat::Json => json(&load, &at_load, &full_speed, most.as_ref())?,
     };
     printer.result(&text)?;
+    // What was lost would be missing in the errors, so they cannot be believed.
+    at_load.check()?;
+    full_speed.check()?;
     Ok(Exit::Ok)
 }
 
-fn table(load: &Load, at_load: &Measurement, full_speed: &Measurement) -> String {
+fn table(
+    load: &Load,
+    at_load: &Measurement,
+    full_load: &Load,
+    full_speed: &Measurement,
+    most: Option<&MostStreams>,
+) -> String {
     let mut text = format!(
         "Error of this client at {} streams, {:.1} ms between tokens, stamps by the {}\n\n",
-        load.streams,
+        if load.capped { u64::from(load.streams) } else { at_load.peak_streams },
         load.itl.as_secs_f64() * 1e3,
         at_load.stamp
     );
@@ -81,12 +78,17 @@ fn table(load: &Load, at_load: &Measurement, full_speed: &Measurement) -> String
         cost(at_load),
         at_load.peak_memory_mb
     );
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
     let _ = writeln!(
         text,
-        "Without any delay of the server: {:.0} tokens/s, {}",
+        "Without any delay of the server: {:.0} tokens/s, {}\n  {}",
         full_speed.tokens_per_second,
-        cost(full_speed)
+        cost(full_speed),
+        limit(full_speed, full_load.server_threads, cores)
     );
+    if let Some(most) = most {
+        text += &most.describe(load);
+    }
     text
 }
 
@@ -97,9 +99,68 @@ fn cost(measured: &Measurement) -> String {
     }
 }
 
-fn json(load: &Load, at_load: &Measurement, full_speed: &Measurement) -> Result<String, Failure> {
-    let value = serde_json::json!({ "load": load, "at_load": at_load, "full_speed": full_speed });
+/// Which of the two sides kept the other from going faster.
+fn limit(measured: &Measurement, server_threads: usize, cores: usize) -> String {
+    let (Some(client), Some(simulator)) = (measured.client_cpu_percent, measured.simulator_cpu_percent) else {
+        return "which side was the limit cannot be told: processor time was not known".into();
+    };
+    let busy = |percent: f64, threads: usize| percent >= BUSY * 100.0 * threads.min(cores) as f64;
+    let side = match (busy(client, measured.client_threads), busy(simulator, server_threads)) {
+        (true, true) => "both sides saturated: either could be faster only with more threads",
+        (true, false) => "the client saturated: this is what it can take",
+        (false, true) => "the simulator saturated: the client could take more",
+        (false, false) if busy(client + simulator, cores) => {
+            "the processors, which both share, saturated: on a machine of its own the client could take more"
+        }
+        (false, false) => "neither side was busy all the time",
+    };
+    let used = |percent: f64, threads: usize| match threads {
+        1 => format!("{percent:.0} % of a core with one thread"),
+        threads => format!("{percent:.0} % of a core with {threads} threads"),
+    };
+    format!("{side} (client {}, simulator {})", used(client, measured.client_threads), used(simulator, server_threads))
+}
+
+fn json(
+    load: &Load,
+    at_load: &Measurement,
+    full_speed: &Measurement,
+    most: Option<&MostStreams>,
+) -> Result<String, Failure> {
+    let value = serde_json::json!({ "load": load, "at_load": at_load, "full_speed": full_speed, "most_streams": most });
     serde_json::to_string_pretty(&value)
         .map(|text| text + "\n")
         .map_err(|error| Failure::new(Exit::Bug, format!("the calibration cannot be written as JSON: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::measure::tests::measurement;
+    use super::*;
+
+    #[test]
+    fn the_side_that_saturated_is_named() {
+        let of = |client, simulator| {
+            let measured =
+                Measurement { client_cpu_percent: client, simulator_cpu_percent: simulator, ..measurement() };
+            limit(&measured, 1, 2)
+        };
+        assert!(of(Some(98.0), Some(40.0)).starts_with("the client saturated"));
+        let simulator = of(Some(60.0), Some(99.0));
+        assert_eq!(
+            simulator,
+            "the simulator saturated: the client could take more (client 60 % of a core with one thread, simulator 99 % of \
+             a core with one thread)"
+        );
+        assert!(of(Some(95.0), Some(95.0)).starts_with("both sides saturated"));
+        assert!(of(Some(10.0), Some(10.0)).starts_with("neither side"));
+        assert!(of(None, Some(10.0)).starts_with("which side was the limit cannot be told"));
+        let measured = Measurement {
+            client_cpu_percent: Some(100.0),
+            simulator_cpu_percent: Some(85.0),
+            client_threads: 2,
+            ..measurement()
+        };
+        assert!(limit(&measured, 1, 2).starts_with("the processors"));
+    }
 }

@@ -49,6 +49,10 @@ impl SimulatorProcess {
         }
     }
 
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(super) fn target(&self) -> Result<Target, Failure> {
         Ok(Target::parse(&self.url)?)
     }

@@ -1,6 +1,7 @@
 //! `run`: measure a workload on a backend.
 
 mod asked;
+mod calibration;
 mod connections;
 mod observer;
 mod output;
@@ -59,7 +60,7 @@ pub(crate) fn once(args: &RunArgs, interrupt: &Interrupt, printer: &Printer) -> 
     let (mut plan, replay) = setup::plan(wanted, &subject, &scratch)?;
     replay.warnings().into_iter().for_each(|warning| printer.note(warning));
     let hashes = subject.hashes(&plan);
-    let calibration = subject.calibrate(args, &plan, &progress)?;
+    let calibrations = subject.calibrate(args, &plan, &progress)?;
     let Ready { backend, mut watch, launched } = subject.start(args, &plan, clock, monitor, &progress)?;
     let mut output = output.open(args, &mut plan, hashes, backend.info(), clock)?;
     drop(scratch);
@@ -76,7 +77,7 @@ pub(crate) fn once(args: &RunArgs, interrupt: &Interrupt, printer: &Printer) -> 
         let journal = output.journal(&outline.workload.name);
         let max_error_rate = args.limits.max_error_rate;
         reporter.expect(outline.output_tokens);
-        let calibration = calibration.clone();
+        let calibration = calibrations.get(nth).cloned();
         let options = RunOptions { journal: &journal, timeout, drain, max_error_rate, calibration, stop };
         let mut plan = replay.apply(plan.plan(nth)?);
         plan.workload.goodput = slo.clone().or(plan.workload.goodput);

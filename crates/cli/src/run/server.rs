@@ -18,6 +18,7 @@ use sagellm_telemetry::{SCRAPE_INTERVAL, Scraper, process_runs};
 use serde_json::{Map, Value};
 
 use super::asked::{Asked, firsts};
+use super::calibration;
 use super::connections::Connections;
 use super::setup;
 use super::subject::{Ready, open_options};
@@ -33,13 +34,6 @@ const READY_TIMEOUT: Duration = Duration::from_secs(10);
 const LAUNCH_TIMEOUT: Duration = Duration::from_secs(600);
 /// Longest time that setting up a connection may take, unless told otherwise.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Requests of a calibration at least, however few streams there are.
-const FEWEST_TO_CALIBRATE: u32 = 16;
-/// Tokens of each of them when all run at once; the more often streams follow each other, the shorter they are, so that a
-/// calibration takes a second or two.
-const TOKENS_TO_CALIBRATE: u32 = 64;
-/// Tokens of each at least.
-const FEWEST_TOKENS: u32 = 8;
 /// A server that dies breaks its connections this much before its end can be seen, at most.
 const DYING: Duration = Duration::from_millis(100);
 /// Output of a server that was launched, in the folder of the run.
@@ -133,38 +127,36 @@ impl Server {
         self.probe.understood.fields.ignore_eos
     }
 
-    /// Measures a simulated server under as many streams as the plan has, to learn this client's own error.
+    /// Measures a simulated server under the load of each workload of the plan, in their order, to learn this client's own
+    /// error. Loads that are alike are measured once.
     pub(super) fn calibrate(
         &self,
         args: &RunArgs,
         plan: &PlanFile,
         progress: &Progress,
-    ) -> Result<Calibration, Failure> {
+    ) -> Result<Vec<Calibration>, Failure> {
         // What the run could not do is said before it is calibrated for.
-        let connections = Connections::of(plan);
-        make_room_for(connections.at_once)?;
-        let streams = u32::try_from(connections.ahead).unwrap_or(u32::MAX);
-        let requests = streams.max(FEWEST_TO_CALIBRATE);
-        let load = Load {
-            streams,
-            rate: None,
-            requests,
-            tokens: (TOKENS_TO_CALIBRATE / (requests / streams.max(1))).max(FEWEST_TOKENS),
-            ttft: Duration::from_millis(50),
-            itl: Duration::from_millis(10),
-            stamp: StampName::choice(args.server.stamp),
-            client_threads: args.server.client_threads.unwrap_or(0),
-            server_threads: 1,
-        };
-        let many = if streams == 1 { "one stream".into() } else { format!("{streams} streams") };
-        progress.start(&format!("calibrating the client at {many}"), None, Unit::Tokens);
-        let measured = measure(&load);
-        progress.stop(None);
-        let measured = measured.map_err(|failure| {
-            let message = format!("the client could not be calibrated: {}", failure.message);
-            Failure::new(failure.exit, message).with_hint("`--no-calibrate` leaves it out")
-        })?;
-        Ok(measured.calibration(&load))
+        make_room_for(Connections::of(plan).at_once)?;
+        let mut known: Vec<(Load, Calibration)> = Vec::new();
+        let mut all = Vec::new();
+        for outline in plan.outlines() {
+            let load = calibration::load(outline, &args.server);
+            if let Some((_, calibration)) = known.iter().find(|(before, _)| *before == load) {
+                all.push(calibration.clone());
+                continue;
+            }
+            progress.start(&format!("calibrating the client at {}", calibration::name(&load)), None, Unit::Tokens);
+            let measured = measure(&load).and_then(|measured| measured.check().map(|()| measured));
+            progress.stop(None);
+            let measured = measured.map_err(|failure| {
+                let message = format!("the client could not be calibrated: {}", failure.message);
+                Failure::new(Exit::Backend, message).with_hint("`--no-calibrate` leaves it out")
+            })?;
+            let calibration = measured.calibration(&load);
+            all.push(calibration.clone());
+            known.push((load, calibration));
+        }
+        Ok(all)
     }
 
     /// Connects to it.

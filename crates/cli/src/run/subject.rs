@@ -91,17 +91,17 @@ impl Subject {
         Hashes { plans, tokenizer: Some(self.tokenizer().fingerprint()), model }
     }
 
-    /// This client's own error under the load of `plan`; `None` for the engine, which stamps its tokens itself, and
+    /// This client's own error under the load of each workload of `plan`; none for the engine, which stamps its tokens itself, and
     /// where calibration is not wanted.
     pub(super) fn calibrate(
         &self,
         args: &RunArgs,
         plan: &PlanFile,
         progress: &Progress,
-    ) -> Result<Option<Calibration>, Failure> {
+    ) -> Result<Vec<Calibration>, Failure> {
         match self {
-            Self::Server(server) if !args.server.no_calibrate => server.calibrate(args, plan, progress).map(Some),
-            _ => Ok(None),
+            Self::Server(server) if !args.server.no_calibrate => server.calibrate(args, plan, progress),
+            _ => Ok(Vec::new()),
         }
     }
 

@@ -104,7 +104,13 @@ pub(crate) fn over_http(record: Record) -> Record {
 
 pub(crate) fn calibration(ttft_p99: f64, tbt_p99: f64) -> Calibration {
     let spread = |p99| ErrorSpread { p50: p99 / 4.0, p99, max: p99 * 2.0 };
-    Calibration { streams: 8, itl_ms: 5.0, ttft_error_ms: spread(ttft_p99), tbt_error_ms: spread(tbt_p99) }
+    Calibration {
+        streams: 8,
+        arrival: Arrival::Immediate,
+        itl_ms: 5.0,
+        ttft_error_ms: spread(ttft_p99),
+        tbt_error_ms: spread(tbt_p99),
+    }
 }
 
 pub(crate) fn server_window(ttft_ms: f64) -> ServerWindow {
