@@ -8,6 +8,7 @@ mod plan;
 mod report;
 mod run;
 mod schema;
+mod secrets;
 mod serve;
 mod signals;
 mod sweep;

@@ -27,13 +27,13 @@ pub(crate) struct Reading {
     /// Whether the server gives a finish reason, so that an answer without one was cut off even where `[DONE]` ends it.
     pub(crate) finish_reason: bool,
     /// Blotted out of what the server is quoted with.
-    pub(crate) secret: Option<Secret>,
+    pub(crate) secrets: Vec<Secret>,
 }
 
 impl Reading {
     /// The beginning of what the server said.
     pub(crate) fn quote(&self, said: &[u8]) -> String {
-        excerpt(said, self.secret.as_ref())
+        excerpt(said, &self.secrets)
     }
 }
 
@@ -327,7 +327,7 @@ mod tests {
             ]
         };
         let mut reading = reading();
-        reading.secret = Some(Secret::new("sk-key"));
+        reading.secrets = vec![Secret::new("sk-other"), Secret::new("sk-key")];
         for bytes in said(&long).into_iter().chain(said("x sk-key y")) {
             let reason = answer_as(bytes.as_bytes(), &[], &reading).end.reason.unwrap();
             assert!(reason.chars().count() < 1000, "{} characters", reason.chars().count());

@@ -75,7 +75,7 @@ impl HttpBackend {
                 tokenizer: options.tokenizer.clone(),
                 stream_text: options.stream_text,
                 finish_reason: options.finish_reason,
-                secret: options.api_key.clone(),
+                secrets: options.api_key.iter().chain(&options.secrets).cloned().collect(),
             },
             retries: options.retries,
             timeouts: Timeouts {

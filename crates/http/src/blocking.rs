@@ -83,7 +83,7 @@ impl Answer {
             let places = ["/error/message", "/message", "/error", "/detail"];
             places.into_iter().find_map(|place| body.pointer(place)?.as_str())
         });
-        excerpt(found.unwrap_or(&self.body).as_bytes(), None)
+        excerpt(found.unwrap_or(&self.body).as_bytes(), &[])
     }
 }
 

@@ -14,7 +14,7 @@ pub(crate) fn reading() -> Reading {
         tokenizer: None,
         stream_text: true,
         finish_reason: false,
-        secret: None,
+        secrets: Vec::new(),
     }
 }
 

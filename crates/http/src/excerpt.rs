@@ -7,14 +7,12 @@ pub(crate) const KEPT: usize = 1200;
 /// Characters of an excerpt.
 const SHOWN: usize = 300;
 
-/// The first characters of `bytes`: spaces, line ends and control characters become single spaces, and the key is blotted
-/// out, as some servers repeat it in their refusal.
-pub(crate) fn excerpt(bytes: &[u8], secret: Option<&Secret>) -> String {
+/// The first characters of `bytes`: spaces, line ends and control characters become single spaces, and secrets are
+/// blotted out, as some servers repeat the key in their refusal.
+pub(crate) fn excerpt(bytes: &[u8], secrets: &[Secret]) -> String {
     let text = String::from_utf8_lossy(bytes);
-    let text = match secret.map(Secret::reveal) {
-        Some(key) if !key.is_empty() => text.replace(key, "…"),
-        _ => text.into_owned(),
-    };
+    let secrets = secrets.iter().map(Secret::reveal).filter(|secret| !secret.is_empty());
+    let text = secrets.fold(text.into_owned(), |text, secret| text.replace(secret, "…"));
     let mut out = String::new();
     let mut gap = false;
     let mut shown = 0;
@@ -43,19 +41,19 @@ mod tests {
 
     #[test]
     fn what_a_server_says_cannot_disturb_a_terminal() {
-        assert_eq!(excerpt(b" <h1>\r\n\x1b[31m  502\0</h1>\n", None), "<h1> [31m 502 </h1>");
-        assert_eq!(excerpt(b"\xff", None), "\u{fffd}");
-        assert_eq!(excerpt(b" \n", None), "");
+        assert_eq!(excerpt(b" <h1>\r\n\x1b[31m  502\0</h1>\n", &[]), "<h1> [31m 502 </h1>");
+        assert_eq!(excerpt(b"\xff", &[]), "\u{fffd}");
+        assert_eq!(excerpt(b" \n", &[]), "");
     }
 
     #[test]
     fn it_is_short() {
-        let long = excerpt("ä".repeat(1000).as_bytes(), None);
+        let long = excerpt("ä".repeat(1000).as_bytes(), &[]);
         assert_eq!((long.chars().count(), long.ends_with('…')), (301, true));
     }
 
     #[test]
     fn the_key_is_blotted_out() {
-        assert_eq!(excerpt(b"bad key sk-1!", Some(&Secret::new("sk-1"))), "bad key …!");
+        assert_eq!(excerpt(b"bad key sk-1!", &[Secret::new("sk-1")]), "bad key …!");
     }
 }

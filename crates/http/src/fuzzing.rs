@@ -91,9 +91,9 @@ pub struct Read {
 
 /// Reads an answer to a request for the model `m`, after which the server closes the connection.
 pub fn answer(bytes: &[u8], cuts: &[usize], max_line: usize, key: Option<&str>) -> Read {
-    let secret = key.map(Secret::new);
+    let secrets = key.map(Secret::new).into_iter().collect();
     let reading =
-        Reading { model: "m".into(), max_line, tokenizer: None, stream_text: true, finish_reason: true, secret };
+        Reading { model: "m".into(), max_line, tokenizer: None, stream_text: true, finish_reason: true, secrets };
     answer_as(bytes, cuts, &reading)
 }
 

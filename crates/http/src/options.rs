@@ -32,6 +32,8 @@ pub struct HttpOptions {
     pub headers: Vec<(String, String)>,
     /// Sent as `Authorization: Bearer`.
     pub api_key: Option<Secret>,
+    /// Blotted out of what the server is quoted with, as the key is.
+    pub secrets: Vec<Secret>,
     /// The `x-request-id` of every request.
     pub request_ids: RequestIds,
     /// Whom TLS trusts.
@@ -86,6 +88,7 @@ impl HttpOptions {
             examples: Vec::new(),
             headers: Vec::new(),
             api_key: None,
+            secrets: Vec::new(),
             request_ids: RequestIds::draw(),
             tls: TlsOptions::default(),
             proxy: None,

@@ -279,7 +279,7 @@ fn answered(response: &mut Response, mut input: &[u8]) -> io::Result<bool> {
             Part::Head if (200..300).contains(&response.head().status) => {}
             Part::Head => {
                 let head = response.head();
-                let said = crate::excerpt::excerpt(head.reason.as_bytes(), None);
+                let said = crate::excerpt::excerpt(head.reason.as_bytes(), &[]);
                 return Err(io::Error::other(format!("the proxy answered HTTP {} {said}", head.status)));
             }
             Part::Body(_) => {}

@@ -2,6 +2,7 @@
 
 mod asked;
 mod calibration;
+mod config;
 mod connections;
 mod observer;
 mod output;
@@ -35,7 +36,10 @@ pub(crate) fn run(args: RunArgs, printer: &Printer) -> Result<Exit, Failure> {
     let (summary, exit) = once(&args, &interrupt, printer)?;
     match args.format {
         // What it shows is in the journals.
-        Format::Html => printer.bytes(&render::render_path(&args.output, None, args.format, printer.look())?)?,
+        Format::Html => {
+            let page = render::render_path(&args.output, None, args.format, printer.look())?;
+            printer.result(&String::from_utf8_lossy(&page))?;
+        }
         format => printer.result(&render::render(&summary, format, printer.look())?)?,
     }
     if !args.quiet {
@@ -46,6 +50,19 @@ pub(crate) fn run(args: RunArgs, printer: &Printer) -> Result<Exit, Failure> {
 
 /// Plans, measures and saves one run.
 pub(crate) fn once(args: &RunArgs, interrupt: &Interrupt, printer: &Printer) -> Result<(Summary, Exit), Failure> {
+    let secrets = printer.secrets();
+    secrets.learn(&args.server);
+    let done = measure(args, interrupt, printer);
+    // A server may have told its own command line. It has been stopped by now.
+    if args.server.launch.is_some()
+        && let Err(error) = server::clean_log(&args.output, secrets)
+    {
+        printer.note(&format!("warning: the server's log may hold secrets, since it could not be rewritten: {error}"));
+    }
+    done
+}
+
+fn measure(args: &RunArgs, interrupt: &Interrupt, printer: &Printer) -> Result<(Summary, Exit), Failure> {
     let clock = Clock::start();
     let timeout = setup::timeout(args)?;
     let drain = setup::drain(args)?;
@@ -55,14 +72,15 @@ pub(crate) fn once(args: &RunArgs, interrupt: &Interrupt, printer: &Printer) -> 
     let monitor = Monitor::new(clock);
     let progress = Progress::new(printer, args.quiet);
 
-    let subject = Subject::open(args, &wanted, interrupt, &progress)?;
+    let subject = Subject::open(args, &wanted, interrupt, printer.secrets(), &progress)?;
     let scratch = output.scratch(interrupt)?;
     let (mut plan, replay) = setup::plan(wanted, &subject, &scratch)?;
     replay.warnings().into_iter().for_each(|warning| printer.note(warning));
     let hashes = subject.hashes(&plan);
     let calibrations = subject.calibrate(args, &plan, &progress)?;
-    let Ready { backend, mut watch, launched } = subject.start(args, &plan, clock, monitor, &progress)?;
-    let mut output = output.open(args, &mut plan, hashes, backend.info(), clock)?;
+    let Ready { backend, mut watch, launched } =
+        subject.start(args, &plan, printer.secrets(), clock, monitor, &progress)?;
+    let mut output = output.open(args, &mut plan, hashes, backend.info(), printer.secrets(), clock)?;
     drop(scratch);
 
     let mut reporter = Reporter::new(&progress, clock, args.verbose);

@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use sagellm_core::{BackendInfo, Clock, Exit, Failure, Slo};
+use sagellm_core::{BackendInfo, Clock, Exit, Failure};
 use sagellm_plan::{PlanError, PlanFile};
 use sagellm_report::{Hashes, Host, MANIFEST_FILE, Manifest, Summary, summarize_folder, write_json, write_results};
 use sagellm_run::Journal;
 use sagellm_telemetry::host;
 
+use super::config;
 use crate::args::RunArgs;
+use crate::secrets::Secrets;
 use crate::signals::Interrupt;
 
 /// Name of the plan in the folder of a run.
@@ -71,6 +73,7 @@ impl Output {
         plan: &mut PlanFile,
         hashes: Hashes,
         backend: BackendInfo,
+        secrets: &Secrets,
         clock: Clock,
     ) -> Result<OpenOutput, Failure> {
         let cannot = |error: std::io::Error| {
@@ -79,12 +82,15 @@ impl Output {
         fs::create_dir_all(&self.folder).map_err(cannot)?;
         let mut manifest = Manifest::new(env!("CARGO_PKG_VERSION"), clock.started_at(), backend, describe_host());
         manifest.git_commit = crate::GIT_COMMIT.map(str::to_owned);
-        manifest.command_line = command_line();
-        manifest.config = config(args);
+        manifest.command_line = config::command_line();
+        manifest.config = config::of(args);
         manifest.config.insert("model".into(), manifest.backend.model.name.clone());
         manifest.metadata = args.metadata.iter().map(|pair| (pair.key.clone(), pair.value.clone())).collect();
         manifest.seeds = seeds(plan);
         manifest.hashes = hashes;
+        manifest.command_line.iter_mut().for_each(|word| *word = secrets.redact(word));
+        let said = [&mut manifest.config, &mut manifest.metadata, &mut manifest.backend.settings];
+        said.into_iter().flat_map(BTreeMap::values_mut).for_each(|value| *value = secrets.redact(value));
         let open = OpenOutput { output: self, manifest };
         open.write_manifest()?;
         plan.keep(&open.output.folder.join(PLAN_FILE))?;
@@ -184,58 +190,6 @@ fn seeds(plan: &PlanFile) -> BTreeMap<String, u64> {
         Some(first) if seeds.values().all(|seed| seed == first) => BTreeMap::from([("workload".into(), *first)]),
         _ => seeds,
     }
-}
-
-/// Every option in force, by its name on the command line.
-fn config(args: &RunArgs) -> BTreeMap<String, String> {
-    let RunArgs { workload, backend, limits, .. } = args;
-    let (load, sampling, dataset) = (&workload.load, &workload.sampling, &workload.dataset);
-    let slo = Slo::of(&args.goodput).ok().flatten();
-    let or_own = |value: Option<String>| value.unwrap_or_else(|| "workload".into());
-    let text = |value: &dyn ToString| value.to_string();
-    let name = match (&args.plan, dataset.dataset_name) {
-        (Some(_), _) => "plan".into(),
-        (None, Some(name)) => name.name().into(),
-        (None, None) => workload.workload.clone(),
-    };
-    BTreeMap::from([
-        ("workload".into(), name),
-        ("repeat".into(), format!("{} of {}", args.nth + 1, args.repeat)),
-        ("backend".into(), backend.name().into()),
-        ("mode".into(), or_own(workload.mode.map(|mode| format!("{mode:?}").to_lowercase()))),
-        ("num_prompts".into(), or_own(load.num_prompts.map(|v| text(&v)))),
-        ("max_concurrency".into(), or_own(load.max_concurrency.map(|v| text(&v)))),
-        ("request_rate".into(), or_own(load.request_rate.map(|v| text(&v)))),
-        ("burstiness".into(), or_own(load.burstiness.map(|v| text(&v)))),
-        ("num_warmups".into(), or_own(load.num_warmups.map(|v| text(&v)))),
-        ("duration_s".into(), or_own(load.duration.map(|v| text(&v)))),
-        ("drain_s".into(), text(&limits.drain)),
-        ("seed".into(), or_own(load.seed.map(|v| text(&v)))),
-        ("timeout_s".into(), text(&limits.timeout)),
-        ("max_error_rate".into(), text(&limits.max_error_rate)),
-        ("goodput".into(), or_own(slo.map(|v| text(&v)))),
-        ("temperature".into(), or_own(sampling.temperature.map(|v| text(&v)))),
-        ("top_p".into(), or_own(sampling.top_p.map(|v| text(&v)))),
-        ("top_k".into(), or_own(sampling.top_k.map(|v| text(&v)))),
-        ("ignore_eos".into(), or_own(sampling.ignore_eos.map(|v| text(&v)))),
-    ])
-}
-
-/// The command as one would type it; where the program lies is of no use elsewhere.
-fn command_line() -> Vec<String> {
-    let mut secret = false;
-    let redact = |word: String| match word.split_once('=') {
-        // A header can hold a key; its name is enough.
-        Some(("--header", header)) => format!("--header={}", without_value(header)),
-        _ if std::mem::replace(&mut secret, word == "--header") => without_value(&word),
-        _ => word,
-    };
-    std::iter::once("sagellm-benchmark".to_owned()).chain(std::env::args().skip(1).map(redact)).collect()
-}
-
-fn without_value(header: &str) -> String {
-    let end = header.find(['=', ':']).unwrap_or(header.len());
-    format!("{}=REDACTED", &header[..end])
 }
 
 fn describe_host() -> Host {

@@ -1,6 +1,7 @@
 //! A server, from the command line to a client that is connected to it.
 
 use std::fs;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,21 +20,17 @@ use serde_json::{Map, Value};
 
 use super::asked::{Asked, firsts};
 use super::calibration;
+use super::config::{connect_timeout, ready_timeout};
 use super::connections::Connections;
 use super::setup;
 use super::subject::{Ready, open_options};
 use super::watch::{Launch, ServerWatch};
 use crate::args::{EndpointName, RunArgs, ServerArgs, StampName, refuse};
 use crate::calibrate::{Load, measure};
+use crate::secrets::Secrets;
 use crate::signals::Interrupt;
 use crate::terminal::{Progress, Unit};
 
-/// Longest wait for a server that runs already, unless told otherwise.
-const READY_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest wait for a server that is launched, unless told otherwise.
-const LAUNCH_TIMEOUT: Duration = Duration::from_secs(600);
-/// Longest time that setting up a connection may take, unless told otherwise.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A server that dies breaks its connections this much before its end can be seen, at most.
 const DYING: Duration = Duration::from_millis(100);
 /// Output of a server that was launched, in the folder of the run.
@@ -47,7 +44,7 @@ pub(super) struct Server {
     probe: Probe,
     tokenizer: Tokenizer,
     timeout_connect: Duration,
-    launched: Option<Arc<Launched>>,
+    launch: Launch,
 }
 
 impl Server {
@@ -56,6 +53,7 @@ impl Server {
         args: &RunArgs,
         asked: &Asked,
         interrupt: &Interrupt,
+        secrets: &Secrets,
         progress: &Progress,
     ) -> Result<Self, Failure> {
         let options = &args.server;
@@ -79,16 +77,22 @@ impl Server {
             let hint = "name the server's kind, such as `--backend vllm`";
             refuse(&[("--metrics-interval", options.metrics_interval.is_some())], &with, hint)?;
         }
-        // One that is started now has to load its model; one that should be there can be told of soon when it is not.
-        let usual = if options.launch.is_some() { LAUNCH_TIMEOUT } else { READY_TIMEOUT };
-        let ready_timeout = seconds("--ready-timeout", options.ready_timeout)?.unwrap_or(usual);
-        let timeout_connect = seconds("--timeout-connect", options.timeout_connect)?.unwrap_or(CONNECT_TIMEOUT);
+        let ready_timeout = seconds("--ready-timeout", Some(ready_timeout(options)))?.unwrap_or_default();
+        let timeout_connect = seconds("--timeout-connect", Some(connect_timeout(options)))?.unwrap_or_default();
         let mut access = access(args, profile)?;
-        let launched = launch(args, profile)?;
-        if let Some(launched) = &launched {
+        if let Some(key) = &access.api_key {
+            secrets.keep(key.reveal());
+        }
+        let launch = Launch(launch(args, profile)?);
+        let launched = launch.0.as_ref();
+        if let Some(launched) = launched {
             access.target = launched.target();
-            let launched = Arc::clone(launched);
-            interrupt.before_exit(move || launched.stop());
+            let (launched, folder, secrets) = (Arc::clone(launched), args.output.clone(), secrets.clone());
+            interrupt.before_exit(move || {
+                launched.stop();
+                // There is nobody left to be told.
+                let _ = clean_log(&folder, &secrets);
+            });
         }
         let client = BlockingClient::new(access.clone())?;
         // A server that was launched serves one model, maybe under another name than it was launched with.
@@ -107,12 +111,12 @@ impl Server {
         };
         let go_on = || {
             interrupt.check()?;
-            Ok(launched.as_ref().map_or(Ok(()), |launched| launched.check())?)
+            Ok(launched.map_or(Ok(()), |launched| launched.check())?)
         };
         let probe = prepare(&client, &probe_options, &go_on, progress)?;
         asked.check_probe(&probe.understood.fields, &probe.settings)?;
         let tokenizer = tokenizer(args, &probe, progress)?;
-        Ok(Self { profile, endpoint, access, probe, tokenizer, timeout_connect, launched })
+        Ok(Self { profile, endpoint, access, probe, tokenizer, timeout_connect, launch })
     }
 
     pub(super) fn tokenizer(&self) -> &Tokenizer {
@@ -160,7 +164,13 @@ impl Server {
     }
 
     /// Connects to it.
-    pub(super) fn start(self, args: &RunArgs, plan: &PlanFile, clock: Clock) -> Result<Ready, Failure> {
+    pub(super) fn start(
+        self,
+        args: &RunArgs,
+        plan: &PlanFile,
+        secrets: &Secrets,
+        clock: Clock,
+    ) -> Result<Ready, Failure> {
         let options = &args.server;
         let connections = Connections::of(plan);
         let path = self.profile.path(self.endpoint);
@@ -178,6 +188,7 @@ impl Server {
             examples: firsts(plan)?,
             headers: self.access.headers.clone(),
             api_key: self.access.api_key.clone(),
+            secrets: secrets.all().into_iter().map(Secret::new).collect(),
             tls: self.access.tls.clone(),
             proxy: self.access.proxy.clone(),
             stamp: StampName::choice(options.stamp),
@@ -197,10 +208,10 @@ impl Server {
         };
         let scraper = self.scraper(options, clock)?;
         let stats = scraper.clone().map(|scraper| Box::new(Stats(scraper)) as Box<dyn StatsSource>);
-        let pid = self.launched.as_ref().map(|launched| launched.pid()).or(options.server_pid);
+        let pid = self.launch.0.as_ref().map(|launched| launched.pid()).or(options.server_pid);
         let backend = Box::new(HttpBackend::start(http, stats, clock)?);
-        let launched = self.launched.clone();
-        let watch = Box::new(ServerWatch::new(pid, scraper, Launch(self.launched), clock));
+        let launched = self.launch.0.clone();
+        let watch = Box::new(ServerWatch::new(pid, scraper, self.launch, clock));
         Ok(Ready { backend, watch, launched })
     }
 
@@ -233,6 +244,15 @@ pub(super) fn died(launched: Option<&Launched>, run: &WorkloadRun) -> Option<Fai
         std::thread::sleep(DYING);
     }
     launched.check().err().map(Failure::from)
+}
+
+/// Takes secrets out of what a server that was launched wrote.
+pub(super) fn clean_log(folder: &Path, secrets: &Secrets) -> io::Result<()> {
+    match secrets.redact_file(&folder.join(SERVER_LOG)) {
+        // It was not even started.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
+    }
 }
 
 /// The kind of server, with another path where one is given.

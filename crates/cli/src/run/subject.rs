@@ -16,6 +16,7 @@ use super::server::Server;
 use super::setup::{self, Wanted};
 use super::watch::ProcessWatch;
 use crate::args::{BackendName, RunArgs};
+use crate::secrets::Secrets;
 use crate::signals::Interrupt;
 use crate::terminal::Progress;
 
@@ -44,6 +45,7 @@ impl Subject {
         args: &RunArgs,
         wanted: &Wanted,
         interrupt: &Interrupt,
+        secrets: &Secrets,
         progress: &Progress,
     ) -> Result<Self, Failure> {
         if args.backend == BackendName::Cpu {
@@ -53,7 +55,8 @@ impl Subject {
             return Ok(Self::Engine(Box::new(model)));
         }
         args.engine.refuse_for_servers(args.backend)?;
-        Ok(Self::Server(Box::new(Server::open(args, &Asked::of(args, wanted)?, interrupt, progress)?)))
+        let asked = Asked::of(args, wanted)?;
+        Ok(Self::Server(Box::new(Server::open(args, &asked, interrupt, secrets, progress)?)))
     }
 
     /// What prompts are cut with.
@@ -110,6 +113,7 @@ impl Subject {
         self,
         args: &RunArgs,
         plan: &PlanFile,
+        secrets: &Secrets,
         clock: Clock,
         monitor: Monitor,
         progress: &Progress,
@@ -120,7 +124,7 @@ impl Subject {
                 watch: Box::new(ProcessWatch(monitor)),
                 launched: None,
             }),
-            Self::Server(server) => server.start(args, plan, clock),
+            Self::Server(server) => server.start(args, plan, secrets, clock),
         }
     }
 }

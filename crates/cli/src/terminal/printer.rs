@@ -6,11 +6,14 @@ use sagellm_core::{Exit, Failure};
 use sagellm_report::render::{Look, WIDE};
 use terminal_size::{Width, terminal_size_of};
 
+use crate::secrets::Secrets;
+
 /// Writes to the terminal, or to whatever stands in for it.
 #[derive(Clone, Debug)]
 pub(crate) struct Printer {
     look: Look,
     interactive: bool,
+    secrets: Secrets,
 }
 
 impl Printer {
@@ -24,6 +27,7 @@ impl Printer {
                 wide: terminal_size_of(io::stdout()).is_some_and(|(Width(columns), _)| columns >= WIDE),
             },
             interactive: io::stderr().is_terminal() && !dumb,
+            secrets: Secrets::default(),
         }
     }
 
@@ -37,9 +41,14 @@ impl Printer {
         self.interactive
     }
 
-    /// Writes a result, byte for byte. A reader that has seen enough is no error.
+    /// What it leaves out of everything that it writes.
+    pub(crate) fn secrets(&self) -> &Secrets {
+        &self.secrets
+    }
+
+    /// Writes a result, byte for byte but for secrets. A reader that has seen enough is no error.
     pub(crate) fn result(&self, text: &str) -> Result<(), Failure> {
-        self.bytes(text.as_bytes())
+        self.bytes(self.secrets.redact(text).as_bytes())
     }
 
     /// The same of a result that may be no text.
@@ -56,7 +65,7 @@ impl Printer {
     /// Writes one line about what is going on.
     pub(crate) fn note(&self, line: &str) {
         // There is nowhere left to say that standard error is gone.
-        let _ = writeln!(io::stderr().lock(), "{line}");
+        let _ = writeln!(io::stderr().lock(), "{}", self.secrets.redact(line));
     }
 
     /// The last words of the program: whoever still wants to say something waits in vain while the answer is held.
