@@ -15,6 +15,9 @@ behind the schedule are shown too. With --busy, a program on each processor comp
 
 Runs of the two clients alternate; medians over the runs are shown. Processor time is that of the client's whole process,
 its start and its report included.
+
+At the end every bar that these loads are about is shown, and whether it is met (see bench/bars.py). Exit code 1 when one is
+missed.
 """
 
 import argparse
@@ -31,9 +34,13 @@ import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
+from bars import bars
+
 HOME = Path(__file__).resolve().parent.parent
 WHEEL = "vllm==0.33.0"
 TOKENS = 128
+# What a run says when the client was late or busy.
+LATE = {"client_late", "client_busy", "client_error", "schedule_lag", "hand_over"}
 
 
 class Load(NamedTuple):
@@ -108,7 +115,18 @@ def ours(args, url: str, load: Load, folder: str):
                 ttft = line["first_token_ns"] - line["sent_ns"]
                 tpot = (line["last_token_ns"] - line["first_token_ns"]) / (line["output_tokens"] - 1)
                 reported[f"{name}{line['id']:012x}"] = (ttft / 1e6, tpot / 1e6)
-    return cost, reported, {"lag_p99_ms": p99(lags)} if load.rate else {}
+    with open(os.path.join(folder, "benchmark_summary.json")) as summary:
+        validity = json.load(summary)["validity"]
+    codes = {finding["code"] for finding in validity["reasons"] + validity["warnings"]}
+    more = {"says_late": float(bool(codes & LATE))}
+    if load.rate:
+        more |= {"lag_p99_ms": p99(lags), "planned_cv": cv(offsets_of(os.path.join(folder, "plan.jsonl")))}
+    return cost, reported, more
+
+
+def offsets_of(plan: str) -> list:
+    with open(plan) as lines:
+        return [line["offset_ns"] for line in map(json.loads, lines) if line["line"] == "request"]
 
 
 def theirs(args, url: str, load: Load, folder: str):
@@ -131,6 +149,12 @@ def p99(values: list) -> float:
     return statistics.quantiles(values, n=100, method="inclusive")[98] if len(values) > 1 else values[0]
 
 
+def cv(times: list) -> float:
+    """Of the gaps between ascending times."""
+    gaps = [after - before for before, after in zip(times, times[1:])]
+    return statistics.stdev(gaps) / statistics.mean(gaps)
+
+
 def burn():
     while True:
         pass
@@ -151,6 +175,7 @@ def errors(reported: dict, truth: dict) -> dict:
         "ttft_error_mean_ms": statistics.mean(ttft),
         "ttft_error_p99_ms": p99(ttft),
         "tpot_error_mean_ms": statistics.mean(tpot),
+        "tpot_error_p99_ms": p99(tpot),
     }
 
 
@@ -163,8 +188,7 @@ def measure(args, client, load: Load) -> dict:
     arrivals = sorted(note["arrival_ns"] for note in notes)
     span = (max(note["last_write_ns"] for note in notes) - arrivals[0]) / 1e9
     if load.rate:
-        gaps = [after - before for before, after in zip(arrivals, arrivals[1:])]
-        more["gap_cv"] = statistics.stdev(gaps) / statistics.mean(gaps)
+        more["gap_cv"] = cv(arrivals)
     return {
         **errors(reported, truth),
         "cpu_s_per_million_tokens": cpu / tokens * 1e6,
@@ -199,7 +223,7 @@ def main() -> int:
     burners = [multiprocessing.Process(target=burn, daemon=True) for _ in range(os.cpu_count() if args.busy else 0)]
     for burner in burners:
         burner.start()
-    results = []
+    results, pairs = [], []
     for load in loads:
         runs = {"ours": [], "vllm-rs": []}
         for _ in range(args.runs):
@@ -207,16 +231,19 @@ def main() -> int:
             runs["vllm-rs"].append(measure(args, theirs, load))
         for name, measured in runs.items():
             middle = {key: statistics.median(run[key] for run in measured) for key in measured[0]}
+            if "says_late" in middle:
+                middle["says_late"] = statistics.mean(run["says_late"] for run in measured)
             results.append({"client": name, "load": str(load), "requests": load.requests, **middle})
+        pairs.append((load, *results[-2:]))
     for burner in burners:
         burner.terminate()
 
-    head = ["load", "client", "TTFT err mean", "p99 (ms)", "TPOT err (ms)", "CPU s/M tok", "MiB", "tokens/s"]
+    head = ["load", "client", "TTFT err mean", "p99 (ms)", "TPOT err mean", "p99 (ms)", "CPU s/M tok", "MiB", "tokens/s"]
     print("| " + " | ".join(head) + " |\n|" + "---|" * len(head))
     for row in results:
         print(
             f"| {row['load']} | {row['client']} | {row['ttft_error_mean_ms']:.3f} "
-            f"| {row['ttft_error_p99_ms']:.3f} | {row['tpot_error_mean_ms']:.4f} "
+            f"| {row['ttft_error_p99_ms']:.3f} | {row['tpot_error_mean_ms']:.4f} | {row['tpot_error_p99_ms']:.4f} "
             f"| {row['cpu_s_per_million_tokens']:.1f} | {row['peak_mib']:.0f} | {row['tokens_per_s']:.0f} |"
         )
     for mine, rival in zip(results[::2], results[1::2]):
@@ -228,12 +255,17 @@ def main() -> int:
         )
         if "gap_cv" in mine:
             print(
-                f"  gap CV ours {mine['gap_cv']:.3f}, vllm-rs {rival['gap_cv']:.3f}; "
+                f"  gap CV ours {mine['gap_cv']:.3f} of planned {mine['planned_cv']:.3f}, vllm-rs {rival['gap_cv']:.3f}; "
                 f"ours lags behind its schedule by {mine['lag_p99_ms']:.3f} ms at p99"
             )
+    found = bars(pairs, args.stamp, args.busy)
+    print("\n| bar | value | limit | |\n|---|---|---|---|")
+    for bar in found:
+        print(bar)
     if args.json:
-        args.json.write_text(json.dumps(results, indent=2) + "\n")
-    return 0
+        everything = {"results": results, "bars": [bar._asdict() for bar in found]}
+        args.json.write_text(json.dumps(everything, indent=2) + "\n")
+    return 1 if any(bar.met is False for bar in found) else 0
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 
 HOME = Path(__file__).resolve().parent.parent
-FORMATS = ["table", "json", "markdown", "csv", "vllm", "html", "parquet"]
+FORMATS = ["table", "json", "markdown", "csv", "vllm", "sglang", "junit", "openmetrics", "html", "parquet"]
 MOST_PAGE_MEGABYTES = 5.0
 MOST_SECONDS, MOST_MEGABYTES = 5.0, 300.0
 RECORDED = 1000
