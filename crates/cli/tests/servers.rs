@@ -86,6 +86,11 @@ fn a_served_model_is_measured_with_its_own_figures() {
     assert_eq!((number(&figures, "preemptions"), number(&figures, "evict_count")), (0.0, 0.0));
     assert_eq!(number(&figures, "prefix_hit_rate"), 0.0, "every prompt is another");
     assert!(number(&figures, "kv_used_tokens") > 0.0);
+    let per_token = number(&figures, "kv_used_bytes") / number(&figures, "kv_used_tokens");
+    assert!(per_token >= 2.0 && (per_token - per_token.round()).abs() < 0.01, "{per_token} bytes per token");
+    assert_eq!(number(&figures, "spec_accept_rate"), 0.0, "it does not speculate");
+    #[cfg(target_os = "linux")]
+    assert!(number(&figures, "peak_mem_mb") > 0.0, "by its own word");
     assert_eq!(server.end("-INT"), Some(0));
 }
 

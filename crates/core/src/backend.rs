@@ -175,10 +175,29 @@ pub struct ServerWindow {
     pub prefill_ms: Measured<f64>,
     /// Mean time of decoding, in milliseconds.
     pub decode_ms: Measured<f64>,
+    /// Mean of the server's own rate of acceptance over the readings, where it tells no counts of drafted tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spec_accept_rate: Option<f64>,
+    /// Mean number of tokens that a step of speculative decoding gives.
+    #[serde(default = "ServerWindow::not_kept")]
+    pub spec_accept_length: Measured<f64>,
+    /// Bytes that the weights take on the server's device.
+    #[serde(default = "ServerWindow::not_kept")]
+    pub weight_bytes: Measured<f64>,
     /// Whether a counter went down: the server was started anew within the window.
     pub restarted: bool,
+    /// Why what was counted ends a little before the window, where it does: the last reading failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cut: Option<String>,
     /// What was read, in the order of time.
     pub samples: Vec<ServerSample>,
+}
+
+impl ServerWindow {
+    /// For journals written before a figure was kept.
+    fn not_kept() -> Measured<f64> {
+        Measured::unknown("the program that wrote the journal did not keep it")
+    }
 }
 
 /// One reading of a server's gauges; `null` where it exposes none.

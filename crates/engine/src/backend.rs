@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 
@@ -108,6 +109,7 @@ impl CpuEngine {
                 ("threads".into(), kernels.threads().to_string()),
                 ("isa".into(), kernels.isa().to_string()),
                 ("kv_cache_tokens".into(), capacity_tokens.to_string()),
+                ("kv_cache_bytes".into(), (blocks * kv.block_bytes()).to_string()),
                 ("kv_block_tokens".into(), BLOCK.to_string()),
                 ("kv_dtype".into(), kv.dtype().name().into()),
                 ("max_num_batched_tokens".into(), limits.tokens.to_string()),
@@ -142,6 +144,11 @@ impl CpuEngine {
     /// What it is busy with now.
     pub fn load(&self) -> EngineLoad {
         self.counters.load()
+    }
+
+    /// Times that tokens were drafted for a request since the window began.
+    pub fn spec_drafts(&self) -> u64 {
+        self.counters.spec_drafts.load(Ordering::Relaxed)
     }
 
     fn send(&self, command: Command) -> Result<(), Failure> {

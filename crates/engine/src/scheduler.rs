@@ -181,6 +181,7 @@ impl Scheduler {
             self.advance(index);
         }
         self.running[index].courage.learn(drafted, accepted, self.limits.drafts);
+        self.counters.spec_drafts.fetch_add(1, Relaxed);
         self.counters.spec_drafted.fetch_add(drafted as u64, Relaxed);
         self.counters.spec_accepted.fetch_add(accepted as u64, Relaxed);
         self.note_peaks();

@@ -14,6 +14,7 @@ pub(crate) struct Counters {
     pub(crate) evictions: AtomicU64,
     pub(crate) evict_ns: AtomicU64,
     pub(crate) preemptions: AtomicU64,
+    pub(crate) spec_drafts: AtomicU64,
     pub(crate) spec_drafted: AtomicU64,
     pub(crate) spec_accepted: AtomicU64,
     pub(crate) steps: AtomicU64,
@@ -53,7 +54,7 @@ pub struct EngineLoad {
 }
 
 impl Counters {
-    fn all(&self) -> [&AtomicU64; 16] {
+    fn all(&self) -> [&AtomicU64; 17] {
         [
             &self.peak_tokens,
             &self.peak_bytes,
@@ -62,6 +63,7 @@ impl Counters {
             &self.evictions,
             &self.evict_ns,
             &self.preemptions,
+            &self.spec_drafts,
             &self.spec_drafted,
             &self.spec_accepted,
             &self.steps,

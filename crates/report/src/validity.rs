@@ -53,6 +53,8 @@ pub enum Code {
     NeverSent,
     /// Invalid: the client was late.
     ScheduleLag,
+    /// Invalid: places of a closed loop stayed empty, because the client filled them late.
+    HandOver,
     /// Invalid: requests were not sent in the pattern of the plan.
     Arrivals,
     /// Invalid: the server counts other tokens in the prompts than the plan.
@@ -87,8 +89,12 @@ pub enum Code {
     ClientQueueing,
     /// Warning: the client read late, which the kernel's stamps do not suffer from.
     ClientLate,
+    /// Warning: the client used up its processor time. Invalid: the same with stamps of its own.
+    ClientBusy,
     /// Warning: nobody knows the client's own error.
     ClientErrorUnknown,
+    /// Warning: the server's metrics could not be read at the end, so its counters end a little before.
+    MetricsCut,
     /// Warning: another model than the one asked gave the answers.
     AnsweredModel,
     /// Warning: the kernel did not stamp all that it was to stamp.

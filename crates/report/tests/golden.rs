@@ -46,7 +46,7 @@ fn check(summary: &WorkloadSummary, wanted: &[(&str, f64)]) {
 }
 
 /// Figures that only requests over HTTP have.
-const HTTP_ONLY: [&str; 27] = [
+const HTTP_ONLY: [&str; 29] = [
     "avg_ttft_visible_ms",
     "p50_ttft_visible_ms",
     "p99_ttft_visible_ms",
@@ -70,6 +70,8 @@ const HTTP_ONLY: [&str; 27] = [
     "server_decode_ms",
     "network_client_ms",
     "server_cpu_percent",
+    "spec_accept_length",
+    "server_weights_mb",
     "usage_output_tokens",
     "tokenizer_output_tokens",
     "content_chunks",

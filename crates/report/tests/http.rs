@@ -5,7 +5,7 @@ mod support;
 
 use sagellm_core::journal::{Close, Header};
 use sagellm_core::{HttpFacts, Measured, OutcomeKind, Record, Stamp};
-use sagellm_report::{Code, Finding, Manifest, WorkloadSummary, summarize_folder};
+use sagellm_report::{Code, Finding, Manifest, Verdict, WorkloadSummary, summarize_folder};
 use support::*;
 
 /// Five requests with a TTFT of 12 ms and a TBT of 5 ms.
@@ -99,6 +99,55 @@ fn stamps_of_its_own_need_a_calibration() {
 }
 
 #[test]
+fn a_client_that_fills_places_late_was_the_bottleneck() {
+    // 5 % of the median E2E of 27 ms are 1.35 ms.
+    let late = |by: u64| {
+        let mut records = served();
+        records.iter_mut().for_each(|record| record.scheduled_ns -= by);
+        judge(&records)
+    };
+    assert_eq!(reasons(&late(1_340_000)), []);
+    let summary = late(1_360_000);
+    assert_eq!(reasons(&summary), [Code::HandOver]);
+    assert!(
+        message(&summary, Code::HandOver)
+            .starts_with("the client was the bottleneck: it filled a free place 1.360 ms late")
+    );
+    // Nothing is handed over where every request has a place from the start.
+    let mut all_at_once = calibrated(0.1, 0.01);
+    all_at_once.workload.max_concurrency = Some(5);
+    let mut records = served();
+    records.iter_mut().for_each(|record| record.scheduled_ns -= 20 * MS);
+    assert_eq!(reasons(&summarize(all_at_once, &records, Some(&close()))), []);
+}
+
+#[test]
+fn a_client_that_used_up_its_threads_is_told_of() {
+    let judged = |used: f64, threads: &str, stamp: Stamp| {
+        let mut close = close();
+        close.client_cpu_percent = Measured::known(used);
+        let folder = tempfile::tempdir().unwrap();
+        let mut manifest = manifest(&["w"]);
+        manifest.host.logical_cpus = 8;
+        manifest.backend.stamp = stamp;
+        manifest.backend.settings.insert("client_threads".into(), threads.into());
+        write_manifest(folder.path(), &manifest);
+        write_journal(folder.path(), calibrated(0.1, 0.01), &served(), Some(close));
+        let validity = summarize_folder(folder.path()).unwrap().validity;
+        (validity.has(Code::ClientBusy), validity.verdict)
+    };
+    assert_eq!(judged(89.0, "1", Stamp::Kernel), (false, Verdict::Valid));
+    assert_eq!(judged(90.0, "1", Stamp::Kernel), (true, Verdict::Valid), "a warning");
+    assert_eq!(judged(170.0, "2", Stamp::Kernel), (false, Verdict::Valid));
+    assert_eq!(judged(185.0, "2", Stamp::User), (true, Verdict::Invalid));
+    assert_eq!(
+        judged(90.0, "", Stamp::User),
+        (false, Verdict::Valid),
+        "the threads of the engine are not the client's"
+    );
+}
+
+#[test]
 fn counts_of_tokens_must_agree() {
     let counted =
         |tokenizer| with(served(), |_, http| (http.usage_tokens, http.tokenizer_tokens) = (Some(50), tokenizer));
@@ -108,8 +157,16 @@ fn counts_of_tokens_must_agree() {
     }
     assert_eq!(
         message(&judge(&counted(Some(48))), Code::TokenCounts),
-        "the counts of output tokens differ by 4 %, more than 2 %: 250 by the server's usage, 240 by the tokenizer"
+        "the counts of output tokens differ by 4 %, answer by answer, more than 2 %: 250 in all by the server's usage, \
+         240 by the tokenizer"
     );
+    // One too many here and one too few there are two errors.
+    let opposite = with(served(), |id, http| {
+        (http.usage_tokens, http.tokenizer_tokens) = (Some(50), Some(if id % 2 == 0 { 48 } else { 53 }));
+    });
+    let opposite = judge(&opposite);
+    assert_eq!(reasons(&opposite), [Code::TokenCounts]);
+    assert_eq!(opposite.get("output_tokens_discrepancy"), Some(12.0 / 256.0));
     let uncounted = judge(&counted(None));
     assert_eq!(reasons(&uncounted), []);
     assert_eq!(uncounted.reason("output_tokens_discrepancy"), "no successful answer was counted by both");
@@ -186,6 +243,23 @@ fn retries_are_told() {
         message(&summary, Code::Retries),
         "3 of 5 requests had to be sent again (4 retries); their latencies count from the first time"
     );
+}
+
+#[test]
+fn what_a_server_tells_of_speculation_and_memory_is_kept() {
+    let mut ended = close();
+    ended.backend.spec_drafted_tokens = Measured::unknown("SGLang does not expose counts");
+    ended.backend.server = Some(sagellm_core::ServerWindow {
+        spec_accept_rate: Some(0.625),
+        spec_accept_length: Measured::known(3.0),
+        weight_bytes: Measured::known(512.0 * 1_048_576.0),
+        cut: Some("its counters end 500 ms before the window, because `/metrics` timed out".into()),
+        ..server_window(11.0)
+    });
+    let summary = summarize(calibrated(0.1, 0.01), &served(), Some(&ended));
+    let figures = ["spec_accept_rate", "spec_accept_length", "server_weights_mb"].map(|key| summary.get(key));
+    assert_eq!(figures, [Some(0.625), Some(3.0), Some(512.0)]);
+    assert_eq!((reasons(&summary), warnings(&summary)), (vec![], vec![Code::MetricsCut]));
 }
 
 #[test]

@@ -331,8 +331,26 @@ fn pages_and_metrics() {
     assert!(after["vllm:time_to_first_token_seconds_sum{*}"] > 0.0);
     let cache = after.keys().find(|name| name.starts_with("vllm:cache_config_info")).unwrap();
     assert!(cache.contains("kv_cache_size_tokens=\"4096\"") && cache.contains("block_size=\"16\""), "{cache}");
+    assert!(cache.contains("kv_cache_memory_bytes=\"") && !cache.contains("kv_cache_memory_bytes=\"\""), "{cache}");
+    assert_eq!(after["process_start_time_seconds"], before["process_start_time_seconds"]);
+    assert!(after["process_start_time_seconds"] > 1.7e9);
+    assert!(!after.keys().any(|name| name.contains("spec_decode")), "nothing is drafted");
     #[cfg(target_os = "linux")]
     assert!(after["process_resident_memory_bytes"] > 1e6);
+}
+
+#[test]
+fn drafts_are_counted_where_tokens_are_drafted() {
+    let server = start_with(EngineOptions { draft_tokens: 4, ..engine() });
+    let mut client = connect(server.address());
+    assert_eq!(metrics(&mut client)["vllm:spec_decode_num_drafts_total{*}"], 0.0);
+    // The most likely tokens of a tiny model soon go round in a circle, in which the next can be guessed.
+    let body = json!({"prompt": [9, 10, 11], "max_tokens": 400, "temperature": 0, "ignore_eos": true});
+    ask(&mut client, "/v1/completions", &body);
+    let after = metrics(&mut client);
+    let count = |name: &str| after[&format!("vllm:spec_decode_num_{name}_total{{*}}")];
+    let (drafts, drafted, accepted) = (count("drafts"), count("draft_tokens"), count("accepted_tokens"));
+    assert!(0.0 < drafts && drafts <= drafted && accepted <= drafted, "{drafts}, {drafted}, {accepted}");
 }
 
 #[test]

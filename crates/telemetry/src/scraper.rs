@@ -126,6 +126,7 @@ impl Server {
     fn add(&self) {
         if let Some(window) = self.window().as_mut() {
             window.add(self.scrape());
+            window.reach(self.clock.now());
         }
     }
 

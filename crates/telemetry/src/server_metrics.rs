@@ -66,7 +66,9 @@ pub enum Counter {
     EvictSeconds,
     /// Requests put back to be recomputed.
     Preemptions,
-    /// Tokens drafted by speculative decoding.
+    /// Steps of speculative decoding.
+    Drafts,
+    /// Tokens drafted in them.
     Drafted,
     /// Of these, accepted.
     Accepted,
@@ -89,13 +91,14 @@ pub enum Counter {
 }
 
 impl Counter {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 17] = [
         Self::PrefixLookups,
         Self::PrefixHits,
         Self::PrefixMisses,
         Self::EvictedTokens,
         Self::EvictSeconds,
         Self::Preemptions,
+        Self::Drafts,
         Self::Drafted,
         Self::Accepted,
         Self::TtftSum,
@@ -116,6 +119,7 @@ impl Counter {
                 Self::PrefixHits => &["vllm:prefix_cache_hits_total", "vllm:gpu_prefix_cache_hits_total"],
                 Self::PrefixMisses | Self::EvictedTokens | Self::EvictSeconds => &[],
                 Self::Preemptions => &["vllm:num_preemptions_total"],
+                Self::Drafts => &["vllm:spec_decode_num_drafts_total"],
                 Self::Drafted => &["vllm:spec_decode_num_draft_tokens_total"],
                 Self::Accepted => &["vllm:spec_decode_num_accepted_tokens_total"],
                 Self::TtftSum => &["vllm:time_to_first_token_seconds_sum"],
@@ -133,8 +137,8 @@ impl Counter {
                 Self::EvictedTokens => &["sglang:evicted_tokens_total"],
                 Self::EvictSeconds => &["sglang:eviction_duration_seconds_sum"],
                 Self::Preemptions => &["sglang:num_retracted_requests_total"],
-                // It tells a rate of acceptance since some moment of its own, not the two counts.
-                Self::PrefixMisses | Self::Drafted | Self::Accepted => &[],
+                // Of speculative decoding it tells the rate and length of the latest steps, not counts.
+                Self::PrefixMisses | Self::Drafts | Self::Drafted | Self::Accepted => &[],
                 Self::TtftSum => &["sglang:time_to_first_token_seconds_sum"],
                 Self::TtftCount => &["sglang:time_to_first_token_seconds_count"],
                 Self::QueueSum => &["sglang:queue_time_seconds_sum"],
@@ -145,6 +149,7 @@ impl Counter {
                 Self::PrefixLookups => &["lmdeploy:prompt_tokens_total"],
                 Self::PrefixHits => &["lmdeploy:cached_tokens_total"],
                 Self::PrefixMisses | Self::EvictedTokens | Self::EvictSeconds | Self::Preemptions => &[],
+                Self::Drafts => &["lmdeploy:spec_decode_num_drafts_total"],
                 Self::Drafted => &["lmdeploy:spec_decode_num_draft_tokens_total"],
                 Self::Accepted => &["lmdeploy:spec_decode_num_accepted_tokens_total"],
                 Self::TtftSum => &["lmdeploy:time_to_first_token_seconds_sum"],
@@ -222,11 +227,22 @@ pub struct Reading {
     pub kv_capacity_tokens: Option<f64>,
     /// Bytes of the KV cache.
     pub kv_capacity_bytes: Option<f64>,
+    /// Bytes of the weights.
+    pub weight_bytes: Option<f64>,
+    /// The latest rate of accepted drafted tokens and the latest tokens per step, where gauges tell them.
+    pub spec_gauges: Option<(f64, f64)>,
+    /// Whether what is exposed says that speculative decoding is off.
+    pub speculation_off: bool,
     /// When the process was started, in seconds since 1970: tells a restart.
     pub process_started: Option<f64>,
 }
 
 impl Reading {
+    /// When it was read, on the clock of the run.
+    pub fn at(&self) -> u64 {
+        self.sample.at_ns
+    }
+
     /// Reads what was exposed at `at_ns` on the clock of the run.
     pub fn new(exposition: &Exposition<'_>, at_ns: u64) -> Self {
         let dialect = Dialect::of(exposition);
@@ -259,11 +275,20 @@ impl Reading {
             // Blocks in use count in full, so this is an upper bound within one block per request.
             let used = reading.sample.kv_usage.zip(cache.usable);
             reading.sample.kv_used_tokens = used.map(|(usage, usable)| usage * usable);
+            // Since it has this name for the usage, it makes these counters exactly when speculative decoding is on.
+            let counts = reading.counters.contains_key(&Counter::Drafted);
+            reading.speculation_off = !counts && !exposition.samples("vllm:kv_cache_usage_perc").is_empty();
         }
         if dialect == Dialect::Sglang {
             // In units of 2^30: 16384 tokens of 23040 bytes are told as 0.3516.
-            let size = total(exposition, "sglang:kv_cache_memory_usage_gb");
-            reading.kv_capacity_bytes = size.map(|size| size * f64::from(1 << 30));
+            let gib = f64::from(1 << 30);
+            reading.kv_capacity_bytes = total(exposition, "sglang:kv_cache_memory_usage_gb").map(|size| size * gib);
+            // A rank has a part of the weights.
+            reading.weight_bytes = over_ranks(exposition, "sglang:weight_memory_usage_gb").map(|size| size * gib);
+            let rate = mean(exposition, "sglang:spec_accept_rate");
+            reading.spec_gauges = rate.zip(mean(exposition, "sglang:spec_accept_length"));
+            // A step gives one token at least.
+            reading.speculation_off = reading.spec_gauges.is_some_and(|(_, length)| length == 0.0);
         }
         reading
     }
@@ -290,6 +315,12 @@ fn total(exposition: &Exposition<'_>, name: &str) -> Option<f64> {
         return counts.then_some(0.0);
     }
     Some(values.iter().sum())
+}
+
+/// Sum over everything, ranks too.
+fn over_ranks(exposition: &Exposition<'_>, name: &str) -> Option<f64> {
+    let samples = exposition.samples(name).iter().map(|sample| sample.value).filter(|value| value.is_finite());
+    (!exposition.samples(name).is_empty()).then(|| samples.sum())
 }
 
 /// Mean over engines.
@@ -347,6 +378,7 @@ mod tests {
         );
         assert_eq!(counter(Counter::Preemptions), Some(0.0));
         assert_eq!(counter(Counter::Drafted), None, "without speculative decoding vLLM has no such counter");
+        assert!(read.speculation_off);
     }
 
     #[test]
@@ -371,6 +403,9 @@ mod tests {
         assert_eq!((read.sample.running, read.sample.kv_used_tokens), (Some(0.0), Some(0.0)));
         assert_eq!(read.kv_capacity_tokens, Some(16384.0));
         let per_token = read.kv_capacity_bytes.unwrap() / 16384.0;
+        // 134.5 M parameters, some of them in 8 bits.
+        assert_eq!(read.weight_bytes, Some(0.157_459_259_033_203_12 * f64::from(1 << 30)));
+        assert_eq!((read.spec_gauges, read.speculation_off), (Some((0.0, 0.0)), true));
         assert!((per_token - 23040.0).abs() < 3.0, "30 layers × 2 × 3 heads × 64 × 2 bytes, told as {per_token}");
         let counter = |counter| read.counters.get(&counter).copied();
         assert_eq!(counter(Counter::PrefixLookups), Some(10378.0), "streaming and not are added up");
@@ -390,6 +425,49 @@ mod tests {
         assert_eq!(read.sample.kv_used_tokens, Some(0.0));
     }
 
+    /// No capture of a real LMDeploy was to be had: these lines are made by hand from the names that its source has.
+    #[test]
+    fn the_names_of_lmdeploy_are_known() {
+        let read = reading(concat!(
+            "lmdeploy:num_requests_running 3\n",
+            "lmdeploy:num_requests_waiting 2\n",
+            "lmdeploy:gpu_cache_usage_perc 0.25\n",
+            "lmdeploy:prompt_tokens_total 100\n",
+            "lmdeploy:cached_tokens_total 40\n",
+            "lmdeploy:spec_decode_num_drafts_total 10\n",
+            "lmdeploy:spec_decode_num_draft_tokens_total 30\n",
+            "lmdeploy:spec_decode_num_accepted_tokens_total 12\n",
+            "lmdeploy:time_to_first_token_seconds_sum 1.5\n",
+            "lmdeploy:time_to_first_token_seconds_count 6\n",
+            "lmdeploy:request_queue_time_seconds_sum 0.5\n",
+            "lmdeploy:request_queue_time_seconds_count 6\n",
+            "lmdeploy:request_prefill_time_seconds_sum 0.75\n",
+            "lmdeploy:request_prefill_time_seconds_count 6\n",
+            "lmdeploy:request_decode_time_seconds_sum 3\n",
+            "lmdeploy:request_decode_time_seconds_count 6\n",
+        ));
+        assert_eq!(read.dialect, Some(Dialect::Lmdeploy));
+        let sample = &read.sample;
+        assert_eq!((sample.running, sample.waiting, sample.kv_usage), (Some(3.0), Some(2.0), Some(0.25)));
+        assert!(!read.speculation_off);
+        let expected = [
+            (Counter::PrefixLookups, 100.0),
+            (Counter::PrefixHits, 40.0),
+            (Counter::Drafts, 10.0),
+            (Counter::Drafted, 30.0),
+            (Counter::Accepted, 12.0),
+            (Counter::TtftSum, 1.5),
+            (Counter::TtftCount, 6.0),
+            (Counter::QueueSum, 0.5),
+            (Counter::QueueCount, 6.0),
+            (Counter::PrefillSum, 0.75),
+            (Counter::PrefillCount, 6.0),
+            (Counter::DecodeSum, 3.0),
+            (Counter::DecodeCount, 6.0),
+        ];
+        assert_eq!(read.counters, BTreeMap::from(expected));
+    }
+
     #[test]
     fn older_names_of_vllm_are_known() {
         let read = reading(concat!(
@@ -399,6 +477,7 @@ mod tests {
         ));
         assert_eq!((read.sample.kv_usage, read.kv_capacity_tokens), (Some(0.5), Some(1600.0)));
         assert_eq!((read.sample.kv_used_tokens, read.kv_capacity_bytes), (Some(0.5 * 99.0 * 16.0), None));
+        assert!(!read.speculation_off, "what it would count is not known");
         assert_eq!(read.counters.get(&Counter::PrefixHits), Some(&3.0));
     }
 

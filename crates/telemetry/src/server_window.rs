@@ -1,13 +1,16 @@
 //! Readings of a server's metrics over one window, summed up.
 
 use sagellm_core::journal::Memory;
-use sagellm_core::{BackendStats, Measured, ServerSample, ServerWindow};
+use sagellm_core::{BackendStats, Measured, Nanos, ServerSample, ServerWindow, ms};
 
 use crate::server_metrics::{Counter, Dialect, Reading};
 
 /// Samples that are kept. Once there are more, every second one is dropped and only every second one is taken: a long
 /// run keeps its whole course at a coarser grain, and peaks are kept apart.
 const MOST_SAMPLES: usize = 7200;
+
+/// Share of the window that may be missing at its end when the last reading failed: it is what the figures may be off by.
+const MOST_MISSING: f64 = 0.05;
 
 /// A reading, or why there is none.
 pub(crate) type Scrape = Result<Reading, String>;
@@ -19,6 +22,8 @@ pub(crate) struct Window {
     last: Scrape,
     /// The last that succeeded.
     latest: Option<Reading>,
+    /// When the last was taken, whether it succeeded or not.
+    reached: Option<Nanos>,
     restarted: bool,
     samples: Vec<ServerSample>,
     /// One in so many readings is kept as a sample.
@@ -28,6 +33,11 @@ pub(crate) struct Window {
     peak_memory: Option<f64>,
     memory_sum: f64,
     memory_readings: u64,
+    /// Whether every reading said that speculative decoding is off.
+    speculation_off: bool,
+    /// Rates and lengths of the readings while it was at work.
+    spec_sums: (f64, f64),
+    spec_readings: u64,
 }
 
 impl Window {
@@ -37,6 +47,7 @@ impl Window {
             first: first.clone(),
             last: first.clone(),
             latest: None,
+            reached: None,
             restarted: false,
             samples: Vec::new(),
             stride: 1,
@@ -45,6 +56,9 @@ impl Window {
             peak_memory: None,
             memory_sum: 0.0,
             memory_readings: 0,
+            speculation_off: true,
+            spec_sums: (0.0, 0.0),
+            spec_readings: 0,
         };
         window.add(first);
         window
@@ -55,9 +69,44 @@ impl Window {
         if let Ok(reading) = &scrape {
             self.restarted |= self.latest.as_ref().is_some_and(|before| was_restarted(before, reading));
             self.sum_up(&reading.sample);
+            self.speculation_off &= reading.speculation_off;
+            if let Some((rate, length)) = reading.spec_gauges.filter(|(_, length)| *length > 0.0) {
+                self.spec_sums = (self.spec_sums.0 + rate, self.spec_sums.1 + length);
+                self.spec_readings += 1;
+            }
             self.latest = Some(reading.clone());
         }
         self.last = scrape;
+    }
+
+    /// Notes the time at which the last reading was taken or failed.
+    pub(crate) fn reach(&mut self, at: Nanos) {
+        self.reached = Some(at);
+    }
+
+    /// The reading that ends the window: the last, or, where that failed, the one before if hardly anything is missing
+    /// then.
+    fn end(&self) -> Result<&Reading, String> {
+        let failed = match &self.last {
+            Ok(last) => return Ok(last),
+            Err(reason) => format!("when the window ended, {reason}"),
+        };
+        let latest = self.latest.as_ref().filter(|_| self.missing().is_some_and(|share| share <= MOST_MISSING));
+        latest.ok_or(failed)
+    }
+
+    /// Share of the window that is missing when it ends with the latest reading.
+    fn missing(&self) -> Option<f64> {
+        let (first, latest, reached) = (self.first.as_ref().ok()?.at(), self.latest.as_ref()?.at(), self.reached?);
+        (latest > first).then(|| reached.saturating_sub(latest) as f64 / (reached - first) as f64)
+    }
+
+    /// Says that the end is missing, where it is.
+    fn cut(&self) -> Option<String> {
+        let (reason, latest) = (self.last.as_ref().err()?, self.latest.as_ref()?);
+        let early = ms(self.reached?.saturating_sub(latest.at()));
+        self.end().ok()?;
+        Some(format!("its counters end {early:.0} ms before the window, because {reason}"))
     }
 
     fn sum_up(&mut self, sample: &ServerSample) {
@@ -88,7 +137,7 @@ impl Window {
         let ends = match self.ends() {
             Ok(ends) => ends,
             Err(reason) => {
-                let server = self.server(|_, _| Measured::unknown(&reason));
+                let server = self.server(None, |_, _| Measured::unknown(&reason));
                 return BackendStats { server, ..BackendStats::unknown(&reason) };
             }
         };
@@ -116,7 +165,7 @@ impl Window {
             spec_drafted_tokens: count(Counter::Drafted),
             spec_accepted_tokens: count(Counter::Accepted),
             steps: None,
-            server: self.server(|sum, count| ends.mean_ms(sum, count)),
+            server: self.server(Some(&ends), |sum, count| ends.mean_ms(sum, count)),
         }
     }
 
@@ -141,13 +190,31 @@ impl Window {
     }
 
     /// What only a server tells, given how to make a mean; `None` when it never told anything.
-    fn server(&self, mean: impl Fn(Counter, Counter) -> Measured<f64>) -> Option<ServerWindow> {
-        self.latest.as_ref().map(|_| ServerWindow {
+    fn server(
+        &self,
+        ends: Option<&Ends<'_>>,
+        mean: impl Fn(Counter, Counter) -> Measured<f64>,
+    ) -> Option<ServerWindow> {
+        let told = |sum: f64| (self.spec_readings > 0).then(|| sum / self.spec_readings as f64);
+        let weights = |latest: &Reading| match (latest.weight_bytes, latest.dialect) {
+            (Some(bytes), _) => Measured::known(bytes),
+            (None, Some(dialect)) => Measured::unknown(format!("{} has no such metric", dialect.name())),
+            (None, None) => Measured::unknown("the server's metrics are of no kind known here"),
+        };
+        self.latest.as_ref().map(|latest| ServerWindow {
+            spec_accept_rate: told(self.spec_sums.0),
+            spec_accept_length: match (told(self.spec_sums.1), ends) {
+                (Some(length), _) => Measured::known(length),
+                (None, Some(ends)) => ends.accept_length(),
+                (None, None) => mean(Counter::Accepted, Counter::Drafts),
+            },
+            weight_bytes: weights(latest),
             ttft_ms: mean(Counter::TtftSum, Counter::TtftCount),
             queue_ms: mean(Counter::QueueSum, Counter::QueueCount),
             prefill_ms: mean(Counter::PrefillSum, Counter::PrefillCount),
             decode_ms: mean(Counter::DecodeSum, Counter::DecodeCount),
             restarted: self.restarted,
+            cut: self.cut(),
             samples: self.samples.clone(),
         })
     }
@@ -155,9 +222,12 @@ impl Window {
     /// Both ends of the window, or why no difference can be taken.
     fn ends(&self) -> Result<Ends<'_>, String> {
         let first = self.first.as_ref().map_err(|reason| format!("when the window began, {reason}"))?;
-        let last = self.last.as_ref().map_err(|reason| format!("when the window ended, {reason}"))?;
+        let last = self.end()?;
         match last.dialect {
-            Some(dialect) => Ok(Ends { first, last, dialect, restarted: self.restarted }),
+            Some(dialect) => {
+                let speculation_off = self.speculation_off;
+                Ok(Ends { first, last, dialect, restarted: self.restarted, speculation_off })
+            }
             None => Err("the server's metrics are of no kind known here".into()),
         }
     }
@@ -175,6 +245,7 @@ struct Ends<'a> {
     last: &'a Reading,
     dialect: Dialect,
     restarted: bool,
+    speculation_off: bool,
 }
 
 impl Ends<'_> {
@@ -184,8 +255,14 @@ impl Ends<'_> {
     fn delta(&self, counter: Counter) -> Measured<f64> {
         let Some(last) = self.last.counters.get(&counter) else {
             return match (self.dialect, counter, counter.names(self.dialect)) {
-                (Dialect::Vllm | Dialect::Lmdeploy, Counter::Drafted | Counter::Accepted, _) => {
-                    self.hidden("speculative decoding, which it counts only when that is on")
+                (_, Counter::Drafts | Counter::Drafted | Counter::Accepted, _) if self.speculation_off => {
+                    Measured::known(0.0)
+                }
+                (Dialect::Sglang, Counter::Drafts | Counter::Drafted | Counter::Accepted, _) => {
+                    self.hidden("counts of speculative decoding, only the rate of the latest steps")
+                }
+                (Dialect::Vllm | Dialect::Lmdeploy, Counter::Drafts | Counter::Drafted | Counter::Accepted, _) => {
+                    self.hidden("speculative decoding, which it may count only when that is on")
                 }
                 (Dialect::Sglang, Counter::PrefixHits, _) => self.hidden("any prompt token found in its prefix cache"),
                 (_, _, [name, ..]) => Measured::unknown(format!("the server does not expose `{name}`")),
@@ -205,6 +282,16 @@ impl Ends<'_> {
             (Some(sum), Some(count)) if count > 0.0 => Measured::known(sum / count * 1e3),
             (Some(_), Some(_)) => Measured::unknown("the server counted no request within the window"),
             _ => Measured { value: None, reason: sum.reason.or(count.reason) },
+        }
+    }
+
+    /// Tokens per step of speculative decoding: those accepted, and the one that each step gives anyway.
+    fn accept_length(&self) -> Measured<f64> {
+        let (accepted, drafts) = (self.delta(Counter::Accepted), self.delta(Counter::Drafts));
+        match (accepted.value, drafts.value) {
+            (Some(accepted), Some(drafts)) if drafts > 0.0 => Measured::known(1.0 + accepted / drafts),
+            (Some(_), Some(_)) => Measured::unknown("there was no step of speculative decoding within the window"),
+            _ => Measured { value: None, reason: drafts.reason.or(accepted.reason) },
         }
     }
 
@@ -271,8 +358,7 @@ mod tests {
         assert_eq!(stats.prefix_hit_tokens, Measured::known(8832));
         assert_eq!((stats.evict_count, stats.evict_kind), (Measured::known(0), Some("preemptions".into())));
         assert_eq!(stats.evict_ms, Measured::unknown("vLLM has no such metric"));
-        let speculative = "vLLM does not expose speculative decoding, which it counts only when that is on";
-        assert_eq!(stats.spec_drafted_tokens, Measured::unknown(speculative));
+        assert_eq!((stats.spec_drafted_tokens, stats.spec_accepted_tokens), (Measured::known(0), Measured::known(0)));
         let server = stats.server.unwrap();
         near(&server.ttft_ms, 196.536_612_272_262_57 / 28.0 * 1e3);
         near(&server.queue_ms, 0.000_914_198_001_282_784_4 / 28.0 * 1e3);
@@ -297,6 +383,8 @@ mod tests {
         near(&server.ttft_ms, 139.493_527_918_996_73 / 29.0 * 1e3);
         near(&server.queue_ms, (0.033_316_156_995_169_88 - 0.004_972_127_999_280_929) / 30.0 * 1e3);
         assert_eq!(server.prefill_ms, Measured::unknown("SGLang has no such metric"));
+        assert_eq!(server.weight_bytes, Measured::known(0.157_459_259_033_203_12 * f64::from(1 << 30)));
+        assert_eq!((stats.spec_drafted_tokens, server.spec_accept_rate), (Measured::known(0), None), "it is off");
     }
 
     #[test]
@@ -332,6 +420,36 @@ mod tests {
     }
 
     #[test]
+    fn speculative_decoding_is_told_by_counts_or_by_gauges() {
+        let vllm = |drafts: u32| {
+            format!(
+                "vllm:kv_cache_usage_perc 0\nvllm:spec_decode_num_drafts_total {drafts}\n\
+                 vllm:spec_decode_num_draft_tokens_total {}\nvllm:spec_decode_num_accepted_tokens_total {}\n",
+                drafts * 4,
+                drafts * 3
+            )
+        };
+        let stats = between(&vllm(10), &vllm(30));
+        assert_eq!((stats.spec_drafted_tokens, stats.spec_accepted_tokens), (Measured::known(80), Measured::known(60)));
+        assert_eq!(stats.server.unwrap().spec_accept_length, Measured::known(4.0));
+
+        let sglang =
+            |rate: f64, length: f64| format!("sglang:spec_accept_rate {rate}\nsglang:spec_accept_length {length}\n");
+        let mut window = Window::new(scrape(&sglang(0.0, 0.0), 0));
+        window.add(scrape(&sglang(0.5, 2.5), 1));
+        window.add(scrape(&sglang(0.75, 3.5), 2));
+        let stats = window.stats();
+        let server = stats.server.unwrap();
+        assert_eq!((server.spec_accept_rate, server.spec_accept_length), (Some(0.625), Measured::known(3.0)));
+        let reason = "SGLang does not expose counts of speculative decoding, only the rate of the latest steps";
+        assert_eq!(stats.spec_drafted_tokens, Measured::unknown(reason));
+
+        let old = "vllm:gpu_cache_usage_perc 0.5\n";
+        let reason = "vLLM does not expose speculative decoding, which it may count only when that is on";
+        assert_eq!(between(old, old).spec_drafted_tokens, Measured::unknown(reason));
+    }
+
+    #[test]
     fn a_restart_shows_even_when_the_counters_have_caught_up() {
         let text = |value| format!("vllm:prefix_cache_hits_total {value}\nvllm:kv_cache_usage_perc 0.5\n");
         let mut window = Window::new(scrape(&text(10), 0));
@@ -362,6 +480,26 @@ mod tests {
         let stats = window.stats();
         assert_eq!(stats.evict_count.reason.unwrap(), "when the window ended, the connection was refused");
         assert_eq!(stats.server.unwrap().samples.len(), 1, "what was read is kept");
+    }
+
+    #[test]
+    fn a_last_reading_that_fails_costs_little_where_one_is_near() {
+        let seconds = 1_000_000_000;
+        let text = |count: u32| format!("vllm:num_preemptions_total {count}\n");
+        let ended = |last_at: u64| {
+            let mut window = Window::new(scrape(&text(1), 0));
+            window.add(scrape(&text(5), last_at));
+            window.add(Err("`/metrics` timed out".into()));
+            window.reach(20 * seconds);
+            window.stats()
+        };
+        let near = ended(19 * seconds);
+        assert_eq!(near.preemptions, Measured::known(4));
+        let cut = near.server.unwrap().cut.unwrap();
+        assert_eq!(cut, "its counters end 1000 ms before the window, because `/metrics` timed out");
+        let far = ended(18 * seconds);
+        assert_eq!(far.preemptions, Measured::unknown("when the window ended, `/metrics` timed out"));
+        assert_eq!(far.server.unwrap().cut, None);
     }
 
     #[test]

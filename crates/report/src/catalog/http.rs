@@ -70,6 +70,23 @@ impl List {
             "share of one core that the server's processes used over the window, more than 100 with several cores",
             &format!("the server's process is not known (`--launch` or `--server-pid` tell it), or {ENGINE}"),
         );
+        self.add(
+            Group::Server,
+            "spec_accept_length",
+            Unit::MeanTokens,
+            Better::Higher,
+            "tokens per step of speculative decoding by the server's `/metrics`: 1 + accepted tokens / steps, or the mean of \
+             the server's own gauge",
+            &format!("the server does not speculate or does not tell, or {ENGINE}"),
+        );
+        self.add(
+            Group::Server,
+            "server_weights_mb",
+            Unit::Mebibytes,
+            Better::Lower,
+            "memory that the weights take on the server's devices by its `/metrics`, over all ranks",
+            &untold,
+        );
         let counts = [
             ("usage_output_tokens", "output tokens of successful requests by the server's usage"),
             ("tokenizer_output_tokens", "the same by the tokenizer, over the text that came"),
@@ -86,8 +103,8 @@ impl List {
             "output_tokens_discrepancy",
             Unit::Share,
             Better::Lower,
-            "difference between the server's and the tokenizer's count over the answers that have both, as a share of \
-             the larger",
+            "differences between the server's and the tokenizer's count, answer by answer, summed over those that have both, \
+             as a share of the sum of the larger ones",
             &format!("no answer has both counts, or {ENGINE}"),
         );
     }

@@ -323,7 +323,8 @@ impl List {
                 "spec_accept_rate",
                 Unit::Share,
                 Better::Higher,
-                "drafted tokens that were accepted / drafted tokens; 0 when speculative decoding is off",
+                "drafted tokens that were accepted / drafted tokens; 0 when speculative decoding is off; where a server tells no \
+                 counts but a rate (SGLang), the mean of its readings while it speculates",
             ),
         ];
         for (key, unit, better, definition) in entries {

@@ -102,6 +102,15 @@ impl Server<'_> {
         self.set("server_queue_ms", &told(|it| &it.queue_ms), answers.server_queue.get());
         self.set("server_prefill_ms", &told(|it| &it.prefill_ms), None);
         self.set("server_decode_ms", &told(|it| &it.decode_ms), answers.server_generation.get());
+        self.set("spec_accept_length", &told(|it| &it.spec_accept_length), None);
+        let weights = window.map_or_else(|| Measured::unknown(none), |window| window.weight_bytes.clone());
+        self.set("server_weights_mb", &weights.map(|bytes| bytes / f64::from(1 << 20)), None);
+        // A server that counts nothing may still tell its own rate.
+        if let Some(rate) = window.and_then(|window| window.spec_accept_rate)
+            && self.figures.get("spec_accept_rate").value.is_none()
+        {
+            self.set("spec_accept_rate", &Measured::known(rate), None);
+        }
         let (client, server) = (self.figures.get("avg_ttft_ms"), self.figures.get("server_ttft_ms"));
         let share = combine(&server, &client, |server, client| client - server);
         self.figures.set_measured("network_client_ms", &share);

@@ -65,8 +65,8 @@ impl Judge<'_> {
         if let Some(share) = share {
             let (usage, tokenizer) = self.sample.wire.answers.both;
             let message = format!(
-                "the counts of output tokens differ by {}, more than {}: {usage} by the server's usage, {tokenizer} by the \
-                 tokenizer",
+                "the counts of output tokens differ by {}, answer by answer, more than {}: {usage} in all by the server's usage, \
+                 {tokenizer} by the tokenizer",
                 percent(share),
                 percent(MOST_DISCREPANCY)
             );
@@ -80,6 +80,10 @@ impl Judge<'_> {
         if window.is_some_and(|window| window.restarted) {
             let message = "the server was started anew during the run: a counter of its `/metrics` went down".into();
             self.reject(Code::ServerRestarted, message, "find out why it ended, and run it again");
+        }
+        if let Some(cut) = window.and_then(|window| window.cut.as_ref()) {
+            let message = format!("the server's `/metrics` could not be read at the end: {cut}");
+            self.warn(Code::MetricsCut, message, "find out why it did not answer, or read it as nearly right".into());
         }
         let models = &self.sample.wire.answers.models;
         let mut names = models.iter().map(|(name, count)| match name {

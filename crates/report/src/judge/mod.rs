@@ -1,6 +1,7 @@
 //! The rules by which a workload is judged.
 
 mod clock;
+pub(crate) mod client;
 mod course;
 mod http;
 mod stimulus;
@@ -21,6 +22,7 @@ pub(crate) fn judge(sample: &Sample, close: Option<&Close>, summary: &WorkloadSu
     judge.completeness();
     judge.outcomes();
     judge.lateness();
+    judge.hand_over();
     judge.stimulus();
     if sample.over_http() {
         judge.http();

@@ -119,7 +119,11 @@ pub(crate) fn server_window(ttft_ms: f64) -> ServerWindow {
         queue_ms: Measured::known(0.4),
         prefill_ms: Measured::known(ttft_ms - 0.5),
         decode_ms: Measured::known(14.9),
+        spec_accept_rate: None,
+        spec_accept_length: Measured::unknown("vLLM does not expose it"),
+        weight_bytes: Measured::unknown("vLLM has no such metric"),
         restarted: false,
+        cut: None,
         samples: Vec::new(),
     }
 }

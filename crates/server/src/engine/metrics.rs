@@ -130,11 +130,29 @@ impl Service {
         one("vllm:num_requests_running", "gauge", "Requests being computed.", &labels, load.running as f64);
         one("vllm:num_requests_waiting", "gauge", "Requests in the queue.", &labels, load.waiting as f64);
         one("vllm:kv_cache_usage_perc", "gauge", "Share of the KV cache in use, from 0 to 1.", &labels, usage);
+        let settings = self.engine.info().settings;
+        // As vLLM does it, so that what has them speculates and what has not does not.
+        let speculates = |value: Option<u64>| value.filter(|_| settings.contains_key("spec"));
         let counts = self.metrics.lock();
         for (name, help, value) in [
             ("prefix_cache_queries", "Prompt tokens looked up in the prefix cache.", window.prefix_lookup_tokens.value),
             ("prefix_cache_hits", "Prompt tokens found in the prefix cache.", window.prefix_hit_tokens.value),
             ("num_preemptions", "Requests put back to be recomputed.", window.preemptions.value),
+            (
+                "spec_decode_num_drafts",
+                "Times that tokens were drafted for a request.",
+                speculates(Some(self.engine.spec_drafts())),
+            ),
+            (
+                "spec_decode_num_draft_tokens",
+                "Tokens drafted by speculative decoding.",
+                speculates(window.spec_drafted_tokens.value),
+            ),
+            (
+                "spec_decode_num_accepted_tokens",
+                "Drafted tokens that were accepted.",
+                speculates(window.spec_accepted_tokens.value),
+            ),
             ("prompt_tokens", "Prompt tokens of the requests that have a first token.", Some(counts.prompt_tokens)),
             ("generation_tokens", "Tokens generated.", Some(counts.generation_tokens)),
         ] {
@@ -163,21 +181,27 @@ impl Service {
             histogram.write(&mut out, &format!("vllm:{name}"), help, &labels);
         }
         drop(counts);
-        let settings = self.engine.info().settings;
         let block: u64 = settings.get("kv_block_tokens").and_then(|size| size.parse().ok()).unwrap_or(1);
         let _ = writeln!(
             out,
             "# HELP vllm:cache_config_info Size of the KV cache.\n# TYPE vllm:cache_config_info gauge\n\
              vllm:cache_config_info{{block_size=\"{block}\",num_gpu_blocks=\"{}\",kv_cache_size_tokens=\"{capacity}\",\
-             enable_prefix_caching=\"{}\",engine=\"0\"}} 1",
+             kv_cache_memory_bytes=\"{}\",enable_prefix_caching=\"{}\",engine=\"0\"}} 1",
             // vLLM's number has one more, which it never hands out.
             capacity / block + 1,
+            settings.get("kv_cache_bytes").map_or("", String::as_str),
             settings.get("prefix_caching").map_or("", String::as_str),
         );
         if let Some(bytes) = resident_bytes() {
             let name = "process_resident_memory_bytes";
             let _ = writeln!(out, "# HELP {name} Resident memory.\n# TYPE {name} gauge\n{name} {bytes}");
         }
+        let name = "process_start_time_seconds";
+        let started = seconds(self.clock.started_at().unix_ns);
+        let _ = writeln!(
+            out,
+            "# HELP {name} When it was started, in seconds since 1970.\n# TYPE {name} gauge\n{name} {started}"
+        );
         out
     }
 }

@@ -1,0 +1,55 @@
+//! The rules for a client that was too busy.
+
+use sagellm_core::Stamp;
+
+use super::{Judge, MOST_DISTURBANCE, percent};
+use crate::validity::{Code, Finding, Validity};
+use crate::{Manifest, WorkloadSummary};
+
+/// Share of its threads' time from which the client counts as busy all the time.
+const BUSY: f64 = 0.9;
+
+impl Judge<'_> {
+    /// While a place of a closed loop is empty, the server has less to do than the load says. What it disturbs is how long
+    /// a place takes for one request.
+    pub(super) fn hand_over(&mut self) {
+        let workload = &self.sample.header.workload;
+        let cap = workload.max_concurrency.map_or(u64::MAX, u64::from);
+        if !workload.is_closed_loop() || self.sample.sent <= cap {
+            return;
+        }
+        let Some((wait, e2e)) = self.sample.waits.mean().zip(self.summary.get("p50_e2e_ms")) else { return };
+        if wait > MOST_DISTURBANCE * e2e {
+            let message = format!(
+                "the client was the bottleneck: it filled a free place {wait:.3} ms late on average, more than {} of the \
+                 median E2E of {e2e:.3} ms, so the load was less than asked",
+                percent(MOST_DISTURBANCE)
+            );
+            self.reject(Code::HandOver, message, self.help_client());
+        }
+    }
+}
+
+/// Whether the client over HTTP used up the processor time that its threads can have. The manifest knows how many those are.
+pub(crate) fn check_processor(manifest: &Manifest, workloads: &[WorkloadSummary], validity: &mut Validity) {
+    let threads = manifest.backend.settings.get("client_threads").and_then(|threads| threads.parse::<u32>().ok());
+    let Some(threads) = threads else { return };
+    let most = 100.0 * f64::from(threads.min(manifest.host.logical_cpus.max(1)));
+    for workload in workloads {
+        let Some(used) = workload.get("client_cpu_percent").filter(|used| *used >= BUSY * most) else { continue };
+        let busy = format!("the client used {used:.0} % of a core, and its threads can use {most:.0} %");
+        let mut finding = Finding::new(Code::ClientBusy, busy, super::http::HELP_CLIENT);
+        finding.workload = Some(workload.name().to_owned());
+        if manifest.backend.stamp == Stamp::User {
+            finding.message = format!(
+                "the client was the bottleneck: {}; its own stamps come late then, by an amount that nobody knows",
+                finding.message
+            );
+            validity.reject(finding);
+        } else {
+            finding.message +=
+                "; the stamps are the kernel's, so times stay right, but it may have held the throughput back";
+            validity.warn(finding);
+        }
+    }
+}
