@@ -25,7 +25,7 @@ impl Judge<'_> {
                  median E2E of {e2e:.3} ms, so the load was less than asked",
                 percent(MOST_DISTURBANCE)
             );
-            self.reject(Code::HandOver, message, self.help_client());
+            self.reject(Code::HandOver, message, super::http::HELP_CLIENT);
         }
     }
 }

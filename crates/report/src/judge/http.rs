@@ -14,6 +14,7 @@ pub(super) const HELP_CLIENT: &str =
 
 impl Judge<'_> {
     pub(super) fn http(&mut self) {
+        self.hand_over();
         self.client_error();
         self.clock();
         self.client_delay();

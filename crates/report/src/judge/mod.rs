@@ -22,7 +22,6 @@ pub(crate) fn judge(sample: &Sample, close: Option<&Close>, summary: &WorkloadSu
     judge.completeness();
     judge.outcomes();
     judge.lateness();
-    judge.hand_over();
     judge.stimulus();
     if sample.over_http() {
         judge.http();
