@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use sagellm_core::{Mode, Nanos, Workload, seconds};
-use sagellm_stats::{Change, Concurrency, Distribution, Series, Spans};
+use sagellm_stats::{Change, Concurrency, Distribution, FEWEST_BLOCKS, Series, Spans};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +15,10 @@ const FULL: f64 = 0.95;
 
 /// Fewest requests that can show a steady state, as `sagellm_stats::steady` has it.
 const FEWEST: usize = 50;
+
+/// Fewest rounds of a closed loop that can: as many as throughput needs blocks. A round is as many ends as requests run
+/// at once.
+const FEWEST_ROUNDS: usize = FEWEST_BLOCKS;
 
 /// Requests in the order in which they ended; 56 bytes each.
 #[derive(Debug, Default)]
@@ -35,7 +39,7 @@ struct Row {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SteadyMethod {
-    /// A closed loop: from when 95 % of the cap ran at once to when they last did.
+    /// A closed loop: from the first end once 95 % of the cap ran at once to when they last did.
     Cap,
     /// MSER-5 on the number of requests in flight whenever one was sent, from both ends.
     Mser5,
@@ -46,6 +50,8 @@ pub enum SteadyMethod {
 pub(crate) enum NotSteady {
     Batch,
     TooFew(usize),
+    /// Ends within a window that was full, and the cap.
+    TooFewRounds(usize, u32),
     NeverFull,
     NeverSettled,
 }
@@ -87,38 +93,35 @@ impl Course {
         self.0.sort_unstable_by_key(|row| (row.sent, row.end));
         match workload.max_concurrency {
             _ if workload.mode == Mode::Batch => Err(NotSteady::Batch),
-            Some(cap) if workload.is_closed_loop() => {
-                let window = self.full(cap).ok_or(NotSteady::NeverFull)?;
-                Ok(self.within(window, SteadyMethod::Cap, seed))
-            }
+            Some(cap) if workload.is_closed_loop() => Ok(self.within(self.full(cap)?, SteadyMethod::Cap, seed)),
             _ => Ok(self.within(self.settled()?, SteadyMethod::Mser5, seed)),
         }
     }
 
-    /// From when `FULL` of the cap was first in flight to when it last was. The requests are in the order of sending.
-    fn full(&self, cap: u32) -> Option<(Nanos, Nanos)> {
+    /// From the first end once `FULL` of the cap was in flight to when it last was. It begins with an end as it ends
+    /// with one: the requests that fill the loop begin together and end a whole round later, so that from the moment at
+    /// which it is full a round would have time but no ends. The requests are in the order of sending.
+    fn full(&self, cap: u32) -> Result<(Nanos, Nanos), NotSteady> {
         let wanted = (f64::from(cap) * FULL).ceil().max(1.0) as i64;
         let mut ends: Vec<Nanos> = self.0.iter().map(|row| row.end).collect();
         ends.sort_unstable();
         let mut starts = self.0.iter().map(|row| row.sent).peekable();
         let mut running = 0_i64;
         let mut window: Option<(Nanos, Nanos)> = None;
-        for end in ends {
+        for end in &ends {
             // One that ends when another starts does not overlap it.
-            while let Some(start) = starts.next_if(|start| *start < end) {
+            while starts.next_if(|start| start < end).is_some() {
                 running += 1;
-                if running == wanted {
-                    window.get_or_insert((start, start));
-                }
+            }
+            if running >= wanted {
+                window = Some((window.map_or(*end, |window| window.0), *end));
             }
             running -= 1;
-            if running == wanted - 1
-                && let Some(window) = &mut window
-            {
-                window.1 = end;
-            }
         }
-        window.filter(|(start, end)| start < end)
+        let (start, end) = window.ok_or(NotSteady::NeverFull)?;
+        let within = ends.partition_point(|it| *it <= end) - ends.partition_point(|it| *it <= start);
+        let enough = within >= FEWEST_ROUNDS * cap as usize;
+        enough.then_some((start, end)).ok_or(NotSteady::TooFewRounds(within, cap))
     }
 
     /// From the first to the last request of the steady part, by the time of sending.
@@ -179,20 +182,22 @@ impl Course {
             }
         }
         steady.little = (inside > 0).then(|| inside.abs_diff(of_sent) as f64 / inside as f64);
+        // Requests that ran at once are alike.
+        let block = (inside as f64 / (end - start).max(1) as f64).ceil() as u64;
         let sent_within = || self.0.iter().filter(|row| (start..end).contains(&row.sent)).filter_map(|row| row.times);
-        steady.drift[0].1 = drift(sent_within().map(|times| times.ttft), steady.ttft.count(), seed);
-        steady.drift[1].1 = drift(sent_within().filter_map(|times| times.tbt), steady.tbt.count(), seed);
+        steady.drift[0].1 = drift(sent_within().map(|times| times.ttft), steady.ttft.count(), block, seed);
+        steady.drift[1].1 = drift(sent_within().filter_map(|times| times.tbt), steady.tbt.count(), block, seed);
         steady
     }
 }
 
-/// How the mean changed from the first to the second half of `n` values.
-fn drift(values: impl Iterator<Item = f64>, n: u64, seed: u64) -> Option<Change> {
+/// How the mean changed from the first to the second half of `n` values, of which `block` neighbours ran together.
+fn drift(values: impl Iterator<Item = f64>, n: u64, block: u64, seed: u64) -> Option<Change> {
     let mut halves = [Series::default(), Series::default()];
     for (place, value) in (0..).zip(values) {
         halves[usize::from(place >= n / 2)].push(value);
     }
-    let [first, second] = halves.map(|half| half.estimate(1, seed));
+    let [first, second] = halves.map(|half| half.estimate(block, seed));
     second?.change_from(&first?)
 }
 
@@ -203,6 +208,11 @@ impl NotSteady {
             Self::TooFew(n) => {
                 format!("{} cannot show a steady state: it takes {FEWEST}", requests(n as u64))
             }
+            Self::TooFewRounds(n, cap) => format!(
+                "after the first end {} ended while the concurrency cap of {cap} was full: a steady state takes \
+                 {FEWEST_ROUNDS} rounds of {cap}",
+                requests(n as u64)
+            ),
             Self::NeverFull => "never did 95 % of the concurrency cap run at once for any time".into(),
             Self::NeverSettled => "the number of requests in flight never settled".into(),
         }

@@ -61,6 +61,65 @@ fn a_closed_loop_that_never_fills_is_no_steady_state() {
     assert!(summary.reason("steady_requests").contains("95 % of the concurrency cap"));
 }
 
+/// Rounds of ten that begin together and end within 9 ms of one another, a round every 100 ms.
+fn rounds(count: u64) -> WorkloadSummary {
+    let mut header = header("w", 10 * count as u32);
+    header.workload.max_concurrency = Some(10);
+    let begin = |round: u64, place: u64| 1000 + round * 100 + if round == 0 { 0 } else { place };
+    let of = |id: u64| {
+        let (round, place) = (id / 10, id % 10);
+        Record { end_ns: begin(round + 1, place) * MS, ..success(id, begin(round, place), 5, 2) }
+    };
+    let records: Vec<Record> = (0..10 * count).map(of).collect();
+    summary(header, &records)
+}
+
+#[test]
+fn a_closed_loop_of_few_rounds_has_no_steady_window() {
+    let one = rounds(1);
+    assert_eq!(one.details.steady, None);
+    assert_eq!(
+        one.reason("steady_request_throughput_rps"),
+        "after the first end 0 requests ended while the concurrency cap of 10 was full: a steady state takes 3 rounds of 10"
+    );
+    assert!(!one.details.validity.has(Code::NoSteadyState), "short is not unsteady");
+    assert_eq!(rounds(3).details.steady, None);
+}
+
+#[test]
+fn the_steady_throughput_of_a_closed_loop_is_that_of_its_rounds() {
+    // 10 requests per 100 ms, however few the rounds; neither the first, at whose beginning nothing ends, nor the last,
+    // after which nothing begins, makes it less.
+    for count in [4, 5, 20] {
+        let summary = rounds(count);
+        let rate = summary.get("steady_request_throughput_rps").unwrap();
+        assert!((rate - 100.0).abs() < 1e-9, "{count} rounds: {rate}");
+        assert_eq!(summary.details.steady.unwrap().start_s, 0.1);
+    }
+}
+
+#[test]
+fn requests_that_ran_together_are_no_sample_of_their_own() {
+    // One round: ten that agree to the millisecond say nothing about the next ten.
+    let one = rounds(1);
+    for key in ["avg_e2e_ms", "avg_ttft_ms", "p50_ttft_ms", "avg_throughput_tps", "request_throughput_rps"] {
+        let interval = &one.details.intervals[key];
+        let reason = interval.reason.as_deref();
+        assert_eq!(reason, Some("up to 10 of 10 requests ran at once: too few rounds to see how they vary"), "{key}");
+        assert_eq!((interval.low, interval.n), (None, 10));
+    }
+    // Rounds that differ from one another and not within: the mean is as sure as ten rounds make it, not a hundred requests.
+    let mut header = header("w", 100);
+    header.workload.max_concurrency = Some(10);
+    let slow = |round: u64| [0, 7, 3, 9, 1, 6, 2, 8, 5, 4][round as usize];
+    let of = |id: u64| success(id, 1000 + id / 10 * 100, 20 + 3 * slow(id / 10), 2);
+    let summary = summary(header, &(0..100).map(of).collect::<Vec<_>>());
+    let interval = &summary.details.intervals["avg_ttft_ms"];
+    let half = (interval.high.unwrap() - interval.low.unwrap()) / 2.0;
+    // The rounds have a standard deviation of 9.1 ms, and 2.26 · 9.1 / √10 = 6.5 ms; a hundred of their own would have 1.8.
+    assert!((4.0..9.0).contains(&half), "{half}");
+}
+
 #[test]
 fn a_batch_is_not_expected_to_be_steady() {
     let mut header = header("w", 60);
@@ -83,6 +142,6 @@ fn figures_that_change_in_the_course_of_the_run_are_pointed_out() {
     let risen = summary(header("w", 200), &drifting(4));
     let warnings = &risen.details.validity.warnings;
     let drift = warnings.iter().find(|finding| finding.code == Code::Drift).unwrap();
-    assert!(drift.message.contains("the mean TTFT rose by 20 %"), "{}", drift.message);
+    assert!(drift.message.contains("the mean TTFT rose by 19.9 %"), "{}", drift.message);
     assert!(!drift.message.contains("TBT"), "{}", drift.message);
 }

@@ -25,14 +25,15 @@ impl List {
     }
 
     pub(super) fn steady(&mut self) {
-        const NEVER: &str = "no part of the run was steady, or it is too short to tell";
+        const NEVER: &str =
+            "no part of the run was steady, or it is too short to tell (a closed loop: fewer than three rounds)";
         let entries = [
             (
                 "steady_start_s",
                 Unit::Seconds,
                 Better::Neither,
-                "from the first sent to the beginning of the steady window. In a closed loop that is when 95 % of the cap \
-                 ran at once; else when the number of requests in flight, taken whenever one was sent, has settled (MSER-5)",
+                "from the first sent to the beginning of the steady window. In a closed loop that is the first \
+                 end once 95 % of the cap ran at once; else when the number of requests in flight, taken whenever one was sent, has settled (MSER-5)",
             ),
             (
                 "steady_time_s",

@@ -18,7 +18,7 @@ impl Judge<'_> {
                 format!("no part of the run was steady: {}", why.reason()),
                 "run longer, or lower the load if it grows without end".into(),
             ),
-            Err(NotSteady::Batch | NotSteady::TooFew(_)) => {}
+            Err(NotSteady::Batch | NotSteady::TooFew(_) | NotSteady::TooFewRounds(..)) => {}
             Ok(steady) => {
                 let drifts: Vec<String> = steady
                     .drift

@@ -2,7 +2,7 @@
 
 use sagellm_core::Limited;
 
-use super::{Column, Footnotes, Row, Section, Style, cell, plain};
+use super::{Column, Footnotes, Row, Section, Style, UNKNOWN, cell};
 use crate::render::number;
 use crate::{Summary, WorkloadSummary};
 
@@ -24,9 +24,24 @@ pub(super) fn sections(summary: &Summary, notes: &mut Footnotes) -> Vec<Section>
         sections.push(goodput(summary, notes));
     }
     if summary.workloads.iter().any(|workload| workload.details.steady.is_some()) {
-        sections.push(plain("Steady window", &STEADY, summary, notes));
+        sections.push(steady(summary, notes));
     }
     sections
+}
+
+/// Where there is no window, one reason stands for all of its figures.
+fn steady(summary: &Summary, notes: &mut Footnotes) -> Section {
+    let rows = summary.workloads.iter().map(|workload| {
+        let cells = if workload.details.steady.is_some() {
+            STEADY.iter().map(|column| cell(workload, *column, notes)).collect()
+        } else {
+            notes.unknown(workload.name(), "steady window", workload.reason("steady_start_s"));
+            vec![UNKNOWN.into(); STEADY.len()]
+        };
+        Row { workload: workload.name().to_owned(), label: "", cells }
+    });
+    let rows = rows.collect();
+    Section { title: "Steady window", columns: STEADY.iter().map(|column| column.0).collect(), rows }
 }
 
 /// A row for each limit and one for all together.
