@@ -1,6 +1,7 @@
 //! How long requests took, gathered one request after the other.
 
 use sagellm_core::{Chunk, Nanos, Record, ms};
+use sagellm_stats as stats;
 use sagellm_stats::{Distribution, Series};
 
 use crate::workload::{self, Method};
@@ -45,11 +46,13 @@ impl Latency {
         self.course.push(value);
     }
 
-    pub(crate) fn mean_interval(&self, seed: u64) -> workload::Interval {
+    /// Requests that ran together share a step's time: a block holds at least `peak` requests, as many as ran at once.
+    pub(crate) fn mean_interval(&self, peak: u64, seed: u64) -> workload::Interval {
         let n = self.values.count();
-        let reason = too_few(n).unwrap_or_else(|| "the values do not vary about a positive mean".into());
+        let reason = too_few(n, peak, stats::FEWEST_BLOCKS)
+            .unwrap_or_else(|| "the values do not vary about a positive mean".into());
         workload::Interval::new(
-            self.course.interval(1, seed),
+            self.course.interval(peak, seed),
             n,
             self.course.effective_n(),
             Method::BlockBootstrap,
@@ -57,19 +60,25 @@ impl Latency {
         )
     }
 
-    pub(crate) fn quantile_interval(&self, q: f64) -> workload::Interval {
+    /// Of a percentile. Rounds are surely independent, and the median needs as many values of that kind as make
+    /// [`FEWEST`](stats::FEWEST): what correlation shows of fewer is not to be relied on.
+    pub(crate) fn quantile_interval(&self, q: f64, peak: u64) -> workload::Interval {
         let n = self.values.count();
         // A sketch forgets the order: what the mean is worth, a quantile is worth about as much.
         let worth = self.values.quantile_effective_n(q).or_else(|| self.course.effective_n());
-        let found = worth.and_then(|worth| self.values.ascending().quantile_interval(q, worth));
-        let fewest = sagellm_stats::values_for_quantile_interval(q).unwrap_or(u64::MAX);
+        let too_few = too_few(n, peak, stats::FEWEST).filter(|_| n >= stats::FEWEST as u64);
+        let found =
+            worth.filter(|_| too_few.is_none()).and_then(|worth| self.values.ascending().quantile_interval(q, worth));
+        let fewest = stats::values_for_quantile_interval(q).unwrap_or(u64::MAX);
         let reason = match worth {
-            Some(worth) if n >= fewest => format!(
-                "{}, alike among neighbours, are worth {} independent ones: an interval of this percentile \
-                 needs {fewest}",
-                requests(n),
-                worth.floor()
-            ),
+            Some(worth) if n >= fewest => too_few.unwrap_or_else(|| {
+                format!(
+                    "{}, alike among neighbours, are worth {} independent ones: an interval of this percentile \
+                     needs {fewest}",
+                    requests(n),
+                    worth.floor()
+                )
+            }),
             _ => format!("only {}: an interval of this percentile needs {fewest}", requests(n)),
         };
         workload::Interval::new(found, n, worth, Method::OrderStatistics, reason)
@@ -123,10 +132,14 @@ pub(crate) fn signed_ms(from: Nanos, to: Nanos) -> f64 {
     if to >= from { ms(to - from) } else { -ms(from - to) }
 }
 
-/// Why there is no interval, when it is for want of requests.
-pub(crate) fn too_few(n: u64) -> Option<String> {
-    let fewest = sagellm_stats::FEWEST;
-    (n < fewest as u64).then(|| format!("only {}: an interval needs {fewest}", requests(n)))
+/// Why there is no interval, when it is for want of requests, or of `rounds` of the `peak` that ran at once.
+pub(crate) fn too_few(n: u64, peak: u64, rounds: usize) -> Option<String> {
+    let fewest = stats::FEWEST as u64;
+    if n < fewest {
+        return Some(format!("only {}: an interval needs {fewest}", requests(n)));
+    }
+    let few = n / peak.max(1) < rounds as u64;
+    few.then(|| format!("up to {peak} of {} ran at once: too few rounds to see how they vary", requests(n)))
 }
 
 pub(crate) fn requests(n: u64) -> String {

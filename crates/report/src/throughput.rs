@@ -1,9 +1,11 @@
 //! What was done per time, gathered one request after the other.
 
+use std::collections::BTreeMap;
+
 use sagellm_core::{Nanos, Record, seconds};
 use sagellm_stats::{FEWEST_BLOCKS, Series};
 
-use crate::latency::{requests, too_few};
+use crate::latency::too_few;
 use crate::workload::{Interval, Method};
 
 /// Amounts per time since the former end.
@@ -16,7 +18,11 @@ pub(crate) struct Throughput {
     pub(crate) window: Option<(Nanos, Nanos)>,
     /// In the order of [`KEYS`].
     series: [Series; 5],
+    /// Output tokens of the successes, second by second since the start of the workload; seconds without any are left out.
+    tokens_of: BTreeMap<u64, u64>,
 }
+
+const SECOND: Nanos = 1_000_000_000;
 
 const KEYS: [&str; 5] =
     ["request_throughput_rps", "input_throughput_tps", "output_throughput_tps", "total_throughput_tps", GOODPUT];
@@ -44,19 +50,26 @@ impl Throughput {
         }
     }
 
+    /// Takes the chunks of a success of a workload that began at `start`.
+    pub(crate) fn push_chunks(&mut self, record: &Record, start: Nanos) {
+        for chunk in &record.chunks {
+            *self.tokens_of.entry(chunk.at_ns.saturating_sub(start) / SECOND).or_default() += u64::from(chunk.tokens);
+        }
+    }
+
+    /// Most output tokens of one second.
+    pub(crate) fn busiest_second(&self) -> Option<u64> {
+        self.tokens_of.values().max().copied()
+    }
+
     /// The intervals by key. Requests that ran together end together: a block holds at least `peak` requests, as many as
     /// ran at once.
     pub(crate) fn intervals(&self, objective: bool, peak: u64, seed: u64) -> impl Iterator<Item = (String, Interval)> {
         let asked = KEYS.into_iter().zip(&self.series).filter(move |(key, _)| objective || *key != GOODPUT);
         asked.map(move |(key, series)| {
             let n = series.count();
-            let reason = too_few(n).unwrap_or_else(|| {
-                if n / peak.max(1) < FEWEST_BLOCKS as u64 {
-                    format!("up to {peak} of {} ran at once: too few rounds to see how they vary", requests(n))
-                } else {
-                    "too many requests without tokens or without time between them".into()
-                }
-            });
+            let reason = too_few(n, peak, FEWEST_BLOCKS)
+                .unwrap_or_else(|| "too many requests without tokens or without time between them".into());
             let found = series.interval(peak, seed);
             (key.to_owned(), Interval::new(found, n, series.effective_n(), Method::BlockBootstrap, reason))
         })

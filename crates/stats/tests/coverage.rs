@@ -4,7 +4,7 @@
 #![expect(clippy::print_stdout, reason = "the shares are the result")]
 
 use sagellm_stats::{
-    Estimate, Interval, SplitMix64, Verdict, hodges_lehmann, mann_whitney, quantile_interval, ratio_interval,
+    Estimate, Interval, Series, SplitMix64, Verdict, hodges_lehmann, mann_whitney, quantile_interval, ratio_interval,
     step_down, verdict,
 };
 
@@ -58,6 +58,29 @@ fn means() {
     }
     let covered = coverage(20.0, |random, seed| Estimate::mean(&skewed(random, 200), seed).unwrap().interval);
     about_95("mean of 200 skewed", covered);
+}
+
+/// Rounds of `together` values about 20 that are alike, each with a little of its own: requests that run in step.
+fn lockstep(random: &mut SplitMix64, rounds: usize, together: usize) -> Vec<f64> {
+    let mut normal = || (0..12).map(|_| random.unit()).sum::<f64>() - 6.0;
+    (0..rounds)
+        .flat_map(|_| {
+            let round = 20.0 + normal();
+            (0..together).map(|_| round + 0.1 * normal()).collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+#[test]
+fn means_of_requests_in_step() {
+    for (rounds, together) in [(10, 10), (30, 10), (100, 4), (40, 32)] {
+        let covered = coverage(20.0, |random, seed| {
+            let mut series = Series::default();
+            lockstep(random, rounds, together).into_iter().for_each(|value| series.push(value));
+            series.interval(together as u64, seed).unwrap()
+        });
+        about_95(&format!("mean of {rounds} rounds of {together}"), covered);
+    }
 }
 
 #[test]

@@ -107,20 +107,20 @@ pub(crate) fn compute(sample: &Sample, close: Option<&Close>) -> Computed {
     }
     let server_source = http::compute(&mut figures, sample, close);
     let of = &sample.latencies;
+    let peak = sample.concurrency.map_or(1, |it| it.peak);
     for (quantity, latency) in [("ttft", &of.ttft), ("tbt", &of.tbt), ("tpot", &of.tpot), ("e2e", &of.e2e)] {
         for stat in [Stat::Avg, Stat::P50, Stat::P95, Stat::P99] {
             let key = stat.key(quantity);
             if registry::find(&key).is_some_and(|metric| metric.headline) {
                 let interval = match stat {
-                    Stat::Percentile(_, q) => latency.quantile_interval(q),
-                    _ => latency.mean_interval(SEED),
+                    Stat::Percentile(_, q) => latency.quantile_interval(q, peak),
+                    _ => latency.mean_interval(peak, SEED),
                 };
                 intervals.insert(key, interval);
             }
         }
     }
-    intervals.insert("avg_throughput_tps".into(), of.user_rate.mean_interval(SEED));
-    let peak = sample.concurrency.map_or(1, |it| it.peak);
+    intervals.insert("avg_throughput_tps".into(), of.user_rate.mean_interval(peak, SEED));
     intervals.extend(sample.throughput.intervals(sample.goodput.is_some(), peak, SEED));
     Computed { figures, intervals, server_source }
 }
@@ -208,6 +208,8 @@ fn throughput(figures: &mut Figures, sample: &Sample) {
     for (key, amount) in rates {
         figures.set(key, window.filter(|window| *window > 0.0).map(|window| amount / window), no_window);
     }
+    let busiest = sample.throughput.busiest_second().map(|tokens| tokens as f64);
+    figures.set("peak_output_throughput_tps", busiest, "no successful request has a token");
 }
 
 fn reliability(figures: &mut Figures, sample: &Sample) {
