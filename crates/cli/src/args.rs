@@ -127,6 +127,9 @@ pub(crate) struct ReportArgs {
     /// parquet: the requests themselves
     #[arg(long, default_value = "table", value_name = "FORMAT")]
     pub(crate) format: Format,
+    /// This workload alone, such as short_input; `--format vllm` holds no more than one
+    #[arg(long, value_name = "NAME")]
+    pub(crate) workload: Option<String>,
     /// Judge the requests by these limits in place of those of the run: see `run --goodput`
     #[arg(long, num_args = 1.., value_name = "LIMIT")]
     pub(crate) goodput: Vec<Objective>,

@@ -1,7 +1,7 @@
 //! `report`: results of a run, rendered.
 
 use sagellm_core::{Exit, Failure, Slo};
-use sagellm_report::render::{Format, Look};
+use sagellm_report::render::{Format, Look, Wanted};
 use sagellm_report::{render, write_atomic};
 
 use crate::args::ReportArgs;
@@ -9,9 +9,10 @@ use crate::terminal::Printer;
 
 pub(crate) fn report(args: &ReportArgs, printer: &Printer) -> Result<Exit, Failure> {
     let slo = Slo::of(&args.goodput)?;
+    let wanted = Wanted { slo: slo.as_ref(), workload: args.workload.as_deref() };
     match (args.format, &args.output) {
         (Format::Parquet, Some(file)) => {
-            render::write_records(&args.input, slo.as_ref(), file)?;
+            render::write_records(&args.input, wanted, file)?;
             return Ok(Exit::Ok);
         }
         (Format::Parquet, None) => {
@@ -21,7 +22,7 @@ pub(crate) fn report(args: &ReportArgs, printer: &Printer) -> Result<Exit, Failu
         _ => {}
     }
     let look = if args.output.is_none() { printer.look() } else { Look::default() };
-    let report = render::render_path(&args.input, slo.as_ref(), args.format, look)?;
+    let report = render::render_path(&args.input, wanted, args.format, look)?;
     match &args.output {
         Some(file) => write_atomic(file, &report)?,
         None => printer.bytes(&report)?,

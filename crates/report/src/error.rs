@@ -91,6 +91,20 @@ pub enum Error {
         /// What was given.
         path: PathBuf,
     },
+    /// There is no workload of this name.
+    #[error("there is no workload `{name}`: the run has {}", names.join(", "))]
+    NoWorkload {
+        /// The name.
+        name: String,
+        /// Those that there are.
+        names: Vec<String>,
+    },
+    /// The format holds one workload.
+    #[error("a file of vLLM's holds one workload, and the run has {}: {}", names.len(), names.join(", "))]
+    SeveralWorkloads {
+        /// Those of the run.
+        names: Vec<String>,
+    },
     /// Two journals of one run claim the same workload.
     #[error("`{first}` and `{second}` are both journals of workload `{name}`", first = first.display(), second = second.display())]
     Twice {
@@ -134,6 +148,7 @@ impl UserError for Error {
     fn exit(&self) -> Exit {
         match self {
             Self::Json(_) | Self::Page(_) => Exit::Bug,
+            Self::NoWorkload { .. } | Self::SeveralWorkloads { .. } => Exit::Usage,
             _ => Exit::Input,
         }
     }
@@ -161,6 +176,11 @@ impl UserError for Error {
                 "let `llama-bench` measure one length of prompt (`-p`) and one of output (`-n`)".into()
             }
             Self::SummaryOnly | Self::NoRecords { .. } => "give the folder of the run".into(),
+            Self::NoWorkload { .. } => "give one of these to `--workload`, or leave it out".into(),
+            Self::SeveralWorkloads { names } => {
+                let name = names.first().map_or("NAME", String::as_str);
+                format!("name it, file by file: `report --format vllm --workload {name}`")
+            }
             Self::Twice { .. } => "move one of them out of the folder".into(),
             Self::NothingToGate { .. } => {
                 "gate a figure that the results have, or measure again so that they have it; docs/metrics.md says when \

@@ -18,8 +18,8 @@ use crate::wire::Wire;
 
 /// Takes records one by one and ends as a [`WorkloadSummary`].
 ///
-/// Memory grows by 56 bytes per request, which the exact peak of concurrency and the steady window need, and not with
-/// the tokens.
+/// Memory grows by 56 bytes per request, which the exact peak of concurrency and the steady window need, and by a count per
+/// second, and not with the tokens.
 #[derive(Debug)]
 pub struct Sample {
     pub(crate) header: Header,
@@ -117,6 +117,7 @@ impl Sample {
         self.wire.push(record, sent, success);
         if success {
             self.latencies.push(record, sent, times.as_ref());
+            self.throughput.push_chunks(record, self.header.start_ns);
             self.tokens.0 += u64::from(record.input_tokens);
             self.tokens.1 += u64::from(record.output_tokens);
             self.wrong_lengths += u64::from(record.ignore_eos && !has_full_length(record));
@@ -149,6 +150,20 @@ impl Sample {
     /// Whether requests went over HTTP.
     pub(crate) fn over_http(&self) -> bool {
         self.stamps.iter().any(|stamp| *stamp != Stamp::Engine)
+    }
+
+    /// How many values there are of each latency.
+    pub(crate) fn counts(&self) -> BTreeMap<String, u64> {
+        let of = &self.latencies;
+        let all = [
+            ("ttft", &of.ttft.values),
+            ("tbt", &of.tbt.values),
+            ("tpot", &of.tpot.values),
+            ("itl", &of.gaps),
+            ("itl_token", &of.token_gaps),
+            ("e2e", &of.e2e.values),
+        ];
+        all.into_iter().map(|(name, values)| (name.to_owned(), values.count())).collect()
     }
 
     /// The quantities with so many values that percentiles come from a sketch, and how far these can be off.

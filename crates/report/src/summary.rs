@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::judge::client::check_processor;
 use crate::validity::{Code, Finding, Validity};
-use crate::{Manifest, WorkloadSummary};
+use crate::{Error, Manifest, WorkloadSummary};
 
 /// All that is to be said of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -85,6 +85,28 @@ impl Summary {
             validity,
             environment,
         }
+    }
+}
+
+impl Summary {
+    /// The workload of this name alone, with what is said of it and of the run as a whole; all of them without a name.
+    ///
+    /// # Errors
+    /// [`Error::NoWorkload`], with the names that there are.
+    pub fn only(mut self, name: Option<&str>) -> Result<Self, Error> {
+        let Some(name) = name else { return Ok(self) };
+        let names = || self.workloads.iter().map(|workload| workload.name().to_owned()).collect();
+        if self.workloads.get(name).is_none() {
+            return Err(Error::NoWorkload { name: name.to_owned(), names: names() });
+        }
+        self.workloads.0.retain(|workload| workload.name() == name);
+        self.overall = Overall::of(&self.workloads.0);
+        let concerns = |finding: &Finding| finding.workload.as_deref().is_none_or(|of| of == name);
+        let mut validity = Validity::default();
+        self.validity.reasons.into_iter().filter(concerns).for_each(|finding| validity.reject(finding));
+        self.validity.warnings.into_iter().filter(concerns).for_each(|finding| validity.warn(finding));
+        self.validity = validity;
+        Ok(self)
     }
 }
 

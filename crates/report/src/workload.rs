@@ -56,6 +56,9 @@ pub struct Details {
     /// The client's own error at a load like this; `null` when it was not calibrated.
     #[serde(default)]
     pub calibration: Option<Calibration>,
+    /// How many values each latency has: requests, or gaps for `itl` and tokens for `itl_token`.
+    #[serde(default)]
+    pub counts: BTreeMap<String, u64>,
     /// Quantities with so many values that their percentiles come from a sketch, and how far these can be off, as a
     /// share.
     #[serde(default)]
@@ -168,6 +171,7 @@ impl WorkloadSummary {
                 output_tokens_source: sample.token_sources.clone(),
                 server_source,
                 calibration: sample.header.calibration.clone(),
+                counts: sample.counts(),
                 sketch_relative_error: sample.sketched(),
                 steady: sample.steady.as_ref().ok().map(|steady| SteadyWindow {
                     method: steady.method,

@@ -205,6 +205,8 @@ fn every_figure_is_what_the_hand_finds() {
         ("input_throughput_tps", 24.0 / window_s),
         ("output_throughput_tps", 12.0 / window_s),
         ("total_throughput_tps", 36.0 / window_s),
+        // All chunks came in the first second after the start.
+        ("peak_output_throughput_tps", 12.0),
         ("total_time_s", window_s),
         ("total_requests", 4.0),
         ("successful_requests", 3.0),
@@ -303,24 +305,29 @@ fn the_steady_window_is_what_the_hand_finds() {
     // | 1       | 1010 | 1020, 1038             | 1040 |
     // | 2       | 1040 | 1046, 1062, 1078       | 1080 |
     // | 3       | 1050 | 1062, 1074, 1086, 1098 | 1100 |
-    // Two run from 1010 to 1080: 0, 1 and 2 end within, 1, 2 and 3 are sent within.
+    // | 4       | 1080 | 1090, 1100, 1110       | 1112 |
+    // | 5       | 1100 | 1108, 1124             | 1126 |
+    // | 6       | 1112 | 1120, 1130, 1140, 1150 | 1152 |
+    // | 7       | 1126 | 1136, 1146, 1156       | 1160 |
+    // | 8       | 1152 | 1160, 1172             | 1174 |
+    // Two run from 1010 to 1160, and the first ends at 1040: 0 and 2 to 7 end within, 2 to 8 are sent within.
     let wanted = [
-        ("steady_start_s", 0.010),
-        ("steady_time_s", 0.070),
-        ("steady_requests", 3.0),
-        ("steady_request_throughput_rps", 3.0 / 0.070),
-        ("steady_output_throughput_tps", (4.0 + 2.0 + 3.0) / 0.070),
-        ("steady_avg_ttft_ms", (10.0 + 6.0 + 12.0) / 3.0),
-        ("steady_p50_ttft_ms", 10.0),
-        ("steady_p99_ttft_ms", 10.0 + 0.98 * 2.0),
-        ("steady_avg_tbt_ms", (18.0 / 1.0 + 32.0 / 2.0 + 36.0 / 3.0) / 3.0),
-        ("steady_p50_tbt_ms", 16.0),
-        ("steady_p99_tbt_ms", 16.0 + 0.98 * 2.0),
-        ("steady_avg_e2e_ms", (28.0 + 38.0 + 48.0) / 3.0),
-        ("steady_p50_e2e_ms", 38.0),
-        ("steady_p99_e2e_ms", 38.0 + 0.98 * 10.0),
-        // L · 70 = 40 + 30 + 40 + 30; λW · 70 = 30 + 40 + 50.
-        ("littles_law_residual", (140.0 - 120.0) / 140.0),
+        ("steady_start_s", 0.040),
+        ("steady_time_s", 0.120),
+        ("steady_requests", 7.0),
+        ("steady_request_throughput_rps", 7.0 / 0.120),
+        ("steady_output_throughput_tps", (4.0 + 3.0 + 4.0 + 3.0 + 2.0 + 4.0 + 3.0) / 0.120),
+        ("steady_avg_ttft_ms", (6.0 + 12.0 + 10.0 + 8.0 + 8.0 + 10.0 + 8.0) / 7.0),
+        ("steady_p50_ttft_ms", 8.0),
+        ("steady_p99_ttft_ms", 10.0 + 0.94 * 2.0), // place 0.99 · 6 = 5.94
+        ("steady_avg_tbt_ms", (32.0 / 2.0 + 36.0 / 3.0 + 20.0 / 2.0 + 16.0 + 30.0 / 3.0 + 20.0 / 2.0 + 12.0) / 7.0),
+        ("steady_p50_tbt_ms", 12.0),
+        ("steady_p99_tbt_ms", 16.0),
+        ("steady_avg_e2e_ms", (38.0 + 48.0 + 30.0 + 24.0 + 38.0 + 30.0 + 20.0) / 7.0),
+        ("steady_p50_e2e_ms", 30.0),
+        ("steady_p99_e2e_ms", 38.0 + 0.94 * 10.0),
+        // L · 120 = 2 · 120; λW · 120 = 40 + 50 + 32 + 26 + 40 + 34 + 22.
+        ("littles_law_residual", (244.0 - 240.0) / 240.0),
     ];
     assert_eq!(wanted.map(|(key, _)| key).into_iter().collect::<BTreeSet<_>>(), STEADY.into());
     let summary = golden("golden_closed.records.jsonl");

@@ -7,13 +7,13 @@ use std::path::Path;
 
 use sagellm_core::OutcomeKind;
 use sagellm_core::Record;
-use sagellm_report::render::{Format, Look, render, render_path};
+use sagellm_report::render::{Format, Look, Wanted, render, render_path};
 use sagellm_report::{registry, summarize_folder, write_results};
 use serde_json::Value;
 use support::{close, failure, header, manifest, success, write_journal, write_manifest};
 
 fn page(path: &Path) -> String {
-    String::from_utf8(render_path(path, None, Format::Html, Look::default()).unwrap()).unwrap()
+    String::from_utf8(render_path(path, Wanted::default(), Format::Html, Look::default()).unwrap()).unwrap()
 }
 
 /// What the scripts of a page read.

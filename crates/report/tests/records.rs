@@ -11,7 +11,7 @@ use parquet::record::{Field, Row};
 use parquet::schema::parser::parse_message_type;
 use sagellm_core::{OutcomeKind, Slo};
 use sagellm_report::registry;
-use sagellm_report::render::{Format, Look, render, render_path, write_records};
+use sagellm_report::render::{Format, Look, Wanted, render, render_path, write_records};
 use support::{MS, close, failure, header, manifest, over_http, success, warmup, write_journal, write_manifest};
 
 /// The table of a run of `count` requests and a failed one.
@@ -29,8 +29,9 @@ fn file_of(count: u64, slo: Option<&Slo>) -> SerializedFileReader<File> {
     write_journal(folder.path(), header("w", count as u32 + 1), &records, Some(close()));
     write_manifest(folder.path(), &manifest(&["w"]));
     let file = folder.path().join("records.parquet");
-    write_records(folder.path(), slo, &file).unwrap();
-    let bytes = render_path(folder.path(), slo, Format::Parquet, Look::default()).unwrap();
+    write_records(folder.path(), Wanted { slo, ..Wanted::default() }, &file).unwrap();
+    let bytes =
+        render_path(folder.path(), Wanted { slo, ..Wanted::default() }, Format::Parquet, Look::default()).unwrap();
     assert_eq!(bytes, std::fs::read(&file).unwrap());
     SerializedFileReader::new(File::open(&file).unwrap()).unwrap()
 }
@@ -119,7 +120,7 @@ fn a_summary_alone_has_no_rows() {
     assert!(render(&summary, Format::Parquet, Look::default()).is_err());
     let alone = tempfile::tempdir().unwrap();
     sagellm_report::write_results(alone.path(), &summary).unwrap();
-    let error = write_records(alone.path(), None, &alone.path().join("r.parquet")).unwrap_err();
+    let error = write_records(alone.path(), Wanted::default(), &alone.path().join("r.parquet")).unwrap_err();
     assert!(error.to_string().contains("no journals"), "{error}");
     assert!(!alone.path().join("r.parquet").exists());
 }

@@ -3,7 +3,7 @@
 
 mod support;
 
-use sagellm_core::{BackendStats, Measured, OutcomeKind, Stamp, TokenSource};
+use sagellm_core::{BackendStats, Exit, Measured, OutcomeKind, Stamp, TokenSource, UserError};
 use sagellm_report::render::{Format, Look, WIDE, render, repeats};
 use sagellm_report::{Summary, summarize_folder};
 use support::*;
@@ -191,7 +191,7 @@ fn a_wide_table_shows_the_whole_distribution() {
 
 #[test]
 fn every_text_ends_with_one_newline() {
-    for summary in [good(), bad(), served()] {
+    for summary in [good(), bad(), served()].map(one) {
         for format in Format::ALL.into_iter().filter(|format| *format != Format::Parquet) {
             let text = render(&summary, format, Look { colour: true, wide: false }).unwrap();
             assert!(text.ends_with('\n') && !text.ends_with("\n\n"), "{}", format.name());
@@ -224,10 +224,40 @@ fn junit_of_a_run_that_failed() {
     insta::assert_snapshot!(render(&bad(), Format::Junit, Look::default()).unwrap());
 }
 
+/// The first workload alone.
+fn one(summary: Summary) -> Summary {
+    summary.only(Some("short_input")).unwrap()
+}
+
+#[test]
+fn a_file_of_vllm_holds_one_workload() {
+    let error = render(&good(), Format::Vllm, Look::default()).unwrap_err();
+    assert_eq!(error.to_string(), "a file of vLLM's holds one workload, and the run has 2: short_input, stress_test");
+    assert_eq!(error.hint().unwrap(), "name it, file by file: `report --format vllm --workload short_input`");
+    assert_eq!(error.exit(), Exit::Usage);
+    let text = render(&one(good()), Format::Vllm, Look::default()).unwrap();
+    assert!(serde_json::from_str::<serde_json::Value>(&text).unwrap().is_object());
+    let error = good().only(Some("long_input")).unwrap_err().to_string();
+    assert_eq!(error, "there is no workload `long_input`: the run has short_input, stress_test");
+}
+
+#[test]
+fn one_workload_of_a_run_keeps_its_own_findings() {
+    let all = bad();
+    let long = all.clone().only(Some("long_input")).unwrap();
+    assert_eq!((long.workloads.len(), long.overall.total_workloads, long.overall.total_requests), (1, 1, 1));
+    let of = |summary: &Summary, name: &str| {
+        let all = summary.validity.reasons.iter().chain(&summary.validity.warnings);
+        all.filter(|finding| finding.workload.as_deref() == Some(name)).count()
+    };
+    assert!(of(&all, "short_input") > 0 && of(&long, "short_input") == 0);
+    assert_eq!(of(&long, "long_input"), of(&all, "long_input"));
+}
+
 #[test]
 fn results_as_rivals_write_them() {
     let (vllm, sglang) = (
-        render(&good(), Format::Vllm, Look::default()).unwrap(),
+        render(&one(good()), Format::Vllm, Look::default()).unwrap(),
         render(&good(), Format::Sglang, Look::default()).unwrap(),
     );
     insta::assert_snapshot!(format!("{vllm}{sglang}"));

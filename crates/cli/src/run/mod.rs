@@ -14,7 +14,7 @@ mod watch;
 
 use sagellm_core::{Clock, Exit, Failure, Slo};
 use sagellm_report::Summary;
-use sagellm_report::render::{self, Format};
+use sagellm_report::render::{self, Format, Wanted};
 use sagellm_run::{RunOptions, execute};
 use sagellm_telemetry::Monitor;
 
@@ -37,7 +37,7 @@ pub(crate) fn run(args: RunArgs, printer: &Printer) -> Result<Exit, Failure> {
     match args.format {
         // What it shows is in the journals.
         Format::Html => {
-            let page = render::render_path(&args.output, None, args.format, printer.look())?;
+            let page = render::render_path(&args.output, Wanted::default(), args.format, printer.look())?;
             printer.result(&String::from_utf8_lossy(&page))?;
         }
         format => printer.result(&render::render(&summary, format, printer.look())?)?,
@@ -75,6 +75,11 @@ fn measure(args: &RunArgs, interrupt: &Interrupt, printer: &Printer) -> Result<(
     let subject = Subject::open(args, &wanted, interrupt, printer.secrets(), &progress)?;
     let scratch = output.scratch(interrupt)?;
     let (mut plan, replay) = setup::plan(wanted, &subject, &scratch)?;
+    if args.format == Format::Vllm && plan.outlines().nth(1).is_some() {
+        let message = "`--format vllm` holds one workload, and several are asked for";
+        let hint = "choose another format, and use `report --format vllm --workload NAME` afterwards";
+        return Err(Failure::new(Exit::Usage, message).with_hint(hint));
+    }
     replay.warnings().into_iter().for_each(|warning| printer.note(warning));
     let hashes = subject.hashes(&plan);
     let calibrations = subject.calibrate(args, &plan, &progress)?;

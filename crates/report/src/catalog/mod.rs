@@ -197,6 +197,14 @@ impl List {
         }
         self.add(
             Group::Throughput,
+            "peak_output_throughput_tps",
+            Unit::TokensPerSecond,
+            Better::Higher,
+            "most output tokens of successful requests in one of the whole seconds since the workload began",
+            "no successful request has a token",
+        );
+        self.add(
+            Group::Throughput,
             "total_time_s",
             Unit::Seconds,
             Better::Lower,

@@ -13,7 +13,6 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::Type;
-use sagellm_core::Slo;
 
 use self::column::Column;
 pub(crate) use self::fields::FIELDS;
@@ -21,14 +20,22 @@ use self::fields::Row;
 use crate::Error;
 use crate::journal::read_records;
 use crate::load::journals_of_run;
+use crate::render::Wanted;
 
 /// Rows, and chunks, that wait for their group to be written: the memory that it takes.
 const ROWS_OF_A_GROUP: usize = 1 << 16;
 const CHUNKS_OF_A_GROUP: usize = 1 << 20;
 
 /// Writes the measured requests of the run at `path` to `out`, which errors call `name`.
-pub(crate) fn write<W: Write + Send>(path: &Path, slo: Option<&Slo>, name: &Path, out: W) -> Result<(), Error> {
-    let journals = journals_of_run(path)?;
+pub(crate) fn write<W: Write + Send>(path: &Path, wanted: Wanted<'_>, name: &Path, out: W) -> Result<(), Error> {
+    let mut journals = journals_of_run(path)?;
+    if let Some(workload) = wanted.workload {
+        let names = journals.iter().map(|(_, header)| header.workload.name.clone()).collect();
+        journals.retain(|(_, header)| header.workload.name == workload);
+        if journals.is_empty() {
+            return Err(Error::NoWorkload { name: workload.to_owned(), names });
+        }
+    }
     let failed = |error| Error::Write { path: name.to_owned(), cause: cause(error) };
     let mut metadata = vec![note("sagellm_benchmark.version", env!("CARGO_PKG_VERSION"))];
     if let Some((_, header)) = journals.first() {
@@ -36,7 +43,7 @@ pub(crate) fn write<W: Write + Send>(path: &Path, slo: Option<&Slo>, name: &Path
     }
     let mut table = Table::new(out, metadata).map_err(failed)?;
     for (journal, header) in journals {
-        let slo = slo.or(header.workload.goodput.as_ref());
+        let slo = wanted.slo.or(header.workload.goodput.as_ref());
         let mut written = Ok(());
         read_records(&journal, &mut |record| {
             if written.is_ok() {

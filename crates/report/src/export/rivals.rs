@@ -1,10 +1,10 @@
-//! The results of vLLM's `bench serve` and of SGLang's `bench_serving`, one JSON object per workload and line, with their
-//! names for the same quantities. What they have and this program does not measure is `null`.
+//! The results of vLLM's `bench serve`, one JSON object, and of SGLang's `bench_serving`, one object per workload and line,
+//! with their names for the same quantities. What is not known is `null`.
 
 use serde_json::{Map, Value, json};
 
 use crate::registry::Stat;
-use crate::{Summary, WorkloadSummary};
+use crate::{Error, Summary, WorkloadSummary};
 use sagellm_core::Arrival;
 
 /// The latencies that both have: our name, vLLM's, SGLang's.
@@ -12,21 +12,32 @@ const LATENCIES: [(&str, &str, &str); 4] =
     [("ttft", "ttft", "ttft"), ("tbt", "tpot", "tpot"), ("itl", "itl", "itl"), ("e2e", "e2el", "e2e_latency")];
 
 /// Figures that are one number: ours, vLLM's, SGLang's.
-const FIGURES: [(&str, Option<&str>, Option<&str>); 9] = [
+const FIGURES: [(&str, Option<&str>, Option<&str>); 13] = [
     ("total_time_s", Some("duration"), Some("duration")),
     ("successful_requests", Some("completed"), Some("completed")),
     ("failed_requests", Some("failed"), None),
     ("total_input_tokens", Some("total_input_tokens"), Some("total_input_tokens")),
     ("total_output_tokens", Some("total_output_tokens"), Some("total_output_tokens")),
     ("request_throughput_rps", Some("request_throughput"), Some("request_throughput")),
-    ("input_throughput_tps", None, Some("input_throughput")),
+    ("input_throughput_tps", Some("input_throughput"), Some("input_throughput")),
     ("output_throughput_tps", Some("output_throughput"), Some("output_throughput")),
     ("total_throughput_tps", Some("total_token_throughput"), Some("total_throughput")),
+    ("goodput_rps", Some("request_goodput"), None),
+    ("peak_output_throughput_tps", Some("max_output_tokens_per_s"), Some("max_output_tokens_per_s")),
+    // Theirs counts all that ran at any time within a second, so that short requests make it exceed the cap; ours is the
+    // most at one moment.
+    ("peak_concurrency", Some("max_concurrent_requests"), Some("max_concurrent_requests")),
+    ("tokenizer_output_tokens", None, Some("total_output_tokens_retokenized")),
 ];
 
-/// As vLLM's `bench serve --save-result` writes it.
-pub(crate) fn vllm(summary: &Summary) -> String {
-    lines(summary, |workload| {
+/// As vLLM's `bench serve --save-result` writes it: one document, of one workload. What reads such files takes several
+/// documents in one for damage.
+pub(crate) fn vllm(summary: &Summary) -> Result<String, Error> {
+    if summary.workloads.len() > 1 {
+        let names = summary.workloads.iter().map(|workload| workload.name().to_owned()).collect();
+        return Err(Error::SeveralWorkloads { names });
+    }
+    Ok(lines(summary, |workload| {
         let mut object = Map::new();
         let about = about(summary, workload);
         object.insert("date".into(), date(&workload.details.started_at).into());
@@ -36,6 +47,7 @@ pub(crate) fn vllm(summary: &Summary) -> String {
         object.insert("label".into(), json!(metadata.and_then(|metadata| metadata.get("label"))));
         object.insert("model_id".into(), about.model.clone().into());
         object.insert("tokenizer_id".into(), about.model.into());
+        object.insert("max_model_len".into(), json!(about.context_length));
         object.insert("num_prompts".into(), workload.details.workload.num_prompts.into());
         object.insert("request_rate".into(), about.rate.map_or(json!("inf"), |rate| json!(rate)));
         object.insert("burstiness".into(), json!(about.burstiness));
@@ -45,8 +57,6 @@ pub(crate) fn vllm(summary: &Summary) -> String {
                 object.insert(theirs.into(), number(workload.get(ours)));
             }
         }
-        object.insert("request_goodput".into(), number(workload.get("goodput_rps")));
-        object.insert("max_concurrent_requests".into(), number(workload.get("peak_concurrency")));
         for (ours, theirs, _) in LATENCIES {
             latency(&mut object, workload, ours, theirs, &[Stat::P90, Stat::P95, Stat::P99]);
         }
@@ -54,7 +64,7 @@ pub(crate) fn vllm(summary: &Summary) -> String {
             object.entry(key.as_str()).or_insert_with(|| value.as_str().into());
         }
         object
-    })
+    }))
 }
 
 /// As SGLang's `bench_serving --output-file` writes it.
@@ -71,6 +81,9 @@ pub(crate) fn sglang(summary: &Summary) -> String {
                 object.insert(theirs.into(), number(workload.get(ours)));
             }
         }
+        // Nothing but text is sent.
+        object.insert("total_input_text_tokens".into(), number(workload.get("total_input_tokens")));
+        object.insert("total_input_vision_tokens".into(), 0.into());
         object.insert("concurrency".into(), number(workload.get("avg_concurrency")));
         for (ours, _, theirs) in LATENCIES {
             latency(&mut object, workload, ours, theirs, &[Stat::P90, Stat::P95, Stat::P99]);
@@ -88,11 +101,7 @@ fn latency(object: &mut Map<String, Value>, workload: &WorkloadSummary, ours: &s
     let get = |stat: Stat| workload.get(&stat.key(ours));
     object.insert(format!("mean_{theirs}_ms"), number(get(Stat::Avg)));
     object.insert(format!("median_{theirs}_ms"), number(get(Stat::P50)));
-    let count = match ours {
-        // The gaps: one fewer than the chunks of each answer.
-        "itl" => gaps(workload),
-        _ => workload.get("successful_requests"),
-    };
+    let count = workload.details.counts.get(ours).map(|count| *count as f64).filter(|count| *count > 0.0);
     let population = get(Stat::Std).zip(count).map(|(sample, n)| sample * ((n - 1.0) / n).sqrt());
     object.insert(format!("std_{theirs}_ms"), number(population));
     for tail in tails {
@@ -100,14 +109,10 @@ fn latency(object: &mut Map<String, Value>, workload: &WorkloadSummary, ours: &s
     }
 }
 
-fn gaps(workload: &WorkloadSummary) -> Option<f64> {
-    let chunks = workload.get("total_output_tokens")? / workload.get("avg_chunk_tokens")?;
-    Some(chunks.round() - workload.get("successful_requests")?).filter(|gaps| *gaps > 0.0)
-}
-
 struct About {
     model: String,
     backend: String,
+    context_length: Option<u32>,
     rate: Option<f64>,
     /// None where the gaps are no gamma variates.
     burstiness: Option<f64>,
@@ -124,6 +129,7 @@ fn about(summary: &Summary, workload: &WorkloadSummary) -> About {
     About {
         model: backend.map_or_else(String::new, |backend| backend.model.name.clone()),
         backend: backend.map_or_else(String::new, |backend| backend.name.clone()),
+        context_length: backend.and_then(|backend| backend.model.context_length),
         rate,
         burstiness,
     }

@@ -14,6 +14,7 @@ use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 
+use crate::export::html::Course;
 use crate::load::{load, load_looking, load_with_slo};
 use sagellm_core::Slo;
 
@@ -44,7 +45,7 @@ pub enum Format {
     Markdown,
     /// For spreadsheets: a line per workload, a column per figure.
     Csv,
-    /// What vLLM's `bench serve` writes: an object per workload and line.
+    /// What vLLM's `bench serve` writes: one object, of one workload.
     Vllm,
     /// What SGLang's `bench_serving` writes: an object per workload and line.
     Sglang,
@@ -111,26 +112,36 @@ impl fmt::Display for UnknownFormat {
 
 impl std::error::Error for UnknownFormat {}
 
-/// What is at `path` (see [`load`]) in a format, with exactly one newline at its end; requests are judged by `slo` where it
-/// is given (see [`load_with_slo`]).
+/// What of a run is wanted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wanted<'a> {
+    /// Judges the requests in place of the run's own objective (see [`load_with_slo`]).
+    pub slo: Option<&'a Slo>,
+    /// This workload alone.
+    pub workload: Option<&'a str>,
+}
+
+/// What is wanted of the run at `path` (see [`load`]) in a format, with exactly one newline at its end.
 ///
 /// # Errors
-/// As [`load`].
-pub fn render_path(path: &Path, slo: Option<&Slo>, format: Format, look: Look) -> Result<Vec<u8>, Error> {
-    if format == Format::Html {
-        let (summary, courses) = load_looking(path, slo)?;
-        return Ok(ended(export::html::report(&summary, courses)?).into_bytes());
-    }
+/// As [`load`], and when there is no such workload.
+pub fn render_path(path: &Path, wanted: Wanted<'_>, format: Format, look: Look) -> Result<Vec<u8>, Error> {
     if format == Format::Parquet {
         let mut bytes = Vec::new();
-        export::records::write(path, slo, path, &mut bytes)?;
+        export::records::write(path, wanted, path, &mut bytes)?;
         return Ok(bytes);
     }
-    let summary = match slo {
+    if format == Format::Html {
+        let (summary, mut courses) = load_looking::<Course>(path, wanted.slo)?;
+        let summary = summary.only(wanted.workload)?;
+        courses.retain(|course| summary.workloads.get(&course.name).is_some());
+        return Ok(ended(export::html::report(&summary, courses)?).into_bytes());
+    }
+    let summary = match wanted.slo {
         Some(slo) => load_with_slo(path, slo)?,
         None => load(path)?,
     };
-    Ok(render(&summary, format, look)?.into_bytes())
+    Ok(render(&summary.only(wanted.workload)?, format, look)?.into_bytes())
 }
 
 /// The requests of the run at `path` as [`Format::Parquet`], written to a file group by group: memory does not grow with
@@ -138,21 +149,22 @@ pub fn render_path(path: &Path, slo: Option<&Slo>, format: Format, look: Look) -
 ///
 /// # Errors
 /// As [`render_path`], when there are no journals, and when the file cannot be written.
-pub fn write_records(path: &Path, slo: Option<&Slo>, file: &Path) -> Result<(), Error> {
-    write_atomic_with(file, |out| export::records::write(path, slo, file, out))
+pub fn write_records(path: &Path, wanted: Wanted<'_>, file: &Path) -> Result<(), Error> {
+    write_atomic_with(file, |out| export::records::write(path, wanted, file, out))
 }
 
 /// A summary in a format, as [`render_path`], without what only the records behind it know.
 ///
 /// # Errors
-/// When the format is [`Format::Parquet`], which takes the records themselves.
+/// When the format is [`Format::Parquet`], which takes the records themselves, and when it is [`Format::Vllm`] and there
+/// are several workloads.
 pub fn render(summary: &Summary, format: Format, look: Look) -> Result<String, Error> {
     Ok(ended(match format {
         Format::Table => table::table(summary, look),
         Format::Json => serde_json::to_string_pretty(summary)?,
         Format::Markdown => markdown::markdown(summary),
         Format::Csv => export::csv::csv(summary),
-        Format::Vllm => export::rivals::vllm(summary),
+        Format::Vllm => export::rivals::vllm(summary)?,
         Format::Sglang => export::rivals::sglang(summary),
         Format::Junit => export::junit::junit(summary),
         Format::Openmetrics => export::openmetrics::openmetrics(summary),
