@@ -109,12 +109,38 @@ pub struct Close {
     /// Processor time of the server and its children as a share of one core, in percent; `null` where they cannot be seen.
     #[serde(default = "Close::not_kept")]
     pub server_cpu_percent: Measured<f64>,
+    /// What the machine as a whole did.
+    #[serde(default = "HostWindow::not_kept")]
+    pub host: HostWindow,
 }
+
+const NOT_KEPT: &str = "the program that wrote the journal did not keep it";
 
 impl Close {
     /// For journals written before this figure was kept.
     fn not_kept() -> Measured<f64> {
-        Measured::unknown("the program that wrote the journal did not keep it")
+        Measured::unknown(NOT_KEPT)
+    }
+}
+
+/// What the machine as a whole did over the window.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct HostWindow {
+    /// Share of the processor time of the machine that went to others than this process and the server, from 0 to 1;
+    /// `null` where it cannot be told.
+    pub other_cpu_share: Measured<f64>,
+    /// Energy in joules of all processor packages and their memory; `null` where they do not tell.
+    pub energy_joules: Measured<f64>,
+}
+
+impl HostWindow {
+    /// Nothing is known, for this reason.
+    pub fn unknown(reason: &str) -> Self {
+        Self { other_cpu_share: Measured::unknown(reason), energy_joules: Measured::unknown(reason) }
+    }
+
+    fn not_kept() -> Self {
+        Self::unknown(NOT_KEPT)
     }
 }
 

@@ -63,6 +63,7 @@ pub(crate) fn title(group: Group) -> &'static str {
         Group::Objective => "Service level objective",
         Group::Steady => "Steady state",
         Group::Memory => "Memory",
+        Group::Host => "The machine",
         Group::Cache => "KV cache and speculative decoding",
         Group::Engine => "Steps of the CPU engine",
         Group::Client => "The client itself",

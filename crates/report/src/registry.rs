@@ -48,6 +48,8 @@ pub enum Unit {
     Mebibytes,
     /// Bytes.
     Bytes,
+    /// Joules.
+    Joules,
     /// A share between 0 and 1.
     Share,
     /// Percent of one core.
@@ -86,6 +88,8 @@ pub enum Group {
     Steady,
     /// Memory.
     Memory,
+    /// The machine as a whole.
+    Host,
     /// The KV cache and speculative decoding.
     Cache,
     /// Where the time of the CPU engine's steps went.
@@ -108,6 +112,7 @@ impl Unit {
             Self::Requests | Self::MeanRequests => "requests",
             Self::Mebibytes => "MiB",
             Self::Bytes => "bytes",
+            Self::Joules => "J",
             Self::Share => "0 to 1",
             Self::Percent => "%",
             Self::Count => "count",

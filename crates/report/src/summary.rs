@@ -140,13 +140,20 @@ fn check_manifest(manifest: &Manifest, workloads: &[WorkloadSummary], validity: 
     }
 }
 
-/// Settings of the backend that a reader must know of.
+/// Settings of the backend and of the machine that a reader must know of.
 fn check_settings(manifest: &Manifest, validity: &mut Validity) {
     if manifest.backend.settings.get("tls_insecure").is_some_and(|value| value == "true") {
         validity.warn(Finding::new(
             Code::TlsInsecure,
             "the server's certificate was not checked: anyone could have answered",
             "leave out `--insecure`, and name the authority with `--ca-cert`",
+        ));
+    }
+    if let Some(governor) = manifest.host.governor.as_ref().filter(|governor| *governor != "performance") {
+        validity.warn(Finding::new(
+            Code::PowerGovernor,
+            format!("the processors' frequency governor is `{governor}`: their speed changes with the load"),
+            "set it to `performance` while measuring: `cpupower frequency-set -g performance`",
         ));
     }
 }

@@ -101,6 +101,12 @@ pub enum Code {
     StampsMissing,
     /// Warning: requests were sent more than once.
     Retries,
+    /// Warning: others used the machine's processors at the same time.
+    OtherLoad,
+    /// Warning: more of the prompts came from the prefix cache than they have in common.
+    WarmCache,
+    /// Warning: the frequency of the processors is not held at its highest.
+    PowerGovernor,
     /// Warning: the server's certificate was not checked.
     TlsInsecure,
     /// Warning: the weights are random.

@@ -3,7 +3,7 @@
 
 mod support;
 
-use sagellm_core::{Arrival, Exit, FinishReason, OutcomeKind, Record, TokenSource};
+use sagellm_core::{Arrival, Exit, FinishReason, Measured, OutcomeKind, Record, Source, TokenSource};
 use sagellm_report::{Code, Validity, Verdict, WorkloadSummary};
 use support::*;
 
@@ -82,6 +82,70 @@ fn a_server_that_says_length_is_believed_where_it_does_not_count() {
         records[2].finish_reason = Some(finish_reason);
         let summary = summarize(header("w", 5), &records, Some(&close()));
         assert_eq!(!reasons(&summary).contains(&Code::OutputLength), believed, "{source:?} {finish_reason:?}");
+    }
+}
+
+#[test]
+fn other_load_on_the_machine() {
+    let of = |share| {
+        let mut close = close();
+        close.host.other_cpu_share = Measured::known(share);
+        summarize(header("w", 5), &sequential(5), Some(&close)).details.validity
+    };
+    assert!(!of(0.04).has(Code::OtherLoad));
+    assert_eq!(
+        message(&of(0.125), Code::OtherLoad),
+        "others used 12.5 % of the machine's processor time while it was measured"
+    );
+    assert_eq!(of(0.125).verdict, Verdict::Valid);
+}
+
+#[test]
+fn a_cache_that_holds_more_than_the_prompts_share_was_warm() {
+    let of = |source: Source, hits: u64, preemptions: u64, added: u32| {
+        let mut close = close();
+        close.backend.prefix_hit_tokens = Measured::known(hits);
+        close.backend.preemptions = Measured::known(preemptions);
+        let mut header = header("w", 5);
+        header.workload.source = source;
+        let longer = |record: Record| Record { input_tokens: record.input_tokens + added, ..record };
+        let records: Vec<Record> = sequential(5).into_iter().map(longer).collect();
+        summarize(header, &records, Some(&close)).details.validity
+    };
+    // Of 640 tokens that were looked up.
+    let text = |shared_prefix_tokens| Source::Text { input_tokens: 128, output_tokens: 4, shared_prefix_tokens };
+    assert_eq!(
+        message(&of(text(0), 64, 0, 0), Code::WarmCache),
+        "the prefix cache was warm already: 10 % of the prompt tokens came from it, and the prompts share no more than 0 %"
+    );
+    for (source, hits, preemptions, added) in [
+        (text(0), 30, 0, 0),
+        // 16 of 128 are planned to be shared.
+        (text(16), 80, 0, 0),
+        // The chat template of the server is the beginning of every prompt.
+        (text(0), 64, 0, 20),
+        // What was put back finds itself.
+        (text(0), 64, 1, 0),
+        // Nobody knows what real conversations have in common.
+        (Source::Custom { path: "x".into(), output_tokens: None }, 600, 0, 0),
+    ] {
+        assert!(!of(source.clone(), hits, preemptions, added).has(Code::WarmCache), "{source:?}");
+    }
+}
+
+#[test]
+fn a_governor_that_changes_the_speed() {
+    for (governor, warned) in [(Some("powersave"), true), (Some("performance"), false), (None, false)] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut manifest = manifest(&["w"]);
+        manifest.host.governor = governor.map(str::to_owned);
+        write_manifest(folder.path(), &manifest);
+        write_journal(folder.path(), header("w", 5), &sequential(5), Some(close()));
+        let validity = sagellm_report::summarize_folder(folder.path()).unwrap().validity;
+        assert_eq!(validity.has(Code::PowerGovernor), warned, "{governor:?}");
+        if warned {
+            assert!(message(&validity, Code::PowerGovernor).contains("`powersave`"));
+        }
     }
 }
 

@@ -131,6 +131,7 @@ pub fn execute(
         memory: seen.memory,
         client_cpu_percent: seen.client_cpu_percent,
         server_cpu_percent: seen.server_cpu_percent,
+        host: seen.host,
     };
     let line = Line::Close(close);
     journal.write(&line)?;

@@ -1,6 +1,6 @@
 //! Who may look on while a workload runs.
 
-use sagellm_core::journal::{Close, Memory};
+use sagellm_core::journal::{Close, HostWindow, Memory};
 use sagellm_core::{Event, Measured, Record, Workload};
 
 /// Looks on. Every method is called on the dispatching thread, between two requests: what is slow in it makes requests
@@ -48,4 +48,6 @@ pub struct Observed {
     pub client_cpu_percent: Measured<f64>,
     /// Share of one core that the server and its children used, in percent.
     pub server_cpu_percent: Measured<f64>,
+    /// What the machine as a whole did.
+    pub host: HostWindow,
 }

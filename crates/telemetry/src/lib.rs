@@ -2,9 +2,11 @@
 //!
 //! Nothing here fails: what cannot be read is a [`Measured`](sagellm_core::Measured) without a value but with the reason.
 
+mod energy;
 mod host;
 mod monitor;
 mod process;
+mod processors;
 pub mod prometheus;
 mod scraper;
 pub mod server_metrics;

@@ -1,13 +1,16 @@
 //! Watches a process while a window is open.
 
+use std::path::Path;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use sagellm_core::journal::Memory;
+use sagellm_core::journal::{HostWindow, Memory};
 use sagellm_core::{Clock, Measured, Nanos, seconds};
 
+use crate::energy::{Meter, POWERCAP};
 use crate::process::{ThisProcess, measured, process_cpu_seconds, thread_cpu_seconds};
+use crate::processors::Processors;
 use crate::tree::Tree;
 
 /// Time between two samples of memory, at least.
@@ -55,12 +58,16 @@ pub struct Observation {
     pub client_cpu_percent: Measured<f64>,
     /// Processor time of the server and its children as a percentage of one core.
     pub server_cpu_percent: Measured<f64>,
+    /// What the machine as a whole did, where the server runs on it.
+    pub host: HostWindow,
 }
 
 #[derive(Debug)]
 struct Window {
     begun_at: Nanos,
     cpu_before: Measured<f64>,
+    /// What the processors and this process had done before.
+    before: Result<(Processors, f64), String>,
     /// Dropped to end the sampling.
     open: Sender<()>,
     sampling: JoinHandle<Tally>,
@@ -92,12 +99,13 @@ impl Monitor {
         let (clock, subject) = (self.clock, self.subject.clone());
         // The first look at a server is done before the window opens, since it may take a while.
         let sampler = Sampler::new(&subject);
+        let meter = Meter::new(Path::new(POWERCAP), clock.now());
         let sampling = std::thread::spawn(move || match sampler {
-            Ok(sampler) => sample(sampler, clock, &closed),
-            Err(reason) => Tally { failed: Some(reason), ..Tally::default() },
+            Ok(sampler) => sample(sampler, meter, clock, &closed),
+            Err(reason) => Tally { energy: Err(reason.clone()), failed: Some(reason), ..Tally::default() },
         });
-        let cpu_before = self.client_cpu_seconds();
-        self.window = Some(Window { begun_at: self.clock.now(), cpu_before, open, sampling });
+        let (cpu_before, before) = (self.client_cpu_seconds(), host_and_own());
+        self.window = Some(Window { begun_at: self.clock.now(), cpu_before, before, open, sampling });
     }
 
     /// Closes the window.
@@ -106,9 +114,10 @@ impl Monitor {
         let Some(window) = self.window.take() else {
             let memory = Tally { failed: Some(UNOPENED.into()), ..Tally::default() }.memory(self.baseline.clone());
             let unopened = || Measured::unknown(UNOPENED);
-            return Observation { memory, client_cpu_percent: unopened(), server_cpu_percent: unopened() };
+            let host = HostWindow::unknown(UNOPENED);
+            return Observation { memory, client_cpu_percent: unopened(), server_cpu_percent: unopened(), host };
         };
-        let (cpu_after, ended_at) = (self.client_cpu_seconds(), self.clock.now());
+        let (cpu_after, after, ended_at) = (self.client_cpu_seconds(), host_and_own(), self.clock.now());
         drop(window.open);
         let tally = window
             .sampling
@@ -128,7 +137,28 @@ impl Monitor {
             (_, Some(used)) if ended_at > window.begun_at => Measured::known(percent(used)),
             _ => Measured::unknown(tally.failed.clone().unwrap_or_else(|| "processor time could not be read".into())),
         };
-        Observation { memory: tally.memory(self.baseline.clone()), client_cpu_percent, server_cpu_percent }
+        let host = HostWindow {
+            other_cpu_share: measured(self.others(window.before, after, &tally)),
+            energy_joules: measured(tally.energy.clone()),
+        };
+        Observation { memory: tally.memory(self.baseline.clone()), client_cpu_percent, server_cpu_percent, host }
+    }
+
+    /// The share of the machine's processor time that neither this process nor the server had.
+    fn others(
+        &self,
+        before: Result<(Processors, f64), String>,
+        after: Result<(Processors, f64), String>,
+        tally: &Tally,
+    ) -> Result<f64, String> {
+        let of_server = match (&self.subject, tally.server_cpu) {
+            (Subject::ThisProcess, _) => 0.0,
+            (Subject::Tree(_), Some(used)) => used,
+            // A server that cannot be seen may run here, and would be taken for others.
+            _ => return Err(tally.failed.clone().unwrap_or_else(|| "processor time could not be read".into())),
+        };
+        let ((before, own_before), (after, own_after)) = (before?, after?);
+        after.share_of_others(&before, own_after - own_before + of_server)
     }
 
     fn client_cpu_seconds(&self) -> Measured<f64> {
@@ -137,6 +167,13 @@ impl Monitor {
             Subject::Tree(_) | Subject::Unseen(_) => process_cpu_seconds(),
         }
     }
+}
+
+/// What all processors have done, and how many seconds of it this process had.
+fn host_and_own() -> Result<(Processors, f64), String> {
+    let own = process_cpu_seconds();
+    let own = own.value.ok_or_else(|| own.reason.unwrap_or_default())?;
+    Ok((Processors::now()?, own))
 }
 
 /// Reads one subject, again and again.
@@ -163,7 +200,7 @@ impl Sampler {
 }
 
 /// Samples until the window closes, and once more then.
-fn sample(mut sampler: Sampler, clock: Clock, closed: &Receiver<()>) -> Tally {
+fn sample(mut sampler: Sampler, mut meter: Result<Meter, String>, clock: Clock, closed: &Receiver<()>) -> Tally {
     let mut tally = Tally::default();
     if let Sampler::Tree(tree) = &sampler {
         tally.kind = tree.kind();
@@ -171,6 +208,11 @@ fn sample(mut sampler: Sampler, clock: Clock, closed: &Receiver<()>) -> Tally {
     loop {
         let before = clock.now();
         tally.add(sampler.memory_bytes());
+        if let Ok(meter) = &mut meter
+            && meter.is_due(before)
+        {
+            meter.read(before);
+        }
         let pause = match sampler {
             Sampler::ThisProcess(_) => INTERVAL,
             Sampler::Tree(_) => INTERVAL.max(Duration::from_nanos(clock.now() - before).div_f64(SHARE)),
@@ -179,6 +221,10 @@ fn sample(mut sampler: Sampler, clock: Clock, closed: &Receiver<()>) -> Tally {
             break;
         }
     }
+    if let Ok(meter) = &mut meter {
+        meter.read(clock.now());
+    }
+    let energy = meter.and_then(|meter| meter.joules());
     let last = sampler.memory_bytes();
     match &sampler {
         Sampler::ThisProcess(_) => tally.add(last),
@@ -190,6 +236,7 @@ fn sample(mut sampler: Sampler, clock: Clock, closed: &Receiver<()>) -> Tally {
         }
     }
     tally.own_cpu = thread_cpu_seconds().value;
+    tally.energy = energy;
     tally
 }
 
@@ -207,11 +254,22 @@ struct Tally {
     own_cpu: Option<f64>,
     /// Processor seconds that a server took.
     server_cpu: Option<f64>,
+    /// Joules that the processors took.
+    energy: Result<f64, String>,
 }
 
 impl Default for Tally {
     fn default() -> Self {
-        Self { kind: "rss", samples: 0, sum: 0.0, peak: 0, failed: None, own_cpu: None, server_cpu: None }
+        Self {
+            kind: "rss",
+            samples: 0,
+            sum: 0.0,
+            peak: 0,
+            failed: None,
+            own_cpu: None,
+            server_cpu: None,
+            energy: Err("the sampling failed".into()),
+        }
     }
 }
 
@@ -287,6 +345,29 @@ mod tests {
         assert!((0.0..5.0).contains(&percent), "{percent} % of a core");
     }
 
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn others_are_seen_and_this_process_is_none_of_them() {
+        let burn = || {
+            let mut child = std::process::Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap();
+            std::thread::sleep(Duration::from_millis(1500));
+            child.kill().unwrap();
+            child.wait().unwrap();
+        };
+        let mut monitor = Monitor::new(Clock::start());
+        monitor.begin();
+        burn();
+        let seen = monitor.end().host.other_cpu_share.value.unwrap();
+        // A whole core, or as much of one as other tests leave it.
+        let cores = std::thread::available_parallelism().unwrap().get() as f64;
+        assert!(seen > 0.2 / cores && seen <= 1.0, "{seen} of {cores} cores");
+        // Too short for ticks.
+        monitor.begin();
+        let short = monitor.end().host;
+        assert!(short.other_cpu_share.reason.unwrap().contains("too short"));
+        assert_ne!(short.energy_joules.value.is_some(), short.energy_joules.reason.is_some());
+    }
+
     #[test]
     fn without_a_window_there_is_a_reason_and_no_zero() {
         let seen = Monitor::new(Clock::start()).end();
@@ -348,6 +429,7 @@ mod tests {
         let seen = monitor.end();
         assert_eq!(seen.memory.peak_bytes, Measured::unknown("the server runs on another machine"));
         assert_eq!(seen.memory.samples, 0);
+        assert_eq!(seen.host, HostWindow::unknown("the server runs on another machine"));
         assert!(seen.client_cpu_percent.value.is_some());
     }
 }

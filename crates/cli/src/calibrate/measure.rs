@@ -318,6 +318,7 @@ impl Watch for Cost<'_> {
             memory: seen.memory,
             client_cpu_percent: seen.client_cpu_percent,
             server_cpu_percent: seen.server_cpu_percent,
+            host: seen.host,
         }
     }
 }

@@ -21,6 +21,7 @@ impl Watch for ProcessWatch {
             memory: seen.memory,
             client_cpu_percent: seen.client_cpu_percent,
             server_cpu_percent: seen.server_cpu_percent,
+            host: seen.host,
         }
     }
 }
@@ -66,6 +67,7 @@ impl Watch for ServerWatch {
             memory: told.filter(|told| told.peak_bytes.value.is_some()).unwrap_or(seen.memory),
             client_cpu_percent: seen.client_cpu_percent,
             server_cpu_percent: seen.server_cpu_percent,
+            host: seen.host,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The entries of the registry.
 
+mod host;
 mod http;
 mod objective;
 mod stimulus;
@@ -86,6 +87,7 @@ pub(crate) fn metrics() -> Vec<Metric> {
     list.objective();
     list.steady();
     list.memory();
+    list.host();
     list.cache();
     list.engine();
     list.client();

@@ -1,5 +1,6 @@
 //! The formulas: from a sample to its figures.
 
+mod host;
 mod http;
 mod objective;
 mod stimulus;
@@ -99,6 +100,7 @@ pub(crate) fn compute(sample: &Sample, close: Option<&Close>) -> Computed {
     objective::goodput(&mut figures, sample);
     objective::steady(&mut figures, sample);
     memory(&mut figures, close.map(|close| &close.memory), sample.over_http());
+    host::compute(&mut figures, sample.tokens.1, close);
     cache(&mut figures, close.map(|close| &close.backend));
     engine(&mut figures, close.map(|close| &close.backend));
     match close {

@@ -5,6 +5,7 @@ pub(crate) mod client;
 mod course;
 mod http;
 mod stimulus;
+mod surroundings;
 
 use sagellm_core::journal::Close;
 use sagellm_core::{Arrival, OutcomeKind};
@@ -27,6 +28,7 @@ pub(crate) fn judge(sample: &Sample, close: Option<&Close>, summary: &WorkloadSu
         judge.http();
     }
     judge.course();
+    judge.surroundings();
     judge.footing();
     let name = Some(sample.header.workload.name.clone());
     let mut validity = judge.validity;

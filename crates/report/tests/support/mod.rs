@@ -6,7 +6,7 @@ pub(crate) mod sides;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use sagellm_core::journal::{Calibration, Close, ErrorSpread, Header, Line, Memory};
+use sagellm_core::journal::{Calibration, Close, ErrorSpread, Header, HostWindow, Line, Memory};
 use sagellm_core::{
     Arrival, BackendInfo, BackendStats, Chunk, FinishReason, HttpFacts, Measured, Mode, ModelInfo, OutcomeKind, Record,
     SCHEMA_VERSION, ServerWindow, Source, Stamp, StepTimes, TokenSource, WallTime, Workload,
@@ -23,7 +23,7 @@ pub(crate) fn header(name: &str, num_prompts: u32) -> Header {
             name: name.into(),
             mode: Mode::Traffic,
             num_prompts,
-            source: Source::Text { input_tokens: 128, output_tokens: 4, shared_prefix_tokens: 0 },
+            source: Source::Text { input_tokens: 128, output_tokens: 4, shared_prefix_tokens: 16 },
             duration_s: None,
             max_concurrency: Some(1),
             arrival: Arrival::Immediate,
@@ -170,6 +170,10 @@ pub(crate) fn close() -> Close {
         },
         client_cpu_percent: Measured::unknown("the engine runs in this process"),
         server_cpu_percent: Measured::unknown("the engine runs in this process"),
+        host: HostWindow {
+            other_cpu_share: Measured::known(0.01),
+            energy_joules: Measured::unknown("the system shows no energy counters"),
+        },
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use sagellm_core::journal::{Close, Header, Line, Memory};
+use sagellm_core::journal::{Close, Header, HostWindow, Line, Memory};
 use sagellm_core::{
     Answer, Arrival, Backend, BackendInfo, BackendStats, Clock, End, Event, EventKind, EventSink, Exit, Failure,
     FinishReason, Measured, Mode, ModelInfo, OutcomeKind, Piece, Plan, Prepared, Prompt, Record, Request,
@@ -304,6 +304,7 @@ impl Watch for Unwatched {
             },
             client_cpu_percent: Measured::unknown("not watched"),
             server_cpu_percent: Measured::unknown("not watched"),
+            host: HostWindow::unknown("not watched"),
         }
     }
 }
