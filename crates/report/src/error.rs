@@ -22,6 +22,16 @@ pub enum Error {
         /// The folder.
         path: PathBuf,
     },
+    /// A folder of several runs, in a format of one.
+    #[error("`{path}` holds {count} runs, which are shown together as `table` or `markdown` only", path = path.display())]
+    Repeats {
+        /// The folder.
+        path: PathBuf,
+        /// How many there are.
+        count: usize,
+        /// One of them.
+        first: PathBuf,
+    },
     /// The operating system refused to read.
     #[error("cannot read `{path}`", path = path.display())]
     Read {
@@ -148,7 +158,7 @@ impl UserError for Error {
     fn exit(&self) -> Exit {
         match self {
             Self::Json(_) | Self::Page(_) => Exit::Bug,
-            Self::NoWorkload { .. } | Self::SeveralWorkloads { .. } => Exit::Usage,
+            Self::Repeats { .. } | Self::NoWorkload { .. } | Self::SeveralWorkloads { .. } => Exit::Usage,
             _ => Exit::Input,
         }
     }
@@ -161,6 +171,7 @@ impl UserError for Error {
             Self::NotFound { journals: None, .. } | Self::Nothing { .. } => {
                 "run `sagellm-benchmark run --workload m1 --backend cpu` first".into()
             }
+            Self::Repeats { first, .. } => format!("give the folder of one: `--input {}`", first.display()),
             Self::Read { .. } => "check that it is a readable file".into(),
             Self::Write { .. } => "free some space, or choose another place with `--output`".into(),
             Self::TooLarge { .. } => "give the `benchmark_summary.json` of a run, or its folder".into(),

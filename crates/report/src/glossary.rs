@@ -12,7 +12,7 @@ pub fn glossary() -> String {
          Notation for one request: `s` scheduled, `a` sent, `f` first token, `l` last token, `n` output tokens, `n1` \
          tokens in the first chunk.\nOnly successful requests enter latency figures, warm-up requests enter none. A \
          figure that cannot be had is `null`, and `reasons` of the same\nobject says why. Figures marked with `†` have \
-         a 95 % interval under `intervals`.\n\nPercentiles of more than 131 072 values come from a sketch: \
+         a 95 % interval under `intervals`, as p50, p95 and p99 of TTFT, TBT and E2E have.\n\nPercentiles of more than 131 072 values come from a sketch: \
          `sketch_relative_error` names the quantities and how far\ntheir percentiles can be off, which is 0.1 % at most. \
          What a server's gauges showed over time stays in the closing line\nof the journal.\n",
     );
@@ -44,7 +44,9 @@ pub fn glossary() -> String {
     page.push_str(
         "\n## Columns of the records\n\n\
          `report --format parquet` writes a row for each measured request. Stamps are nanoseconds on the clock of the \
-         run, which\nstarted at `sagellm_benchmark.clock_started` of the file's metadata; what is unknown is null.\n\n\
+         run, which\nstarted at `sagellm_benchmark.clock_started` of the file's metadata, where \
+         `sagellm_benchmark.validity` holds the verdict\nas JSON, as `benchmark_summary.json` beside the journals has it. \
+         What is unknown is null.\n\n\
          | column | type | what it is |\n|---|---|---|\n",
     );
     for field in &FIELDS {

@@ -147,6 +147,11 @@ pub(crate) fn journals_of_run(path: &Path) -> Result<Vec<(PathBuf, Header)>, Err
     Ok(sorted_out(folder)?.0)
 }
 
+/// The summary that lies beside the journals, if one does that can be read.
+pub(crate) fn summary_beside(path: &Path) -> Option<Summary> {
+    read_json(&folder_of(path).join(SUMMARY_FILE)).ok()
+}
+
 type Journals = Vec<(PathBuf, Header)>;
 
 /// The journals in a folder: those of its run, in the order of the workloads, those of other runs, and the manifest.
@@ -186,6 +191,34 @@ fn folder_of(path: &Path) -> &Path {
 
 fn has_journals(folder: &Path) -> bool {
     journals(folder).is_ok_and(|paths| !paths.is_empty())
+}
+
+/// The folders of repeated runs in a folder that holds no run itself, in the order of their numbers.
+pub(crate) fn repeats(folder: &Path) -> Result<Vec<PathBuf>, Error> {
+    if !folder.exists() {
+        return Err(Error::NotFound { path: folder.to_owned(), journals: None });
+    }
+    let is_run = |path: &Path| path.join(MANIFEST_FILE).exists() || has_journals(path);
+    if is_run(folder) {
+        return Ok(Vec::new());
+    }
+    let read = |source| Error::Read { path: folder.to_owned(), source };
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).map_err(read)? {
+        let path = entry.map_err(read)?.path();
+        if path.is_dir() && is_run(&path) {
+            found.push(path);
+        }
+    }
+    // `run-10` comes after `run-9`.
+    found.sort_by_key(|path| (path.as_os_str().len(), path.clone()));
+    Ok(found)
+}
+
+/// [`repeats`] of the folder that `path` is, or in which a summary would lie that is not there.
+pub(crate) fn repeats_at(path: &Path) -> Result<Vec<PathBuf>, Error> {
+    let folder = folder_of(path);
+    if !folder.is_dir() || folder.join(SUMMARY_FILE).exists() { Ok(Vec::new()) } else { repeats(folder) }
 }
 
 /// The journals in a folder by name.

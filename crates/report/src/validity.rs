@@ -117,6 +117,17 @@ pub enum Code {
     OtherRun,
 }
 
+impl Code {
+    /// Its name in every machine-readable output.
+    pub fn name(self) -> String {
+        match serde_json::to_value(self) {
+            Ok(serde_json::Value::String(name)) => name,
+            // It is an enumeration without fields.
+            _ => String::new(),
+        }
+    }
+}
+
 impl Verdict {
     /// The word used in every output.
     pub fn word(self) -> &'static str {
@@ -146,6 +157,19 @@ impl Validity {
     /// Whether a finding of this kind is among the reasons or the warnings.
     pub fn has(&self, code: Code) -> bool {
         self.reasons.iter().chain(&self.warnings).any(|finding| finding.code == code)
+    }
+
+    /// Names of the reasons and of the warnings that concern this workload, its own and those of the run, each once.
+    pub(crate) fn codes(&self, workload: &str) -> [Vec<String>; 2] {
+        [&self.reasons, &self.warnings].map(|findings| {
+            let mut codes: Vec<String> = Vec::new();
+            for finding in findings.iter().filter(|it| it.workload.as_deref().is_none_or(|name| name == workload)) {
+                if !codes.contains(&finding.code.name()) {
+                    codes.push(finding.code.name());
+                }
+            }
+            codes
+        })
     }
 
     pub(crate) fn reject(&mut self, finding: Finding) {

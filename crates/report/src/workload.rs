@@ -66,7 +66,7 @@ pub struct Details {
     /// The steady part of the run; `null` when there is none, for the reason of `steady_start_s`.
     #[serde(default)]
     pub steady: Option<SteadyWindow>,
-    /// 95 % intervals of the headline figures.
+    /// 95 % intervals of the headline figures, and of the median, p95 and p99 of TTFT, TBT and E2E.
     pub intervals: BTreeMap<String, Interval>,
     /// Successes that each percentile needs before it may be claimed, and how many are missing.
     pub tail_samples: BTreeMap<String, TailSamples>,

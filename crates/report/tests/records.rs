@@ -124,3 +124,23 @@ fn a_summary_alone_has_no_rows() {
     assert!(error.to_string().contains("no journals"), "{error}");
     assert!(!alone.path().join("r.parquet").exists());
 }
+
+#[test]
+fn the_table_carries_the_verdict_of_its_run() {
+    let folder = tempfile::tempdir().unwrap();
+    write_manifest(folder.path(), &manifest(&["w"]));
+    write_journal(folder.path(), header("w", 9), &[success(0, 1000, 20, 5)], Some(close()));
+    let validity = |folder: &std::path::Path| -> serde_json::Value {
+        let file = folder.join("records.parquet");
+        write_records(folder, Wanted::default(), &file).unwrap();
+        let reader = SerializedFileReader::new(File::open(&file).unwrap()).unwrap();
+        let pairs = reader.metadata().file_metadata().key_value_metadata().unwrap().clone();
+        let pair = pairs.into_iter().find(|pair| pair.key == "sagellm_benchmark.validity").unwrap();
+        serde_json::from_str(&pair.value.unwrap()).unwrap()
+    };
+    assert_eq!(validity(folder.path()), serde_json::Value::Null, "no summary lies there");
+    let summary = sagellm_report::summarize_folder(folder.path()).unwrap();
+    sagellm_report::write_results(folder.path(), &summary).unwrap();
+    let found = validity(folder.path());
+    assert_eq!((&found["verdict"], &found["reasons"][0]["code"]), (&"INVALID".into(), &"never_sent".into()));
+}

@@ -4,7 +4,7 @@
 mod support;
 
 use sagellm_core::{BackendStats, Exit, Measured, OutcomeKind, Stamp, TokenSource, UserError};
-use sagellm_report::render::{Format, Look, WIDE, render, repeats};
+use sagellm_report::render::{Format, Look, WIDE, Wanted, render, render_path, repeats, write_records};
 use sagellm_report::{Summary, summarize_folder};
 use support::*;
 
@@ -272,10 +272,16 @@ fn csv_has_every_figure_and_leaves_out_what_is_unknown() {
     let text = render(&summary, Format::Csv, Look::default()).unwrap();
     let mut lines = text.lines().map(|line| line.split(',').collect::<Vec<_>>());
     let head = lines.next().unwrap();
-    assert_eq!(head.len(), 2 + sagellm_report::registry::all().len());
+    assert_eq!(head[..4], ["workload", "verdict", "reasons", "warnings"]);
+    assert_eq!(head.len(), 4 + sagellm_report::registry::all().len());
     for (workload, cells) in summary.workloads.iter().zip(lines) {
         assert_eq!((cells.len(), cells[0], cells[1]), (head.len(), workload.name(), "INVALID"));
-        for (key, cell) in head.iter().zip(cells).skip(2) {
+        for (place, findings) in [(2, &workload.details.validity.reasons), (3, &workload.details.validity.warnings)] {
+            for finding in findings {
+                assert!(cells[place].split(';').any(|code| code == finding.code.name()), "{}", cells[place]);
+            }
+        }
+        for (key, cell) in head.iter().zip(cells).skip(4) {
             assert_eq!(cell.parse().ok(), workload.get(key), "{key}");
         }
     }
@@ -290,6 +296,11 @@ fn openmetrics_has_a_type_a_help_and_an_end() {
         "sagellm_benchmark_p99_9_ttft_ms{{workload=\"stress_test\",model=\"synthetic:gpt2\",backend=\"cpu\"}} {value}\n"
     );
     assert!(text.contains(&sample), "{sample}{text}");
+    let finding = "sagellm_benchmark_finding{workload=\"stress_test\",model=\"synthetic:gpt2\",backend=\"cpu\",\
+                   kind=\"warning\",code=\"few_samples\"} 1\n";
+    assert!(text.contains(finding), "{text}");
+    let invalid = render(&bad(), Format::Openmetrics, Look::default()).unwrap();
+    assert!(invalid.contains("kind=\"reason\",code=\"error_rate\"} 1\n"), "{invalid}");
     let mut names = std::collections::HashSet::new();
     for block in text.trim_end_matches("# EOF\n").split("# TYPE ").skip(1) {
         let name = block.split(' ').next().unwrap();
@@ -301,6 +312,33 @@ fn openmetrics_has_a_type_a_help_and_an_end() {
             line.rsplit(' ').next().unwrap().parse::<f64>().unwrap();
         }
     }
+}
+
+#[test]
+fn a_folder_of_repeated_runs_is_shown_as_one() {
+    let folder = tempfile::tempdir().unwrap();
+    for nth in 1..=10 {
+        let run = folder.path().join(format!("run-{nth}"));
+        std::fs::create_dir(&run).unwrap();
+        write_manifest(&run, &manifest(&["w"]));
+        // The tenth is cut short.
+        let close = (nth < 10).then(close);
+        write_journal(&run, header("w", 1), &[success(0, 1000, 10 + nth, 5)], close);
+    }
+    let show = |path: &std::path::Path, format| render_path(path, Wanted::default(), format, Look::default());
+    let table = String::from_utf8(show(folder.path(), Format::Table).unwrap()).unwrap();
+    assert!(table.starts_with("9 of 10 runs VALID\nrun 10 INVALID, w: the journal ends early"), "{table}");
+    assert!(table.lines().any(|line| line.starts_with("avg_ttft_ms") && line.contains("15.50")), "{table}");
+    // As `report` without an input looks for it.
+    let summary = folder.path().join("benchmark_summary.json");
+    assert_eq!(show(&summary, Format::Table).unwrap(), table.as_bytes());
+    assert!(String::from_utf8(show(folder.path(), Format::Markdown).unwrap()).unwrap().contains("| runs |"));
+    let error = show(folder.path(), Format::Json).unwrap_err();
+    assert!(error.to_string().ends_with("holds 10 runs, which are shown together as `table` or `markdown` only"));
+    assert!(error.hint().unwrap().ends_with("run-1`"), "{:?}", error.hint());
+    let parquet = folder.path().join("x.parquet");
+    assert!(write_records(folder.path(), Wanted::default(), &parquet).unwrap_err().hint().unwrap().ends_with("run-1`"));
+    assert!(!parquet.exists());
 }
 
 #[test]

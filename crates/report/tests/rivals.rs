@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use sagellm_core::OutcomeKind;
 use sagellm_report::render::{Format, Look, render};
 use sagellm_report::summarize_folder;
 use support::*;
@@ -47,7 +48,7 @@ fn what_is_written_in_other_tools_names_has_the_names_that_they_have() {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(theirs);
         let theirs = keys(&fs::read_to_string(file).unwrap());
         let ours = keys(&render(&summary, format, Look::default()).unwrap());
-        assert_eq!(ours.difference(&theirs).collect::<Vec<_>>(), [] as [&String; 0], "unknown to them");
+        assert_eq!(ours.difference(&theirs).collect::<Vec<_>>(), ["sagellm_validity"], "unknown to them");
         let lacking: BTreeSet<&str> = theirs.difference(&ours).map(String::as_str).collect();
         assert_eq!(lacking, left_out.iter().map(|(key, _)| *key).collect(), "theirs alone");
     }
@@ -73,5 +74,19 @@ fn the_spread_that_rivals_write_is_that_of_the_values_there_are() {
         close_to("std_tpot_ms", 5.0);
         close_to("std_itl_ms", 5.0);
         close_to("max_output_tokens_per_s", 12.0);
+    }
+}
+
+#[test]
+fn figures_in_other_names_keep_their_verdict() {
+    let folder = tempfile::tempdir().unwrap();
+    let records = [success(0, 1000, 12, 10), failure(1, 1100, OutcomeKind::Timeout)];
+    write_journal(folder.path(), header("w", 2), &records, Some(close()));
+    let summary = summarize_folder(folder.path()).unwrap();
+    for format in [Format::Vllm, Format::Sglang] {
+        let object: serde_json::Value =
+            serde_json::from_str(&render(&summary, format, Look::default()).unwrap()).unwrap();
+        let verdict = "INVALID: error_rate; warnings: no_manifest, few_samples";
+        assert_eq!(object["sagellm_validity"], verdict);
     }
 }

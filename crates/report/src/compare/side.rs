@@ -1,15 +1,14 @@
 //! One result of a comparison, from its place on disk.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::import;
 use super::observe::{Observations, Records};
 use super::semantics::Semantics;
 use crate::journal::read_looking;
-use crate::load::{JOURNAL_END, journals};
-use crate::{Error, MANIFEST_FILE, Summary, Verdict, load};
+use crate::load::{journals, repeats};
+use crate::{Error, Summary, Verdict, load};
 
 /// One result: a run, or several of the same.
 #[derive(Clone, Debug, Default)]
@@ -201,30 +200,4 @@ impl Side {
         self.semantics.add(other.semantics);
         self.runs.extend(other.runs);
     }
-}
-
-/// The folders of repeated runs in a folder that holds no run itself, by name.
-fn repeats(folder: &Path) -> Result<Vec<PathBuf>, Error> {
-    let read = |source| Error::Read { path: folder.to_owned(), source };
-    if !folder.exists() {
-        return Err(Error::NotFound { path: folder.to_owned(), journals: None });
-    }
-    let is_run = |path: &Path| {
-        path.join(MANIFEST_FILE).exists()
-            || fs::read_dir(path).is_ok_and(|mut entries| {
-                entries.any(|entry| entry.is_ok_and(|entry| entry.file_name().to_string_lossy().ends_with(JOURNAL_END)))
-            })
-    };
-    if is_run(folder) {
-        return Ok(Vec::new());
-    }
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).map_err(read)? {
-        let path = entry.map_err(read)?.path();
-        if path.is_dir() && is_run(&path) {
-            found.push(path);
-        }
-    }
-    found.sort();
-    Ok(found)
 }

@@ -1,4 +1,5 @@
 //! JUnit XML: the run is a suite and every workload a test, which fails when its verdict is INVALID.
+//! Warnings are what it prints.
 
 use super::xml;
 use crate::validity::Finding;
@@ -18,30 +19,39 @@ pub(crate) fn junit(summary: &Summary) -> String {
     text.push_str(&format!(
         "<testsuites {head} time=\"{time}\">\n  <testsuite {head} skipped=\"0\" time=\"{time}\">\n"
     ));
-    case(&mut text, "run", 0.0, &of_run);
+    let warnings = summary.validity.warnings.iter().filter(|finding| finding.workload.is_none());
+    case(&mut text, "run", 0.0, &of_run, &warnings.collect::<Vec<_>>());
     for workload in summary.workloads.iter() {
-        case(
-            &mut text,
-            workload.name(),
-            seconds(workload),
-            &workload.details.validity.reasons.iter().collect::<Vec<_>>(),
-        );
+        let validity = &workload.details.validity;
+        let [reasons, warnings] = [&validity.reasons, &validity.warnings].map(|all| all.iter().collect::<Vec<_>>());
+        case(&mut text, workload.name(), seconds(workload), &reasons, &warnings);
     }
     text.push_str("  </testsuite>\n</testsuites>\n");
     text
 }
 
-fn case(text: &mut String, name: &str, seconds: f64, reasons: &[&Finding]) {
+fn case(text: &mut String, name: &str, seconds: f64, reasons: &[&Finding], warnings: &[&Finding]) {
     let head = format!("    <testcase classname=\"sagellm-benchmark\" name=\"{}\" time=\"{seconds}\"", xml(name));
-    if reasons.is_empty() {
+    if reasons.is_empty() && warnings.is_empty() {
         text.push_str(&format!("{head}/>\n"));
         return;
     }
     text.push_str(&format!("{head}>\n"));
-    let all: Vec<String> =
-        reasons.iter().map(|finding| format!("{}\n  remedy: {}", finding.message, finding.remedy)).collect();
-    let first = xml(&reasons[0].message);
+    if let Some(first) = reasons.first() {
+        let (first, body) = (xml(&first.message), body(reasons));
+        text.push_str(&format!("      <failure type=\"INVALID\" message=\"{first}\">{body}</failure>\n"));
+    }
+    // What a test prints: nothing else is shown of one that passes.
+    if !warnings.is_empty() {
+        text.push_str(&format!("      <system-out>{}</system-out>\n", body(warnings)));
+    }
+    text.push_str("    </testcase>\n");
+}
+
+/// Each finding with its remedy.
+fn body(findings: &[&Finding]) -> String {
+    let line =
+        |finding: &&Finding| format!("{}: {}\n  remedy: {}", finding.code.name(), finding.message, finding.remedy);
     // Line ends stay as they are in the text of an element.
-    let body = xml(&all.join("\n")).replace("&#10;", "\n");
-    text.push_str(&format!("      <failure type=\"INVALID\" message=\"{first}\">{body}</failure>\n    </testcase>\n"));
+    xml(&findings.iter().map(line).collect::<Vec<_>>().join("\n")).replace("&#10;", "\n")
 }

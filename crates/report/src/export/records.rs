@@ -19,7 +19,7 @@ pub(crate) use self::fields::FIELDS;
 use self::fields::Row;
 use crate::Error;
 use crate::journal::read_records;
-use crate::load::journals_of_run;
+use crate::load::{journals_of_run, summary_beside};
 use crate::render::Wanted;
 
 /// Rows, and chunks, that wait for their group to be written: the memory that it takes.
@@ -39,7 +39,9 @@ pub(crate) fn write<W: Write + Send>(path: &Path, wanted: Wanted<'_>, name: &Pat
     let failed = |error| Error::Write { path: name.to_owned(), cause: cause(error) };
     let mut metadata = vec![note("sagellm_benchmark.version", env!("CARGO_PKG_VERSION"))];
     if let Some((_, header)) = journals.first() {
-        metadata.push(note("sagellm_benchmark.clock_started", &header.clock_started.rfc3339()));
+        let started = header.clock_started.rfc3339();
+        metadata.push(note("sagellm_benchmark.clock_started", &started));
+        metadata.push(note("sagellm_benchmark.validity", &validity(path, &started)?));
     }
     let mut table = Table::new(out, metadata).map_err(failed)?;
     for (journal, header) in journals {
@@ -53,6 +55,14 @@ pub(crate) fn write<W: Write + Send>(path: &Path, wanted: Wanted<'_>, name: &Pat
         written.map_err(failed)?;
     }
     table.finish().map_err(failed)
+}
+
+/// The verdict on the run as JSON, from the summary beside its journals: to find it anew would take all records in memory.
+fn validity(path: &Path, started: &str) -> Result<String, Error> {
+    let summary = summary_beside(path).filter(|summary| {
+        summary.workloads.iter().next().is_some_and(|workload| workload.details.started_at == started)
+    });
+    Ok(serde_json::to_string(&summary.map(|summary| summary.validity))?)
 }
 
 fn note(key: &str, value: &str) -> KeyValue {

@@ -4,7 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::registry::Stat;
-use crate::{Error, Summary, WorkloadSummary};
+use crate::{Error, Summary, Verdict, WorkloadSummary};
 use sagellm_core::Arrival;
 
 /// The latencies that both have: our name, vLLM's, SGLang's.
@@ -29,6 +29,10 @@ const FIGURES: [(&str, Option<&str>, Option<&str>); 13] = [
     ("peak_concurrency", Some("max_concurrent_requests"), Some("max_concurrent_requests")),
     ("tokenizer_output_tokens", None, Some("total_output_tokens_retokenized")),
 ];
+
+/// The one key that is ours: figures do not travel without their verdict. It holds text, which all that reads such files
+/// takes for a note.
+const VALIDITY: &str = "sagellm_validity";
 
 /// As vLLM's `bench serve --save-result` writes it: one document, of one workload. What reads such files takes several
 /// documents in one for damage.
@@ -60,6 +64,7 @@ pub(crate) fn vllm(summary: &Summary) -> Result<String, Error> {
         for (ours, theirs, _) in LATENCIES {
             latency(&mut object, workload, ours, theirs, &[Stat::P90, Stat::P95, Stat::P99]);
         }
+        object.insert(VALIDITY.into(), validity(summary, workload).into());
         for (key, value) in metadata.into_iter().flatten() {
             object.entry(key.as_str()).or_insert_with(|| value.as_str().into());
         }
@@ -88,8 +93,18 @@ pub(crate) fn sglang(summary: &Summary) -> String {
         for (ours, _, theirs) in LATENCIES {
             latency(&mut object, workload, ours, theirs, &[Stat::P90, Stat::P95, Stat::P99]);
         }
+        object.insert(VALIDITY.into(), validity(summary, workload).into());
         object
     })
+}
+
+/// `VALID`, or the verdict with the codes behind it: `INVALID: error_rate; warnings: few_samples`.
+fn validity(summary: &Summary, workload: &WorkloadSummary) -> String {
+    let [reasons, warnings] = summary.validity.codes(workload.name()).map(|codes| codes.join(", "));
+    let verdict = if reasons.is_empty() { Verdict::Valid } else { Verdict::Invalid }.word();
+    let reasons = if reasons.is_empty() { reasons } else { format!(": {reasons}") };
+    let warnings = if warnings.is_empty() { warnings } else { format!("; warnings: {warnings}") };
+    format!("{verdict}{reasons}{warnings}")
 }
 
 fn lines(summary: &Summary, object: impl Fn(&WorkloadSummary) -> Map<String, Value>) -> String {

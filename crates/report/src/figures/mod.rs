@@ -81,13 +81,13 @@ fn value_of(stat: Stat, values: &Distribution, ascending: &Ascending<'_>) -> Opt
 /// What is computed of a sample.
 pub(crate) struct Computed {
     pub(crate) figures: Figures,
-    /// Of the headline figures.
+    /// Of the headline figures, and of the percentiles of TTFT, TBT and E2E.
     pub(crate) intervals: BTreeMap<String, Interval>,
     /// Who told the figures that the server itself knows.
     pub(crate) server_source: BTreeMap<String, ServerSource>,
 }
 
-/// All figures of a sample and the intervals of the headline ones.
+/// All figures of a sample, with intervals.
 pub(crate) fn compute(sample: &Sample, close: Option<&Close>) -> Computed {
     let mut figures = Figures::default();
     let mut intervals = BTreeMap::new();
@@ -112,14 +112,12 @@ pub(crate) fn compute(sample: &Sample, close: Option<&Close>) -> Computed {
     let peak = sample.concurrency.map_or(1, |it| it.peak);
     for (quantity, latency) in [("ttft", &of.ttft), ("tbt", &of.tbt), ("tpot", &of.tpot), ("e2e", &of.e2e)] {
         for stat in [Stat::Avg, Stat::P50, Stat::P95, Stat::P99] {
-            let key = stat.key(quantity);
-            if registry::find(&key).is_some_and(|metric| metric.headline) {
-                let interval = match stat {
-                    Stat::Percentile(_, q) => latency.quantile_interval(q, peak),
-                    _ => latency.mean_interval(peak, SEED),
-                };
-                intervals.insert(key, interval);
-            }
+            let interval = match stat {
+                Stat::Percentile(..) if quantity == "tpot" => continue,
+                Stat::Percentile(_, q) => latency.quantile_interval(q, peak),
+                _ => latency.mean_interval(peak, SEED),
+            };
+            intervals.insert(stat.key(quantity), interval);
         }
     }
     intervals.insert("avg_throughput_tps".into(), of.user_rate.mean_interval(peak, SEED));

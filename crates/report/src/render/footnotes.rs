@@ -14,6 +14,7 @@ pub(crate) struct Footnotes {
     workloads: Vec<OfWorkload>,
     fits: Vec<String>,
     intervals: bool,
+    worth: bool,
 }
 
 #[derive(Debug, Default)]
@@ -50,6 +51,11 @@ impl Footnotes {
         self.intervals = true;
     }
 
+    /// The number of independent values is shown.
+    pub(crate) fn worth(&mut self) {
+        self.worth = true;
+    }
+
     /// The footnotes as lines: a mark and its text. What holds for several workloads is said once.
     pub(crate) fn lines(&self) -> Vec<(&'static str, String)> {
         let mut lines: Vec<_> = self.fits.iter().map(|fit| (FIT, fit.clone())).collect();
@@ -69,6 +75,9 @@ impl Footnotes {
         }
         if self.intervals {
             lines.push(("±", "half the width of the 95 % confidence interval, as a share of the figure".into()));
+        }
+        if self.worth {
+            lines.push(("worth:", "independent requests that would know the mean as well as these".into()));
         }
         lines
     }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::footnotes::Footnotes;
-use super::sections::{Section, headline, sections};
+use super::sections::{Room, Section, headline, sections};
 use super::{environment, grouped, subject, synthetic_note};
 use crate::{Finding, Manifest, Summary};
 
@@ -19,7 +19,7 @@ pub(crate) fn markdown(summary: &Summary) -> String {
     findings(&mut text, "Why it is invalid", &grouped(summary, &summary.validity.reasons));
     let mut notes = Footnotes::default();
     grid(&mut text, &headline(summary));
-    for section in sections(summary, false, &mut notes) {
+    for section in sections(summary, Room::Long, &mut notes) {
         let _ = write!(text, "### {}\n\n", section.title);
         grid(&mut text, &section);
     }

@@ -11,11 +11,11 @@ mod sections;
 mod table;
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::export::html::Course;
-use crate::load::{load, load_looking, load_with_slo};
+use crate::load::{load, load_looking, load_with_slo, repeats_at};
 use sagellm_core::Slo;
 
 use crate::validity::{Code, Finding};
@@ -121,11 +121,26 @@ pub struct Wanted<'a> {
     pub workload: Option<&'a str>,
 }
 
-/// What is wanted of the run at `path` (see [`load`]) in a format, with exactly one newline at its end.
+impl Wanted<'_> {
+    fn of(self, path: &Path) -> Result<Summary, Error> {
+        match self.slo {
+            Some(slo) => load_with_slo(path, slo)?,
+            None => load(path)?,
+        }
+        .only(self.workload)
+    }
+}
+
+/// What is wanted of the run at `path` (see [`load`]) in a format, with exactly one newline at its end. Repeated runs, each
+/// in a folder of its own there, are shown side by side.
 ///
 /// # Errors
-/// As [`load`], and when there is no such workload.
+/// As [`load`], when there is no such workload, and when the format holds one run and there are several.
 pub fn render_path(path: &Path, wanted: Wanted<'_>, format: Format, look: Look) -> Result<Vec<u8>, Error> {
+    let runs = repeats_at(path)?;
+    if !runs.is_empty() {
+        return side_by_side(path, &runs, wanted, format);
+    }
     if format == Format::Parquet {
         let mut bytes = Vec::new();
         export::records::write(path, wanted, path, &mut bytes)?;
@@ -137,11 +152,22 @@ pub fn render_path(path: &Path, wanted: Wanted<'_>, format: Format, look: Look) 
         courses.retain(|course| summary.workloads.get(&course.name).is_some());
         return Ok(ended(export::html::report(&summary, courses)?).into_bytes());
     }
-    let summary = match wanted.slo {
-        Some(slo) => load_with_slo(path, slo)?,
-        None => load(path)?,
+    Ok(render(&wanted.of(path)?, format, look)?.into_bytes())
+}
+
+fn side_by_side(path: &Path, runs: &[PathBuf], wanted: Wanted<'_>, format: Format) -> Result<Vec<u8>, Error> {
+    let show = match format {
+        Format::Table => repeats::table,
+        Format::Markdown => repeats::markdown,
+        _ => return Err(several(path, runs)),
     };
-    Ok(render(&summary.only(wanted.workload)?, format, look)?.into_bytes())
+    let summaries = runs.iter().map(|run| wanted.of(run)).collect::<Result<Vec<_>, _>>()?;
+    Ok(ended(show(&summaries)).into_bytes())
+}
+
+fn several(path: &Path, runs: &[PathBuf]) -> Error {
+    let first = runs.first().cloned().unwrap_or_default();
+    Error::Repeats { path: path.to_owned(), count: runs.len(), first }
 }
 
 /// The requests of the run at `path` as [`Format::Parquet`], written to a file group by group: memory does not grow with
@@ -150,6 +176,10 @@ pub fn render_path(path: &Path, wanted: Wanted<'_>, format: Format, look: Look) 
 /// # Errors
 /// As [`render_path`], when there are no journals, and when the file cannot be written.
 pub fn write_records(path: &Path, wanted: Wanted<'_>, file: &Path) -> Result<(), Error> {
+    let runs = repeats_at(path)?;
+    if !runs.is_empty() {
+        return Err(several(path, &runs));
+    }
     write_atomic_with(file, |out| export::records::write(path, wanted, file, out))
 }
 

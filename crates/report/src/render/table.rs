@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::footnotes::Footnotes;
-use super::sections::{Section, sections};
+use super::sections::{Room, Section, sections};
 use super::{Look, grouped, subject, synthetic_note};
 use crate::{Summary, Verdict};
 
@@ -18,7 +18,8 @@ pub(crate) fn table(summary: &Summary, look: Look) -> String {
     let mut text = String::new();
     head(&mut text, summary, colour);
     let mut notes = Footnotes::default();
-    for section in sections(summary, look.wide, &mut notes) {
+    let room = if look.wide { Room::Wide } else { Room::Narrow };
+    for section in sections(summary, room, &mut notes) {
         text.push('\n');
         grid(&mut text, &section, colour);
     }

@@ -2,6 +2,7 @@
 
 mod course;
 mod http;
+mod intervals;
 
 use super::footnotes::{FEW, Footnotes, UNKNOWN};
 use super::number;
@@ -89,15 +90,29 @@ const HEADLINE: [Column; 7] = [
     ("errors", "error_rate", Style::Percent),
 ];
 
+/// How much there is room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// 80 columns.
+    Narrow,
+    /// As many columns as the former, and as many lines as wanted.
+    Long,
+    /// More of both.
+    Wide,
+}
+
 /// The sections that the terminal and Markdown share.
-pub(crate) fn sections(summary: &Summary, wide: bool, notes: &mut Footnotes) -> Vec<Section> {
-    let mut sections = vec![
-        latency(summary, wide, notes),
+pub(crate) fn sections(summary: &Summary, room: Room, notes: &mut Footnotes) -> Vec<Section> {
+    let mut sections = vec![latency(summary, room == Room::Wide, notes)];
+    if room != Room::Narrow {
+        sections.extend(intervals::section(summary, notes));
+    }
+    sections.extend([
         throughput(summary, notes),
         plain("Requests", &REQUESTS, summary, notes),
         plain("Memory and concurrency", &MEMORY, summary, notes),
         plain("KV cache", &CACHE, summary, notes),
-    ];
+    ]);
     sections.extend(course::sections(summary, notes));
     if summary.workloads.iter().any(WorkloadSummary::over_http) {
         sections.extend(http::sections(summary, notes));
