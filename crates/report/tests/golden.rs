@@ -61,6 +61,8 @@ const HTTP_ONLY: [&str; 29] = [
     "p99_client_error_tbt_ms",
     "max_client_error_tbt_ms",
     "avg_connect_ms",
+    "p50_connect_ms",
+    "p99_connect_ms",
     "max_connect_ms",
     "merged_chunks",
     "retries",
@@ -199,7 +201,9 @@ fn every_figure_is_what_the_hand_finds() {
         ("p99.9_e2e_from_schedule_ms", 41.0 + 0.998 * 10.0),
         // The failed request took forever: 10, 20, 30, ∞. From p90 on it has a part.
         ("p50_ttft_inflated_ms", 25.0),
-        ("p50_e2e_inflated_ms", 45.0), // 30, 40, 50, ∞
+        ("p50_tbt_inflated_ms", 15.0),   // 10, 15, ∞
+        ("p50_tpot_inflated_ms", 11.25), // 7.5, 10, 12.5, ∞
+        ("p50_e2e_inflated_ms", 45.0),   // 30, 40, 50, ∞
         ("avg_throughput_tps", rate.iter().sum::<f64>() / 3.0),
         ("request_throughput_rps", 3.0 / window_s),
         ("input_throughput_tps", 24.0 / window_s),
@@ -219,8 +223,13 @@ fn every_figure_is_what_the_hand_finds() {
         ("avg_concurrency", 243.0 / 200.0),
         // Seven chunks with twelve tokens.
         ("avg_chunk_tokens", 12.0 / 7.0),
+        ("std_chunk_tokens", ((28.0 - 144.0 / 7.0) / 6.0_f64).sqrt()),
+        ("min_chunk_tokens", 1.0),
         ("p50_chunk_tokens", 1.0), // 1, 1, 1, 1, 2, 2, 4
+        ("p90_chunk_tokens", 2.0 + 0.4 * 2.0),
+        ("p95_chunk_tokens", 2.0 + 0.7 * 2.0),
         ("p99_chunk_tokens", 2.0 + 0.94 * 2.0),
+        ("p99.9_chunk_tokens", 2.0 + 0.994 * 2.0),
         ("max_chunk_tokens", 4.0),
         ("peak_mem_mb", 300.0 - 100.0),
         ("avg_mem_mb", 250.5 - 100.0),
@@ -264,8 +273,10 @@ fn every_figure_is_what_the_hand_finds() {
         why.entry(summary.reason(key)).or_default().push(key);
     }
     let infinite = ["p90", "p95", "p99", "p99.9"];
-    let infinite: Vec<String> =
-        ["ttft", "e2e"].iter().flat_map(|name| infinite.map(|stat| format!("{stat}_{name}_inflated_ms"))).collect();
+    let infinite: Vec<String> = ["ttft", "tbt", "tpot", "e2e"]
+        .iter()
+        .flat_map(|name| infinite.map(|stat| format!("{stat}_{name}_inflated_ms")))
+        .collect();
     let wanted = BTreeMap::from([
         ("1 of 4 requests failed: this percentile lies among them", infinite.iter().map(String::as_str).collect()),
         // The patterns of arrivals are computed by hand in `stimulus.rs`.
@@ -354,6 +365,8 @@ fn what_http_adds_is_what_the_hand_finds() {
         ("p99_client_error_tbt_ms", 0.02),
         ("max_client_error_tbt_ms", 0.04),
         ("avg_connect_ms", (3.0 + 5.0) / 2.0),
+        ("p50_connect_ms", 4.0),
+        ("p99_connect_ms", 3.0 + 0.99 * 2.0),
         ("max_connect_ms", 5.0),
         ("merged_chunks", 3.0),
         ("retries", 2.0),

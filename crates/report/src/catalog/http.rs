@@ -24,8 +24,7 @@ impl List {
         }
         let formula =
             "the requests that had to set up a connection of the time that this took, which is not part of the TTFT";
-        let stats = [Stat::Avg, Stat::Max];
-        self.times(Group::Client, &stats, "connect", formula, "every request found a connection ready");
+        self.times(Group::Client, &Stat::DELAY, "connect", formula, "every request found a connection ready");
         let counts = [
             ("merged_chunks", "chunks that shared a read, and so a stamp, with a later one"),
             ("retries", "times that a request was sent again"),

@@ -144,7 +144,8 @@ impl List {
 
     /// Percentiles over the failed requests too.
     fn inflated(&mut self) {
-        for (name, of) in [("ttft", "f − a"), ("e2e", "l − a")] {
+        let all = [("ttft", "f − a"), ("tbt", "(l − f)/(n − n1)"), ("tpot", "(l − a)/n"), ("e2e", "l − a")];
+        for (name, of) in all {
             let formula = format!("{of} of the successful requests and of the failed ones, each of which took forever");
             for stat in Stat::INFLATED {
                 let key = stat.key(&format!("{name}_inflated"));
@@ -268,27 +269,16 @@ impl List {
             "mean number of them over the window, weighed by time",
             NO_SPAN,
         );
-        self.add(
-            Group::Load,
-            "avg_chunk_tokens",
-            Unit::MeanTokens,
-            Better::Neither,
-            "mean number of tokens per chunk of successful requests",
-            "no chunk came",
-        );
-        for stat in [Stat::P50, Stat::P99] {
+        for stat in Stat::ALL {
             let definition = statistic(stat, "the tokens per chunk of successful requests");
             let key = format!("{}_chunk_tokens", stat.prefix());
-            self.add(Group::Load, &key, Unit::MeanTokens, Better::Neither, &definition, "no chunk came");
+            let (unit, undefined) = match stat {
+                Stat::Min | Stat::Max => (Unit::Tokens, "no chunk came"),
+                Stat::Std => (Unit::MeanTokens, "no chunk came, or only one did"),
+                _ => (Unit::MeanTokens, "no chunk came"),
+            };
+            self.add(Group::Load, &key, unit, Better::Neither, &definition, undefined);
         }
-        self.add(
-            Group::Load,
-            "max_chunk_tokens",
-            Unit::Tokens,
-            Better::Neither,
-            "most tokens in one chunk of a successful request",
-            "no chunk came",
-        );
     }
 
     fn memory(&mut self) {

@@ -34,8 +34,7 @@ fn client(figures: &mut Figures, sample: &Sample) {
         "stamps were taken after the read: without the kernel's there is nothing to compare them with"
     };
     figures.describe("client_delay", &Stat::DELAY, &wire.delays, why(no_delay));
-    let connects = [Stat::Avg, Stat::Max];
-    figures.describe("connect", &connects, &wire.connects, why("every request found a connection ready"));
+    figures.describe("connect", &Stat::DELAY, &wire.connects, why("every request found a connection ready"));
     let no_visible = "no successful answer has a visible token, or the client did not tell it apart";
     figures.describe("ttft_visible", &Stat::VISIBLE, &wire.answers.visible, why(no_visible));
     figures.set("merged_chunks", http.then_some(wire.merged_chunks as f64), ENGINE);

@@ -138,8 +138,10 @@ fn latencies(figures: &mut Figures, sample: &Sample) {
     figures.describe("itl", &Stat::ALL, &of.gaps, one_chunk);
     figures.describe("itl_token", &Stat::ALL, &of.token_gaps, one_chunk);
     figures.describe("e2e", &Stat::ALL, &of.e2e.values, no_token);
-    inflated(figures, "ttft_inflated", &of.ttft, sample.failed(), no_token);
-    inflated(figures, "e2e_inflated", &of.e2e, sample.failed(), no_token);
+    inflated(figures, sample, "ttft_inflated", &of.ttft, no_token);
+    inflated(figures, sample, "tbt_inflated", &of.tbt, one_chunk);
+    inflated(figures, sample, "tpot_inflated", &of.tpot, no_token);
+    inflated(figures, sample, "e2e_inflated", &of.e2e, no_token);
     let scheduled = [
         ("ttft_from_schedule", &of.scheduled_ttft),
         ("tpot_from_schedule", &of.scheduled_tpot),
@@ -154,11 +156,12 @@ fn latencies(figures: &mut Figures, sample: &Sample) {
 }
 
 /// Percentiles over the failed requests too, each of which took forever.
-fn inflated(figures: &mut Figures, quantity: &str, latency: &Latency, failed: u64, no_token: &str) {
-    let count = latency.values.count();
+fn inflated(figures: &mut Figures, sample: &Sample, quantity: &str, latency: &Latency, none: &str) {
+    let failed = sample.failed();
     let ascending = latency.values.ascending();
-    let infinite = format!("{failed} of {} requests failed: this percentile lies among them", count + failed);
-    let reason = if count == 0 { no_token } else { &infinite };
+    let ended = sample.count(OutcomeKind::Success) + failed;
+    let infinite = format!("{failed} of {ended} requests failed: this percentile lies among them");
+    let reason = if latency.values.count() == 0 { none } else { &infinite };
     for stat in Stat::INFLATED {
         if let Stat::Percentile(_, q) = stat {
             figures.set(&stat.key(quantity), ascending.quantile_below_infinite(q, failed), reason);
@@ -228,10 +231,10 @@ fn load(figures: &mut Figures, sample: &Sample) {
     figures.set("avg_concurrency", concurrency.map(|it| it.average), "no request took any time");
     let chunks = &sample.chunk_tokens;
     let ascending = chunks.ascending();
-    figures.set("avg_chunk_tokens", chunks.mean(), "no chunk came");
-    figures.set("p50_chunk_tokens", ascending.quantile(0.5), "no chunk came");
-    figures.set("p99_chunk_tokens", ascending.quantile(0.99), "no chunk came");
-    figures.set("max_chunk_tokens", chunks.max(), "no chunk came");
+    for stat in Stat::ALL {
+        let reason = if stat == Stat::Std && chunks.count() == 1 { "one value has no spread" } else { "no chunk came" };
+        figures.set(&format!("{}_chunk_tokens", stat.prefix()), value_of(stat, chunks, &ascending), reason);
+    }
 }
 
 fn memory(figures: &mut Figures, memory: Option<&Memory>, of_server: bool) {
