@@ -26,6 +26,28 @@ fn notes_of_a_run_are_in_its_results() {
 }
 
 #[test]
+fn report_takes_one_workload_of_several_and_all_of_repeated_runs() {
+    let place = Place::new();
+    let several = "run --quiet --model synthetic:tiny --num-prompts 2";
+    let refused = place.run(&format!("{several} --format vllm"));
+    assert_eq!(refused.code, 2);
+    assert!(refused.err.contains("holds one workload") && !place.file("benchmark_results").exists(), "{}", refused.err);
+    place.succeed(several);
+    let vllm: Value = serde_json::from_str(&place.succeed("report --format vllm --workload long_input").out).unwrap();
+    assert_eq!((&vllm["num_prompts"], &vllm["total_input_tokens"]), (&2.into(), &400.into()));
+    let refused = place.run("report --format vllm");
+    assert_eq!(refused.code, 2);
+    assert!(refused.err.contains("--workload short_input"), "{}", refused.err);
+    let refused = place.run("report --workload other");
+    assert_eq!(refused.code, 2);
+    assert!(refused.err.contains("short_input, long_input, stress_test"), "{}", refused.err);
+    place.succeed(&format!("{RUN} --repeat 2 -o many"));
+    let shown = place.succeed("report --input many").out;
+    assert!(shown.contains("of 2 runs VALID") && shown.contains("95 % interval"), "{shown}");
+    assert_eq!(place.run("report --input many --format csv").code, 2);
+}
+
+#[test]
 fn arrivals_are_checked_and_drawn_as_planned_and_as_sent() {
     let place = Place::new();
     // Whether the machine keeps such a pace is not the question here.

@@ -118,6 +118,9 @@ pub struct BackendStats {
     /// Where the time of the engine's steps went; `null` for a server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub steps: Option<StepTimes>,
+    /// What the gauges of an engine in this process showed, in the order of time. Those of a server are in `server`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub samples: Vec<ServerSample>,
     /// What the server's own `/metrics` say; `null` for a backend without any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server: Option<ServerWindow>,
@@ -139,6 +142,7 @@ impl BackendStats {
             spec_drafted_tokens: Measured::unknown(reason),
             spec_accepted_tokens: Measured::unknown(reason),
             steps: None,
+            samples: Vec::new(),
             server: None,
         }
     }
@@ -200,7 +204,7 @@ impl ServerWindow {
     }
 }
 
-/// One reading of a server's gauges; `null` where it exposes none.
+/// One reading of the gauges of a server or an engine; `null` where it exposes none.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ServerSample {
     /// When it was read, on the clock of the run.

@@ -7,6 +7,7 @@
 mod backend;
 mod draft;
 mod error;
+mod gauges;
 mod kernels;
 mod kv;
 mod likelihood;

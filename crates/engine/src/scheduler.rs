@@ -16,7 +16,7 @@ use crate::kernels::BLOCK;
 use crate::kv::{BlockPool, Content};
 use crate::nn::Row;
 use crate::sequence::Sequence;
-use crate::stats::Counters;
+use crate::stats::{Counters, EngineLoad};
 
 /// Limits of a step.
 #[derive(Clone, Copy, Debug)]
@@ -123,6 +123,7 @@ impl Scheduler {
     fn note_peaks(&self) {
         self.counters.peak_tokens.fetch_max(self.pool.held_tokens() as u64, Relaxed);
         self.counters.peak_bytes.fetch_max((self.pool.held_blocks() * self.block_bytes) as u64, Relaxed);
+        self.counters.read(self.clock.now(), self.load());
     }
 
     /// One token of every request that has been prefilled, oldest first, and what is drafted to follow it.
@@ -333,9 +334,21 @@ impl Scheduler {
 
     /// Tells other threads what is held.
     pub(crate) fn publish_load(&self) {
-        self.counters.running.store(self.running.len() as u64, Relaxed);
-        self.counters.waiting.store(self.waiting.len() as u64, Relaxed);
-        self.counters.held_tokens.store(self.pool.held_tokens() as u64, Relaxed);
+        let load = self.load();
+        self.counters.running.store(load.running, Relaxed);
+        self.counters.waiting.store(load.waiting, Relaxed);
+        self.counters.held_tokens.store(load.kv_used_tokens, Relaxed);
+        if load.is_idle() {
+            self.counters.read(self.clock.now(), load);
+        }
+    }
+
+    fn load(&self) -> EngineLoad {
+        EngineLoad {
+            running: self.running.len() as u64,
+            waiting: self.waiting.len() as u64,
+            kv_used_tokens: self.pool.held_tokens() as u64,
+        }
     }
 
     /// Takes out everything.

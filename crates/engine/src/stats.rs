@@ -1,8 +1,11 @@
 //! What the engine counts while it runs, readable from any thread.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use sagellm_core::{BackendStats, Measured, Nanos, StepTimes};
+
+use crate::gauges::Readings;
 
 /// Counters of one window.
 #[derive(Debug, Default)]
@@ -28,6 +31,8 @@ pub(crate) struct Counters {
     pub(crate) running: AtomicU64,
     pub(crate) waiting: AtomicU64,
     pub(crate) held_tokens: AtomicU64,
+    /// How the load went. The engine's thread alone writes, once in a while.
+    readings: Mutex<Readings>,
 }
 
 /// Where the time of one step went.
@@ -51,6 +56,13 @@ pub struct EngineLoad {
     pub waiting: u64,
     /// Tokens that the KV cache holds for running requests.
     pub kv_used_tokens: u64,
+}
+
+impl EngineLoad {
+    /// Whether there is nothing to do.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.running == 0 && self.waiting == 0
+    }
 }
 
 impl Counters {
@@ -81,6 +93,16 @@ impl Counters {
         for counter in self.all() {
             counter.store(0, Ordering::Relaxed);
         }
+        *self.readings() = Readings::default();
+    }
+
+    /// Takes a reading of the load, if one is due.
+    pub(crate) fn read(&self, at: Nanos, load: EngineLoad) {
+        self.readings().push(at, load);
+    }
+
+    fn readings(&self) -> MutexGuard<'_, Readings> {
+        self.readings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn load(&self) -> EngineLoad {
@@ -132,6 +154,7 @@ impl Counters {
             spec_drafted_tokens: read(&self.spec_drafted),
             spec_accepted_tokens: read(&self.spec_accepted),
             steps: Some(self.step_times()),
+            samples: self.readings().samples(capacity_tokens),
             server: None,
         }
     }

@@ -199,6 +199,13 @@ fn cache_use_is_counted_to_the_token() {
     let stats = engine.window();
     // The last token is chosen but never computed: 20 + 10 − 1.
     assert_eq!(stats.kv_used_tokens.value, Some(29));
+    // It is told over time, too, from the prompt on, which is read first, to the end, which is always read.
+    let used: Vec<f64> = stats.samples.iter().filter_map(|sample| sample.kv_used_tokens).collect();
+    let running: Vec<f64> = stats.samples.iter().filter_map(|sample| sample.running).collect();
+    assert_eq!((used[0], running[0]), (20.0, 1.0));
+    assert_eq!((used.last(), running.last()), (Some(&0.0), Some(&0.0)));
+    assert!(used.iter().all(|tokens| *tokens <= 29.0), "{used:?}");
+    assert!(stats.samples.is_sorted_by_key(|sample| sample.at_ns));
     // Two blocks; a token takes layers × 2 × kv heads × head_dim × 4 bytes.
     let config = model(folder("llama").to_str().unwrap()).config;
     let token = config.num_layers * 2 * config.num_kv_heads * config.head_dim * 4;

@@ -5,12 +5,12 @@ mod support;
 
 use std::path::Path;
 
-use sagellm_core::OutcomeKind;
-use sagellm_core::Record;
+use sagellm_core::journal::Close;
+use sagellm_core::{OutcomeKind, Record, ServerSample, ServerWindow};
 use sagellm_report::render::{Format, Look, Wanted, render, render_path};
 use sagellm_report::{registry, summarize_folder, write_results};
 use serde_json::Value;
-use support::{close, failure, header, manifest, success, write_journal, write_manifest};
+use support::{MS, close, failure, header, manifest, server_window, success, write_journal, write_manifest};
 
 fn page(path: &Path) -> String {
     String::from_utf8(render_path(path, Wanted::default(), Format::Html, Look::default()).unwrap()).unwrap()
@@ -113,4 +113,29 @@ fn many_requests_make_no_large_page_and_what_is_left_out_is_said() {
     let early =
         bars.iter().filter(|bar| bar["outcome"] == "success" && bar["sent"].as_i64() < Some(15_000_000)).count();
     assert!((1800..2200).contains(&early), "{early}");
+}
+
+#[test]
+fn the_cache_is_shown_over_time_for_an_engine_and_for_a_server() {
+    let sample = |at: u64, share: f64| ServerSample {
+        at_ns: at * MS,
+        waiting: Some(0.0),
+        kv_usage: Some(share),
+        ..ServerSample::default()
+    };
+    let readings = |of: &dyn Fn(&mut Close, Vec<ServerSample>)| {
+        let folder = tempfile::tempdir().unwrap();
+        let mut close = close();
+        of(&mut close, vec![sample(1000, 0.25), sample(1020, 0.5)]);
+        write_journal(folder.path(), header("w", 1), &[success(0, 1000, 20, 5)], Some(close));
+        data(&page(folder.path()))[0]["server"].clone()
+    };
+    let wanted = serde_json::json!([{"at": 0, "kv": 0.25, "waiting": 0.0}, {"at": 20_000, "kv": 0.5, "waiting": 0.0}]);
+    assert_eq!(readings(&|close, samples| close.backend.samples = samples), wanted);
+    assert_eq!(
+        readings(&|close, samples| {
+            close.backend.server = Some(ServerWindow { samples, ..server_window(12.0) });
+        }),
+        wanted
+    );
 }

@@ -165,6 +165,7 @@ impl Window {
             spec_drafted_tokens: count(Counter::Drafted),
             spec_accepted_tokens: count(Counter::Accepted),
             steps: None,
+            samples: Vec::new(),
             server: self.server(Some(&ends), |sum, count| ends.mean_ms(sum, count)),
         }
     }

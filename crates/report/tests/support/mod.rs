@@ -159,6 +159,7 @@ pub(crate) fn close() -> Close {
                 scheduling_ms: 1.0,
                 other_ms: 125.0,
             }),
+            samples: Vec::new(),
             server: None,
         },
         memory: Memory {

@@ -155,8 +155,10 @@ function timePanel(parent, stretch, heading, unit, series, options = {}) {
   const y = (area, value) => area.bottom - (area.bottom - area.top) * value / top;
   const chart = panel(parent, `${heading} (${unit})`, series.map((one) => [one.name, one.colour]), options.height || 130, (area) => {
     top = options.top || 1.06 * Math.max(1e-9, ...series.flatMap((one) => visible(one).map((point) => point[1])));
-    let svg = `<defs><clipPath id="${options.id}"><rect x="${area.left}" y="0" width="${Math.max(1, area.right - area.left)}" height="${area.height}"/></clipPath></defs>`;
-    for (const value of ticks(0, top, 3.5)) svg += line(area.left, y(area, value), area.right, y(area, value), "grid") + label(area.left - 5, y(area, value) + 4, "end", options.percent ? `${Math.round(value * 100)} %` : number(value));
+    // Dots on the edge are shown in full.
+    const edge = series.some((one) => one.dots) ? 4 : 0;
+    let svg = `<defs><clipPath id="${options.id}"><rect x="${area.left - edge}" y="0" width="${Math.max(1, area.right - area.left) + 2 * edge}" height="${area.height}"/></clipPath></defs>`;
+    for (const value of ticks(0, top, 3.5)) svg += line(area.left, y(area, value), area.right, y(area, value), "grid") + label(area.left - 5, y(area, value) + 4, "end", options.percent ? `${number(value * 100)} %` : number(value));
     for (const time of ticks(stretch.from, stretch.to, clamp(area.width / 110, 3, 9))) svg += line(x(area, time), area.bottom, x(area, time), area.bottom + 3, "line") + label(clamp(x(area, time), area.left, area.right - 12), area.bottom + 15, "middle", seconds(time));
     for (const one of series) {
       const points = visible(one);

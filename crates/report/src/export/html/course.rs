@@ -20,7 +20,7 @@ const MOST_FAILURES: usize = 400;
 const MOST_TICKS: usize = 512;
 /// Chunks that one page shows, over all workloads.
 const TICKS_OF_A_PAGE: usize = 240_000;
-/// Readings of a server that are shown.
+/// Readings of a server or an engine that are shown.
 const MOST_SAMPLES: usize = 600;
 /// Quantiles of a distribution in its body, and in each decade of its tail.
 const STEPS: usize = 60;
@@ -78,7 +78,7 @@ impl PartialOrd for Drawn {
     }
 }
 
-/// What a server told of itself at a time in microseconds.
+/// What a server or an engine told of itself at a time in microseconds.
 #[derive(Debug, Serialize)]
 struct Reading {
     at: i64,
@@ -167,10 +167,9 @@ impl Look for Course {
     }
 
     fn close(&mut self, close: &Close) {
-        let Some(server) = &close.backend.server else { return };
-        let step = server.samples.len().div_ceil(MOST_SAMPLES).max(1);
-        self.server = server
-            .samples
+        let samples = close.backend.server.as_ref().map_or(&close.backend.samples, |server| &server.samples);
+        let step = samples.len().div_ceil(MOST_SAMPLES).max(1);
+        self.server = samples
             .iter()
             .step_by(step)
             .map(|sample| Reading {

@@ -165,9 +165,11 @@ document.querySelectorAll("[data-course]").forEach((box, nth) => {
   timePanel(box, stretch, "Output tokens per second", "tokens/s", [{ name: "all requests", colour: "d", at: begins, values: course.tokens, steps: true }], options("tokens"));
   const flight = [{ name: "in flight", colour: "c", at: begins, values: course.in_flight, steps: true }];
   const read = data.server.map((sample) => sample.at / 1e6);
-  if (data.server.some((sample) => sample.waiting !== null)) flight.push({ name: "waiting in the server", colour: "b", at: read, values: data.server.map((sample) => sample.waiting) });
+  if (data.server.some((sample) => sample.waiting !== null)) flight.push({ name: "waiting in its queue", colour: "b", at: read, values: data.server.map((sample) => sample.waiting) });
   timePanel(box, stretch, "Requests in flight", "requests", flight, options("flight"));
-  if (data.server.some((sample) => sample.kv !== null)) timePanel(box, stretch, "KV cache in use", "share", [{ name: "of its capacity", colour: "d", at: read, values: data.server.map((sample) => sample.kv) }], options("kv", { top: 1, percent: true }));
+  // A cache that is nearly empty is shown from near.
+  const full = data.server.some((sample) => sample.kv > 0.25) ? { top: 1 } : {};
+  if (data.server.some((sample) => sample.kv !== null)) timePanel(box, stretch, "KV cache in use", "share", [{ name: "of its capacity", colour: "d", at: read, values: data.server.map((sample) => sample.kv) }], options("kv", { ...full, percent: true }));
   else box.append(el("p", { class: "note" }, "KV cache over time: not known; nothing that was measured told it during the run."));
   const place = document.querySelector(`[data-timeline="${box.dataset.course}"]`);
   if (data.bars.length) timeline(place, stretch, data);
