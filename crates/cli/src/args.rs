@@ -120,7 +120,7 @@ fn number(range: RangeInclusive<f64>) -> impl Fn(&str) -> Result<f64, String> + 
 
 #[derive(Debug, Args)]
 pub(crate) struct ReportArgs {
-    /// Summary file, or folder of a run
+    /// Summary file, or folder of a run or of repeated ones
     #[arg(long, short, default_value = "./benchmark_results/benchmark_summary.json", value_name = "PATH")]
     pub(crate) input: PathBuf,
     /// Form of the report: table, json, markdown, csv, vllm, sglang, junit, openmetrics, html;

@@ -25,10 +25,13 @@ impl Default for Readings {
 }
 
 impl Readings {
-    /// Takes a reading when one is due, and also the first of an engine that has nothing left to do.
+    /// Takes a reading when one is due. Of an engine without work only the moment at which it ended is one.
     pub(crate) fn push(&mut self, at: Nanos, load: EngineLoad) {
-        let ends = load.is_idle() && self.kept.last().is_some_and(|(_, last)| !last.is_idle());
-        if at < self.due && !ends {
+        let wanted = match load.is_idle() {
+            true => self.kept.last().is_some_and(|(_, last)| !last.is_idle()),
+            false => at >= self.due,
+        };
+        if !wanted {
             return;
         }
         if self.kept.len() == MOST {
@@ -83,7 +86,7 @@ mod tests {
     #[test]
     fn the_end_is_seen_at_once_and_told_once() {
         let mut readings = Readings::default();
-        for (at, tokens) in [(0, 5), (1, 9), (2, 0), (3, 0), (4, 7)] {
+        for (at, tokens) in [(0, 0), (1, 5), (2, 9), (3, 0), (4, 0), (5, 7)] {
             readings.push(at, load(tokens));
         }
         let tokens: Vec<f64> = readings.samples(10).iter().filter_map(|sample| sample.kv_used_tokens).collect();
