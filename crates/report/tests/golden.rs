@@ -46,7 +46,7 @@ fn check(summary: &WorkloadSummary, wanted: &[(&str, f64)]) {
 }
 
 /// Figures that only requests over HTTP have.
-const HTTP_ONLY: [&str; 29] = [
+const HTTP_ONLY: [&str; 31] = [
     "avg_ttft_visible_ms",
     "p50_ttft_visible_ms",
     "p99_ttft_visible_ms",

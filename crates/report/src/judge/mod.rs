@@ -1,7 +1,7 @@
 //! The rules by which a workload is judged.
 
-mod clock;
 pub(crate) mod client;
+mod clock;
 mod course;
 mod http;
 mod stimulus;
