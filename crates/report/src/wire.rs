@@ -38,9 +38,9 @@ pub(crate) struct Answers {
     pub(crate) tokenizer: Total,
     /// Usage and tokenizer, summed over the answers that have both.
     pub(crate) both: (u64, u64),
-    /// By how much the two differ, and the larger of them, each summed answer by answer: errors that cancel in the sums of
-    /// the counts do not here.
-    pub(crate) differences: (u64, u64),
+    /// By how many tokens more than one the two differ, summed answer by answer: errors that cancel in the sums of the counts
+    /// do not here. A text that is cut again may well come out a token longer or shorter than it was.
+    pub(crate) differences: u64,
     pub(crate) content_chunks: u64,
     /// Prompt tokens from the prefix cache, and the prompt tokens of the answers that tell.
     pub(crate) cached: (u64, u64),
@@ -94,8 +94,7 @@ impl Answers {
         if let (Some(usage), Some(tokenizer)) = (http.usage_tokens, http.tokenizer_tokens) {
             self.both.0 += u64::from(usage);
             self.both.1 += u64::from(tokenizer);
-            self.differences.0 += u64::from(usage.abs_diff(tokenizer));
-            self.differences.1 += u64::from(usage.max(tokenizer));
+            self.differences += u64::from(usage.abs_diff(tokenizer).saturating_sub(1));
         }
         self.content_chunks += u64::from(http.content_chunks);
         if let Some(cached) = record.cached_tokens {
@@ -110,11 +109,12 @@ impl Answers {
         }
     }
 
-    /// By how much the two counts of output tokens differ, answer by answer, as a share of the larger ones. `None` without
-    /// both.
+    /// By how much the two counts of output tokens differ, in sum or answer by answer, as a share of the larger sum. `None`
+    /// without both.
     pub(crate) fn discrepancy(&self) -> Option<f64> {
-        let (differences, larger) = self.differences;
-        (larger > 0).then(|| differences as f64 / larger as f64)
+        let (usage, tokenizer) = self.both;
+        let larger = usage.max(tokenizer);
+        (larger > 0).then(|| usage.abs_diff(tokenizer).max(self.differences) as f64 / larger as f64)
     }
 }
 

@@ -19,12 +19,13 @@ pub const FEWEST: usize = 6;
 pub const FEWEST_BLOCKS: usize = 3;
 
 impl Estimate {
-    /// The mean of positive observations in the order in which they were made; see [`ratio`](Self::ratio).
+    /// The mean of positive observations in the order in which they were made, in blocks of at least `block`; see
+    /// [`ratio`](Self::ratio).
     ///
     /// `None` when there are fewer than six, or when they do not vary about a positive mean.
-    pub fn mean(values: &[f64], seed: u64) -> Option<Self> {
+    pub fn mean(values: &[f64], block: usize, seed: u64) -> Option<Self> {
         let pairs: Vec<(f64, f64)> = values.iter().map(|value| (*value, 1.0)).collect();
-        Self::ratio(&pairs, 1, seed)
+        Self::ratio(&pairs, block, seed)
     }
 
     /// `Σ numerators / Σ denominators`, such as tokens over time, of observations in the order in which they were made.
@@ -87,9 +88,9 @@ pub(crate) fn parts(pairs: &[(f64, f64)]) -> Vec<f64> {
     pairs.iter().map(|(a, b)| a * sum.1 - sum.0 * b).collect()
 }
 
-/// The 95 % interval of [`Estimate::mean`].
+/// The 95 % interval of [`Estimate::mean`], of observations made one after another.
 pub fn mean_interval(values: &[f64], seed: u64) -> Option<Interval> {
-    Estimate::mean(values, seed).map(|it| it.interval)
+    Estimate::mean(values, 1, seed).map(|it| it.interval)
 }
 
 /// The 95 % interval of [`Estimate::ratio`].

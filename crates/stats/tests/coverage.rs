@@ -53,10 +53,11 @@ fn about_95(what: &str, share: f64) {
 #[test]
 fn means() {
     for (n, memory) in [(50, 0.0), (500, 0.0), (500, 0.5), (500, 0.8), (2000, 0.9)] {
-        let covered = coverage(20.0, |random, seed| Estimate::mean(&series(random, n, memory), seed).unwrap().interval);
+        let covered =
+            coverage(20.0, |random, seed| Estimate::mean(&series(random, n, memory), 1, seed).unwrap().interval);
         about_95(&format!("mean of {n}, memory {memory}"), covered);
     }
-    let covered = coverage(20.0, |random, seed| Estimate::mean(&skewed(random, 200), seed).unwrap().interval);
+    let covered = coverage(20.0, |random, seed| Estimate::mean(&skewed(random, 200), 1, seed).unwrap().interval);
     about_95("mean of 200 skewed", covered);
 }
 
@@ -86,7 +87,7 @@ fn means_of_requests_in_step() {
 #[test]
 fn few_means() {
     for n in [6, 10, 30] {
-        let covered = coverage(20.0, |random, seed| Estimate::mean(&series(random, n, 0.0), seed).unwrap().interval);
+        let covered = coverage(20.0, |random, seed| Estimate::mean(&series(random, n, 0.0), 1, seed).unwrap().interval);
         println!("mean of {n}: covered {covered}");
         // Too careful rather than too bold.
         assert!((0.93..0.99).contains(&covered), "mean of {n}: covered {covered}");
@@ -130,11 +131,11 @@ fn changes_between_two_runs() {
     for memory in [0.0, 0.5] {
         let mut alarms = 0;
         let covered = coverage(1.1, |random, seed| {
-            let before = Estimate::mean(&series(random, 500, memory), seed).unwrap();
+            let before = Estimate::mean(&series(random, 500, memory), 1, seed).unwrap();
             let now: Vec<f64> = series(random, 500, memory).iter().map(|value| 1.1 * value).collect();
-            let same = Estimate::mean(&series(random, 500, memory), seed).unwrap();
+            let same = Estimate::mean(&series(random, 500, memory), 1, seed).unwrap();
             alarms += u64::from(same.change_from(&before).unwrap().p_value < 0.05);
-            Estimate::mean(&now, seed).unwrap().change_from(&before).unwrap().ratio_interval
+            Estimate::mean(&now, 1, seed).unwrap().change_from(&before).unwrap().ratio_interval
         });
         about_95(&format!("change of the mean, memory {memory}"), covered);
         about_95(&format!("no alarm about the mean, memory {memory}"), 1.0 - alarms as f64 / TRIALS as f64);

@@ -102,8 +102,8 @@ impl List {
             "output_tokens_discrepancy",
             Unit::Share,
             Better::Lower,
-            "differences between the server's and the tokenizer's count, answer by answer, summed over those that have both, \
-             as a share of the sum of the larger ones",
+            "difference between the server's and the tokenizer's count over the answers that have both, as a share of the \
+             larger one: that of the sums, or that of each answer less one token, summed, whichever is more",
             &format!("no answer has both counts, or {ENGINE}"),
         );
     }

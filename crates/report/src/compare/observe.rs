@@ -123,13 +123,13 @@ impl Observations {
             "output_throughput_tps" => return records.throughput(|end| end.output),
             "total_throughput_tps" => return records.throughput(|end| end.input + end.output),
             "goodput_rps" => return records.goodput.as_ref().and_then(|_| records.throughput(|end| end.good)),
-            "avg_throughput_tps" => return Estimate::mean(&records.user_rate, SEED),
+            "avg_throughput_tps" => return Estimate::mean(&records.user_rate, records.peak, SEED),
             _ => {}
         }
         let (stat, quantity) = key.strip_suffix("_ms")?.split_once('_')?;
         let values = records.of(quantity)?;
         match stat {
-            "avg" => Estimate::mean(values, SEED),
+            "avg" => Estimate::mean(values, records.peak, SEED),
             _ => Estimate::quantile(values, share_of(key)?),
         }
     }

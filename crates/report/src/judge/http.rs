@@ -66,8 +66,8 @@ impl Judge<'_> {
         if let Some(share) = share {
             let (usage, tokenizer) = self.sample.wire.answers.both;
             let message = format!(
-                "the counts of output tokens differ by {}, answer by answer, more than {}: {usage} in all by the server's usage, \
-                 {tokenizer} by the tokenizer",
+                "the counts of output tokens differ by {}, more than {}: {usage} in all by the server's usage, {tokenizer} by \
+                 the tokenizer",
                 percent(share),
                 percent(MOST_DISCREPANCY)
             );
