@@ -217,7 +217,7 @@ fn a_header_for_the_key_wins_over_the_environment_and_is_as_secret() {
     let line = format!("{} --num-prompts 2 --max-error-rate 1", run(&format!("http://{}", server.address())));
     let mut command = place.program(line.split_whitespace().chain(["--header", "Authorization=Bearer sk-header"]));
     let output = command.env("OPENAI_API_KEY", "sk-environment").output().unwrap();
-    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
     assert_eq!(place.records("out", "short_input")[0]["reason"], "HTTP 401 Unauthorized: no …");
     for file in ["out/manifest.json", "out/short_input.records.jsonl", "out/benchmark_summary.json"] {
         assert!(!place.text(file).contains("sk-header"), "{file}");

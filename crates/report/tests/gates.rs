@@ -89,7 +89,7 @@ fn a_gate_that_the_requests_cannot_decide_is_undecided() {
     // A summary, such as one of the history, says the same of itself.
     let summary = sagellm_report::summarize_folder(&a).unwrap();
     let before = Side::of_summary("main".into(), &summary);
-    let comparison = sides(&before, Side::load(&b).unwrap(), &["p99_ttft_ms>1%", "p99_tbt_ms>1%"]).unwrap();
+    let comparison = sides(&before, Side::load(&b).unwrap(), &["p99_ttft_ms>1%", "p99_itl_ms>1%"]).unwrap();
     let undecided = &comparison.sides[0].undecided_gates;
     assert_eq!((undecided.len(), comparison.gate_failed()), (2, false), "{undecided:?}");
     assert!(undecided[0].ends_with("only 60 requests: an interval of this percentile needs 368"), "{undecided:?}");

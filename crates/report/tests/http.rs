@@ -111,7 +111,7 @@ fn a_client_that_fills_places_late_was_the_bottleneck() {
     assert_eq!(reasons(&summary), [Code::HandOver]);
     assert!(
         message(&summary, Code::HandOver)
-            .starts_with("the client was the bottleneck: it filled a free place 1.360 ms late")
+            .starts_with("the client was the bottleneck: it filled half of the free places 1.360 ms late")
     );
     // Nothing is handed over where every request has a place from the start.
     let mut all_at_once = calibrated(0.1, 0.01);

@@ -165,7 +165,7 @@ impl Place {
 impl Ran {
     #[track_caller]
     pub(crate) fn succeeded(self) -> Self {
-        assert_eq!(self.code, 0, "{}", self.err);
+        assert_eq!(self.code, 0, "{}{}", self.err, self.out);
         assert!(!self.err.contains("panicked"), "{}", self.err);
         self
     }
