@@ -152,30 +152,28 @@ impl Sample {
         self.stamps.iter().any(|stamp| *stamp != Stamp::Engine)
     }
 
-    /// How many values there are of each latency.
-    pub(crate) fn counts(&self) -> BTreeMap<String, u64> {
+    /// The latencies by their names, from sent.
+    fn named(&self) -> [(&'static str, &Distribution); 6] {
         let of = &self.latencies;
-        let all = [
+        [
             ("ttft", &of.ttft.values),
             ("tbt", &of.tbt.values),
             ("tpot", &of.tpot.values),
             ("itl", &of.gaps),
             ("itl_token", &of.token_gaps),
             ("e2e", &of.e2e.values),
-        ];
-        all.into_iter().map(|(name, values)| (name.to_owned(), values.count())).collect()
+        ]
+    }
+
+    /// How many values there are of each latency.
+    pub(crate) fn counts(&self) -> BTreeMap<String, u64> {
+        self.named().into_iter().map(|(name, values)| (name.to_owned(), values.count())).collect()
     }
 
     /// The quantities with so many values that percentiles come from a sketch, and how far these can be off.
     pub(crate) fn sketched(&self) -> BTreeMap<String, f64> {
         let of = &self.latencies;
-        let all = [
-            ("ttft", &of.ttft.values),
-            ("tbt", &of.tbt.values),
-            ("tpot", &of.tpot.values),
-            ("itl", &of.gaps),
-            ("itl_token", &of.token_gaps),
-            ("e2e", &of.e2e.values),
+        let more = [
             ("ttft_from_schedule", &of.scheduled_ttft),
             ("tpot_from_schedule", &of.scheduled_tpot),
             ("e2e_from_schedule", &of.scheduled_e2e),
@@ -185,7 +183,11 @@ impl Sample {
             ("schedule_lag", &self.waits),
             ("client_delay", &self.wire.delays),
         ];
-        all.into_iter().filter_map(|(name, values)| Some((name.to_owned(), values.relative_error()?))).collect()
+        self.named()
+            .into_iter()
+            .chain(more)
+            .filter_map(|(name, values)| Some((name.to_owned(), values.relative_error()?)))
+            .collect()
     }
 }
 
