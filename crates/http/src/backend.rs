@@ -183,6 +183,9 @@ impl Handle {
         self.commands.send(command).map_err(|_| gone())?;
         if !self.woken.swap(true, Ordering::SeqCst) {
             self.waker.wake().map_err(|_| gone())?;
+            if let Some(thread) = &self.thread {
+                thread.thread().unpark();
+            }
         }
         Ok(())
     }

@@ -233,6 +233,11 @@ impl Transport {
         self.socket.sent_stamps(&mut buffers.control, |number, stamp| each(number, clock.at_wall(stamp)));
     }
 
+    /// When bytes last came, or a request left, whichever was later.
+    pub(crate) fn last_heard(&self) -> Nanos {
+        self.floor
+    }
+
     /// Reads what is there.
     pub(crate) fn recv<'a>(&mut self, buffers: &'a mut Buffers, clock: Clock) -> io::Result<Received<'a>> {
         if self.closed {

@@ -77,6 +77,7 @@ impl Shard {
         loop {
             let Some(connection) = &mut self.connections[place] else { return };
             let Connection { transport, answer, flight, used_for, deadline, .. } = &mut **connection;
+            let before = transport.last_heard();
             let (bytes, arrival, more) = match transport.recv(&mut self.buffers, common.route.clock) {
                 Ok(Received::Bytes { bytes, arrival, more }) => (bytes, arrival, more),
                 Ok(Received::Nothing) => return,
@@ -84,6 +85,7 @@ impl Shard {
                 Err(error) => return self.broke(place, &error),
             };
             left = left.saturating_sub(bytes.len());
+            let mut chunks = 0;
             let told = flight.as_ref().is_some_and(Flight::has_news);
             let progress = match used_for {
                 // TLS has something to say for itself now and then.
@@ -92,12 +94,14 @@ impl Shard {
                 Use::Idle | Use::Opening => return self.discard(place),
                 Use::Busy | Use::Settled | Use::Draining => {
                     answer.read(bytes, arrival, &common.reading, &mut |piece| {
+                        chunks += 1;
                         if let Some(flight) = flight {
                             flight.piece(arrival.at, piece);
                         }
                     })
                 }
             };
+            self.pace.heard(arrival.at, arrival.at.saturating_sub(before), chunks);
             let news = !told && flight.as_ref().is_some_and(Flight::has_news);
             match progress {
                 Progress::Open => {

@@ -8,6 +8,7 @@ mod alarm;
 mod carrying;
 mod connection;
 mod opening;
+mod pace;
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -22,6 +23,7 @@ use sagellm_core::{Clock, EventSink, Nanos, OutcomeKind, Prepared};
 
 use self::alarm::Alarm;
 use self::connection::{Connection, Use};
+use self::pace::Pace;
 use crate::answer::{Answer, Reading};
 use crate::flight::Flight;
 use crate::request::RequestWriter;
@@ -148,12 +150,14 @@ pub(crate) struct Shard {
     /// No deadline is earlier; it may be too early, never too late.
     earliest: Nanos,
     alarm: Alarm,
+    pace: Pace,
     buffers: Buffers,
 }
 
 impl Shard {
     pub(crate) fn new(common: Arc<Common>, writer: RequestWriter, poll: Poll, reach: Reach) -> io::Result<Self> {
         let alarm = Alarm::new(poll.registry())?;
+        let pace = Pace::new(common.route.stamping);
         Ok(Self {
             common,
             writer,
@@ -173,6 +177,7 @@ impl Shard {
             tell_at: Nanos::MAX,
             earliest: Nanos::MAX,
             alarm,
+            pace,
             buffers: Buffers::new(),
         })
     }
@@ -216,6 +221,16 @@ impl Shard {
             if now >= self.tell_at {
                 self.tell();
             }
+            self.rest(now);
+        }
+    }
+
+    /// Leaves the connections alone for a moment where that costs nothing. A command ends the rest.
+    fn rest(&mut self, now: Nanos) {
+        let Some(rest) = self.pace.rest(now) else { return };
+        let soon = self.early.front().is_some_and(|(due, _)| *due < now + rest + SPIN);
+        if self.unread.is_empty() && !soon {
+            std::thread::park_timeout(Duration::from_nanos(rest));
         }
     }
 
