@@ -81,6 +81,7 @@ pub(super) struct Rounded {
 
 /// Where rounded rows lie.
 #[derive(Clone, Copy)]
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "only x86-64 multiplies such pairs"))]
 pub(super) struct Rows {
     pairs: *const u32,
     /// Pairs of a row.
@@ -95,6 +96,7 @@ impl Rows {
     ///
     /// # Safety
     /// There must be such a row.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "only x86-64 multiplies such pairs"))]
     #[inline(always)]
     pub(super) unsafe fn row(self, row: usize) -> *const u32 {
         // SAFETY: the row exists.

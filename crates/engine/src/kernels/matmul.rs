@@ -31,6 +31,7 @@ pub(super) struct Activations {
     pub(super) numbers: *const f32,
     pub(super) stride: usize,
     pub(super) quantized: super::quantize::Rows,
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "only x86-64 multiplies such pairs"))]
     pub(super) rounded: super::brain::Rows,
 }
 

@@ -123,8 +123,11 @@ impl Bins {
             open += starts - ends;
             let rounded = |value: f64| (value * 100.0).round() / 100.0;
             course.in_flight.push(rounded((area / length).max(0.0)));
-            // A sliver at the end would tell of a rate that never was.
-            course.tokens.push(rounded(bin.tokens as f64 / (length.max(width / 4.0) / 1e9)));
+            // A sliver at the end would tell of a rate that never was: its rate is over a whole width, the rest of which
+            // lies in the bin before.
+            let before = place.checked_sub(1).map_or(0.0, |before| self.bins[before].tokens as f64);
+            let tokens = bin.tokens as f64 + before * (1.0 - length / width);
+            course.tokens.push(rounded(tokens / seconds));
             let some = bin.ttft_count > 0;
             course.ttft_mean.push(some.then(|| rounded(bin.ttft_sum / bin.ttft_count as f64)));
             course.ttft_max.push(some.then(|| rounded(bin.ttft_max)));
@@ -157,6 +160,21 @@ mod tests {
         let tokens: f64 = course.tokens.iter().map(|rate| rate * course.width).sum();
         assert!((tokens - 7.0).abs() < 0.05, "{tokens}");
         assert!(course.ttft_mean.contains(&Some(4.0)) && course.ttft_max.contains(&Some(5.0)));
+    }
+
+    #[test]
+    fn a_sliver_at_the_end_has_no_rate_of_its_own() {
+        let mut bins = Bins::default();
+        // A token at the end of each bin, and one just after the last.
+        for place in 1..=20 {
+            bins.tokens(place * FINEST - 1, 1);
+        }
+        bins.tokens(20 * FINEST, 1);
+        bins.span(0, 20 * FINEST + FINEST / 100);
+        let course = bins.finish();
+        let rate = 1e9 / FINEST as f64;
+        assert_eq!(course.tokens[..20], [rate; 20]);
+        assert!((course.tokens[20] - 1.99 * rate).abs() < 0.01 * rate, "{}", course.tokens[20]);
     }
 
     #[test]

@@ -7,14 +7,21 @@ const el = (name, attributes = {}, ...children) => {
   return node;
 };
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
-const number = (value) => {
+const number = (value, digits = 3) => {
   const size = Math.abs(value);
   if (size === 0) return "0";
   if (size >= 1e6) return (value / 1e6).toPrecision(3) + "M";
   if (size >= 1e4) return Math.round(value).toString();
   if (size < 1e-3) return value.toExponential(1);
-  return String(Number(value.toPrecision(size >= 1000 ? 4 : 3)));
+  return String(Number(value.toPrecision(size >= 1000 ? digits + 1 : digits)));
 };
+// Values along an axis in words, with as many digits as tell them apart.
+function numbers(values) {
+  const told = (digits) => values.map((value) => number(value, digits));
+  let digits = 3;
+  while (digits < 9 && new Set(told(digits)).size < values.length) digits++;
+  return told(digits);
+}
 const seconds = (value) => `${number(Math.round(value * 1e6) / 1e6)} s`;
 const millis = (micros) => `${number(micros / 1000)} ms`;
 
@@ -109,9 +116,10 @@ function spreadChart(parent, spread, colour) {
   const y = (area, share) => area.top + (area.bottom - area.top) * (Math.log10(Math.max(1 - share, 1e-9)) / floor);
   panel(parent, spread.title + " (ms)", [], 230, (area) => {
     let svg = "";
-    for (const value of log ? logTicks(from, to) : ticks(from, to, 4)) {
-      svg += line(x(area, value), area.top, x(area, value), area.bottom, "grid") + label(x(area, value), area.bottom + 14, "middle", number(value));
-    }
+    const marks = log ? logTicks(from, to) : ticks(from, to, 4), texts = numbers(marks);
+    marks.forEach((value, nth) => {
+      svg += line(x(area, value), area.top, x(area, value), area.bottom, "grid") + label(x(area, value), area.bottom + 14, "middle", texts[nth]);
+    });
     const places = [[0, "100 %"], [0.5, "50 %"], [0.9, "10 %"], [0.99, "1 %"], [0.999, "0.1 %"], [0.9999, "0.01 %"], [0.99999, "0.001 %"]];
     for (const [share, text] of places) {
       if (Math.log10(1 - share) < floor - 0.01) break;
