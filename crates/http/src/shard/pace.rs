@@ -12,9 +12,9 @@ const SPAN: Nanos = 250_000;
 /// Chunks in a span that make a rest worth its cost.
 const DENSE: usize = 5;
 /// A stream whose chunks come nearer together is read as they come.
-const APART: Nanos = 8_000_000;
+const APART: Nanos = 5_000_000;
 /// After a chunk that came nearer, no rest is taken for so long.
-const ALERT: Nanos = 200_000_000;
+const ALERT: Nanos = 100_000_000;
 
 /// Whether to look again at once.
 #[derive(Debug)]
@@ -98,9 +98,9 @@ mod tests {
         let ends = [10 * MS, 10 * MS + US, 10 * MS + 2 * US];
         let none = [None, None, None];
         assert_eq!(rests(&mut Pace::new(false), &ends, 10 * MS, 1), none, "stamps of our own");
-        assert_eq!(rests(&mut Pace::new(true), &ends, 5 * MS, 1), none, "chunks near together");
+        assert_eq!(rests(&mut Pace::new(true), &ends, 4 * MS, 1), none, "chunks near together");
         assert_eq!(rests(&mut Pace::new(true), &ends, 10 * MS, 2), none, "chunks in one read");
-        assert_eq!(rests(&mut Pace::new(true), &ends, 5 * MS, 0), none, "no tokens");
+        assert_eq!(rests(&mut Pace::new(true), &ends, 4 * MS, 0), none, "no tokens");
     }
 
     #[test]
