@@ -1,8 +1,8 @@
 //! One thread and its connections.
 //!
-//! Nothing here blocks but the wait for the next readiness. What happens to requests is told in batches: the end of a
-//! request at once, everything else within [`TELL`], so that the receiver is woken a dozen times a second and not for
-//! every token. The stamps were taken long before.
+//! Nothing here blocks but the wait for the next readiness and short rests ([`Pace`]). What happens to requests is told
+//! in batches: the end of a request at once, everything else within [`TELL`], so that the receiver is woken a dozen times
+//! a second and not for every token. The stamps were taken long before.
 
 mod alarm;
 mod carrying;
