@@ -36,7 +36,7 @@ pub(crate) const WAKE: Token = Token(usize::MAX);
 pub(crate) const LEAD: Nanos = 10_000_000;
 /// So long before a request is due the thread looks at nothing but the clock and its sockets: to wake it up takes up to that
 /// long.
-const SPIN: Nanos = 150_000;
+const SPIN: Nanos = 200_000;
 /// What happens to a request is told within this time.
 const TELL: Nanos = 100_000_000;
 /// After the end mark of a stream, the end of the body is awaited so long before the connection is given up.
