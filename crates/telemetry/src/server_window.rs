@@ -234,9 +234,11 @@ impl Window {
     }
 }
 
-/// A counter that went down, or another time of start.
+/// A counter that went down or away, or another time of start.
+///
+/// A server that exposes a counter only once there is something to count keeps it as long as it lives.
 fn was_restarted(before: &Reading, after: &Reading) -> bool {
-    let fell = |(counter, was): (&Counter, &f64)| after.counters.get(counter).is_some_and(|now| now < was);
+    let fell = |(counter, was): (&Counter, &f64)| after.counters.get(counter).is_none_or(|now| now < was);
     let moved = before.process_started.zip(after.process_started).is_some_and(|(was, now)| was != now);
     moved || before.counters.iter().any(fell)
 }
@@ -254,7 +256,11 @@ impl Ends<'_> {
     ///
     /// A counter that appeared within it began at zero: servers expose some only once there is something to count.
     fn delta(&self, counter: Counter) -> Measured<f64> {
-        let Some(last) = self.last.counters.get(&counter) else {
+        let (first, last) = (self.first.counters.get(&counter), self.last.counters.get(&counter));
+        if self.restarted && first.or(last).is_some() {
+            return Measured::unknown("the server was restarted within the window");
+        }
+        let Some(last) = last else {
             return match (self.dialect, counter, counter.names(self.dialect)) {
                 (_, Counter::Drafts | Counter::Drafted | Counter::Accepted, _) if self.speculation_off => {
                     Measured::known(0.0)
@@ -270,10 +276,7 @@ impl Ends<'_> {
                 (_, _, []) => Measured::unknown(format!("{} has no such metric", self.dialect.name())),
             };
         };
-        if self.restarted {
-            return Measured::unknown("the server was restarted within the window");
-        }
-        Measured::known(last - self.first.counters.get(&counter).copied().unwrap_or(0.0))
+        Measured::known(last - first.copied().unwrap_or(0.0))
     }
 
     /// Difference of sums over difference of counts: the exact mean of what was counted within the window.
@@ -464,6 +467,24 @@ mod tests {
         let text = |start| format!("vllm:prefix_cache_hits_total 1\nprocess_start_time_seconds {start}\n");
         assert!(between(&text(1), &text(2)).server.unwrap().restarted, "by the time of start");
         assert!(!between(&text(2), &text(2)).server.unwrap().restarted);
+    }
+
+    #[test]
+    fn a_restart_shows_by_counters_that_are_gone_until_they_are_used_again() {
+        let gauge = "sglang:token_usage 0.5\n";
+        let used = |value| Some(format!("{gauge}sglang:cached_tokens_total {value}\n"));
+        // Lower than before, as high again, and not yet there when the window ends.
+        for ends in [used(50), used(1500), None] {
+            let mut window = Window::new(scrape(&used(1000).unwrap(), 0));
+            window.add(scrape(gauge, 1));
+            window.add(scrape(&ends.unwrap_or_else(|| gauge.into()), 2));
+            let stats = window.stats();
+            assert!(stats.server.unwrap().restarted);
+            assert_eq!(stats.prefix_hit_tokens, Measured::unknown("the server was restarted within the window"));
+        }
+        let stats = between(gauge, &used(50).unwrap());
+        assert_eq!(stats.prefix_hit_tokens, Measured::known(50), "it is used for the first time");
+        assert!(!stats.server.unwrap().restarted);
     }
 
     #[test]
