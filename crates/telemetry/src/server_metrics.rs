@@ -164,6 +164,7 @@ impl Counter {
             Dialect::LlamaCpp => match self {
                 Self::PrefixHits => &["llamacpp:prompt_tokens_cached_total"],
                 Self::PrefixMisses => &["llamacpp:prompt_tokens_total"],
+                Self::Drafts => &["llamacpp:spec_decode_num_drafts_total"],
                 Self::Drafted => &["llamacpp:spec_decode_num_draft_tokens_total"],
                 Self::Accepted => &["llamacpp:spec_decode_num_accepted_tokens_total"],
                 _ => &[],
@@ -420,6 +421,7 @@ mod tests {
         assert_eq!(read.dialect, Some(Dialect::LlamaCpp));
         assert_eq!(read.counters.get(&Counter::PrefixHits), Some(&8565.0));
         assert_eq!(read.counters.get(&Counter::PrefixMisses), Some(&1801.0));
+        assert_eq!(read.counters.get(&Counter::Drafts), Some(&0.0));
         assert_eq!(read.sample.kv_used_tokens, None);
         read.add_slots(&capture("llama-server/slots.json")).unwrap();
         assert_eq!(read.sample.kv_used_tokens, Some(0.0));

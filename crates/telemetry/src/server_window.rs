@@ -448,6 +448,14 @@ mod tests {
         let reason = "SGLang does not expose counts of speculative decoding, only the rate of the latest steps";
         assert_eq!(stats.spec_drafted_tokens, Measured::unknown(reason));
 
+        let llama = |drafts: u32| {
+            format!(
+                "llamacpp:spec_decode_num_drafts_total {drafts}\nllamacpp:spec_decode_num_accepted_tokens_total {}\n",
+                drafts * 2
+            )
+        };
+        assert_eq!(between(&llama(10), &llama(30)).server.unwrap().spec_accept_length, Measured::known(3.0));
+
         let old = "vllm:gpu_cache_usage_perc 0.5\n";
         let reason = "vLLM does not expose speculative decoding, which it may count only when that is on";
         assert_eq!(between(old, old).spec_drafted_tokens, Measured::unknown(reason));
