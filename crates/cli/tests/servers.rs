@@ -53,6 +53,18 @@ fn a_simulated_server_is_measured_as_fast_as_it_is() {
 #[test]
 fn the_fields_that_are_recorded_are_those_that_are_sent() {
     let place = Place::new();
+#[test]
+fn a_base_url_may_end_with_the_root_of_the_api() {
+    let place = Place::new();
+    let server = Serving::start(&place, "--simulate --port 0 --ttft 1ms --itl 0ms");
+    for endpoint in ["", "--endpoint /completions", "--endpoint /v1/completions"] {
+        let line = run(&server, "vllm", "synthetic:tiny", &format!("--num-prompts 1 {endpoint}"));
+        place.succeed(&line.replace(&server.url, &format!("{}/v1", server.url)));
+        let settings = &place.json("out/manifest.json")["backend"]["settings"];
+        assert_eq!(settings["base_url"], format!("{}/v1", server.url));
+    }
+}
+
     let server = Serving::start(&place, "--simulate --port 0 --ttft 1ms --itl 0ms");
     let fields = |options: &str| {
         let options = format!("--num-prompts 1 --num-warmups 0 {options}");

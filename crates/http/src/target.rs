@@ -73,14 +73,20 @@ impl Target {
         Ok(Self { https, host: host.into(), port, base_path: path.trim_end_matches('/').into() })
     }
 
-    /// What comes after the authority of a URL for `path`. A `/v1` that ends the base and begins the path is kept once,
-    /// as people give the base URL both ways.
+    /// What comes after the authority of a URL for `path`. People give the base URL with and without the `/v1` at its end;
+    /// that is the root of the API, beside which a server has its other paths.
     pub fn path(&self, path: &str) -> String {
-        let base = match path.strip_prefix("/v1/") {
-            Some(_) => self.base_path.strip_suffix("/v1").unwrap_or(&self.base_path),
-            None => &self.base_path,
+        let base = match path {
+            "" => &self.base_path,
+            _ => self.base_path.strip_suffix("/v1").unwrap_or(&self.base_path),
         };
         format!("{base}{path}")
+    }
+
+    /// The path under which [`path`](Self::path) finds an endpoint that was named to come after the base URL as it was given.
+    pub fn endpoint(&self, path: &str) -> String {
+        let below_root = self.base_path.ends_with("/v1") && !path.starts_with("/v1/");
+        format!("{}{path}", if below_root { "/v1" } else { "" })
     }
 
     /// The whole URL for `path`.
@@ -160,10 +166,17 @@ mod tests {
     }
 
     #[test]
-    fn v1_is_not_doubled() {
+    fn v1_is_the_root_of_the_api_only() {
         assert_eq!(target("http://h/v1/").path("/v1/completions"), "/v1/completions");
         assert_eq!(target("http://h/a/v1").path("/v1/models"), "/a/v1/models");
-        assert_eq!(target("http://h/v1").path("/health"), "/v1/health");
+        assert_eq!(target("http://h/v1").path("/health"), "/health");
+        assert_eq!(target("http://h/x/v1").path("/metrics"), "/x/metrics");
+        assert_eq!(target("http://h/x/v12").path("/metrics"), "/x/v12/metrics");
+        assert_eq!(target("http://h/v1").to_string(), "http://h/v1", "as it was given");
+        for (base, endpoint) in [("/v1", "/completions"), ("/v1", "/v1/completions"), ("", "/v1/completions")] {
+            let target = target(&format!("http://h{base}"));
+            assert_eq!(target.path(&target.endpoint(endpoint)), "/v1/completions");
+        }
     }
 
     #[test]

@@ -264,6 +264,8 @@ fn profile(args: &RunArgs) -> Result<&'static Profile, Failure> {
         return Err(Failure::new(Exit::Usage, message));
     }
     // Profiles are constants; the one of this run lives as long as the program, too.
+    let base = args.server.base_url.as_deref().map(Target::parse).transpose()?;
+    let path = base.map_or_else(|| path.clone(), |base| base.endpoint(path));
     let path: &'static str = Box::leak(path.clone().into_boxed_str());
     Ok(Box::leak(Box::new(Profile { completions: path, chat: path, ..profile.clone() })))
 }
