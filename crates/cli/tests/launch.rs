@@ -47,11 +47,14 @@ fn assert_gone(place: &Place) {
 fn a_launched_server_is_measured_and_stopped() {
     let place = Place::new();
     let command = server("--ttft 50ms --itl 1ms", "wait");
-    let ran = Ran::from(program(&place, &command, "--num-prompts 3").output().unwrap()).succeeded();
+    let ran =
+        Ran::from(program(&place, &command, "--num-prompts 3 --model synthetic:tiny").output().unwrap()).succeeded();
     assert!(ran.out.starts_with("VALID"), "{}", ran.out);
     let figures = place.json("out/short_input_metrics.json");
     assert!(number(&figures, "peak_mem_mb") > 0.0, "its memory is measured");
     assert!(place.text("out/server.log").contains("listening on http://127.0.0.1:"), "its output is kept");
+    // It does not list the model that it was launched with.
+    assert_eq!(place.json("out/manifest.json")["backend"]["model"]["name"], "simulated");
     assert_gone(&place);
 }
 

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::server::Serving;
+use common::server::{GOOD, Serving, scripted};
 use common::{Place, Running, number, testdata};
 use serde_json::Value;
 
@@ -62,6 +62,24 @@ fn a_base_url_may_end_with_the_root_of_the_api() {
         place.succeed(&line.replace(&server.url, &format!("{}/v1", server.url)));
         let settings = &place.json("out/manifest.json")["backend"]["settings"];
         assert_eq!(settings["base_url"], format!("{}/v1", server.url));
+#[test]
+fn an_adapter_is_measured_with_the_tokenizer_of_its_model() {
+    let place = Place::new();
+    let models = r#"{"data":[{"id":"base","root":"synthetic:tiny"},{"id":"ad","root":"./lora","parent":"base"}]}"#;
+    let server = scripted(&format!("{GOOD}\nanswer /v1/models\nbody length\nbytes '{models}'"));
+    let ran = place.run(&format!(
+        "run --backend openai --base-url http://{} --model ad --workload short --num-prompts 1 --num-warmups 0 \
+         --no-calibrate --output out",
+        server.address()
+    ));
+    // The answers are shorter than asked for.
+    assert!(matches!(ran.code, 0 | 5), "{}", ran.err);
+    assert_eq!(place.json("out/manifest.json")["backend"]["model"]["name"], "ad");
+}
+
+#[test]
+fn the_fields_that_are_recorded_are_those_that_are_sent() {
+    let place = Place::new();
     }
 }
 

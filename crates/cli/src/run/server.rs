@@ -95,12 +95,12 @@ impl Server {
             });
         }
         let client = BlockingClient::new(access.clone())?;
-        // A server that was launched serves one model, maybe under another name than it was launched with.
-        let model = args.model.clone().filter(|_| launched.is_none());
         let timeout = setup::timeout(args)?;
         let timeout_first_token = seconds("--timeout-first-token", options.timeout_first_token)?;
         let probe_options = ProbeOptions {
-            model,
+            model: args.model.clone(),
+            // It may serve the model under another name than it was launched with.
+            or_first: launched.is_some(),
             ready_timeout,
             timeout,
             timeout_first_token,
@@ -266,7 +266,8 @@ fn profile(args: &RunArgs) -> Result<&'static Profile, Failure> {
     // Profiles are constants; the one of this run lives as long as the program, too.
     let base = args.server.base_url.as_deref().map(Target::parse).transpose()?;
     let path = base.map_or_else(|| path.clone(), |base| base.endpoint(path));
-    let path: &'static str = Box::leak(path.clone().into_boxed_str());
+    // Profiles are constants; the one of this run lives as long as the program, too.
+    let path: &'static str = Box::leak(path.into_boxed_str());
     Ok(Box::leak(Box::new(Profile { completions: path, chat: path, ..profile.clone() })))
 }
 
@@ -339,7 +340,12 @@ fn tokenizer(args: &RunArgs, probe: &Probe, progress: &Progress) -> Result<Token
         return Ok(open(named)?);
     }
     let model = &probe.model;
-    if let Some(tokenizer) = model.root.as_ref().filter(|root| **root != model.id).and_then(|root| open(root).ok()) {
+    // An adapter, whose folder seldom has a tokenizer, is used with that of its model.
+    let parent = probe.models.iter().find(|other| Some(&other.id) == model.parent.as_ref());
+    let roots = [model.root.as_ref(), parent.and_then(|parent| parent.root.as_ref()), model.parent.as_ref()];
+    if let Some(tokenizer) =
+        roots.into_iter().flatten().filter(|root| **root != model.id).find_map(|root| open(root).ok())
+    {
         return Ok(tokenizer);
     }
     let named = args.model.as_ref().unwrap_or(&model.id);

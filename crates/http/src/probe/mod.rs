@@ -28,6 +28,8 @@ pub struct ProbeOptions {
     pub endpoint: EndpointType,
     /// The model to ask for; `None` takes the server's first.
     pub model: Option<String>,
+    /// Whether the server's first is taken where it does not list that model.
+    pub or_first: bool,
     /// How long to wait until the server is ready.
     pub ready_timeout: Duration,
     /// Longest time that a measured request may take, and so one of the probe, once the server had its time to get ready.
@@ -49,6 +51,7 @@ impl ProbeOptions {
             profile,
             endpoint,
             model: None,
+            or_first: false,
             ready_timeout: Duration::from_secs(10),
             timeout: Duration::from_secs(600),
             timeout_first_token: None,
@@ -157,7 +160,7 @@ fn find_out(client: &BlockingClient, options: &ProbeOptions, patience: &Patience
     let profile = options.profile;
     let version = served::version(client, profile, patience);
     let models = served::models(client, profile, patience)?;
-    let model = served::choose(&models, options.model.as_deref(), || client.target().url(profile.models))?;
+    let model = served::choose(&models, options, || client.target().url(profile.models))?;
     let understood = trial::Trial { client, patience, options, model: &model.id }.run()?;
     let settings = settings(options, &models, &understood);
     Ok(Probe { version, models, model, understood, settings })

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::ProbeError;
+use super::ProbeOptions;
 use super::patience::Patience;
 use crate::{BlockingClient, Profile};
 
@@ -15,6 +16,8 @@ pub struct ServedModel {
     pub aliases: Vec<String>,
     /// Folder or hub id that it was loaded from, where the server tells.
     pub root: Option<String>,
+    /// The model that it adapts, where it is an adapter and the server tells.
+    pub parent: Option<String>,
     /// Longest sequence in tokens, where the server tells.
     pub context_length: Option<u32>,
 }
@@ -61,28 +64,32 @@ fn served(model: &Value) -> Option<ServedModel> {
         id: text(model.get("id")?)?,
         aliases: model.get("aliases").and_then(Value::as_array).into_iter().flatten().filter_map(text).collect(),
         root: model.get("root").and_then(text),
+        parent: model.get("parent").and_then(text),
         context_length: length.and_then(|length| u32::try_from(length).ok()),
     })
 }
 
-/// The model asked for, or else the first. A server that lists none is taken at the word of the one who asks.
+/// The model asked for, or else the first. A server that lists none is taken at the word of the one who asks. A server that
+/// was launched with a model may list it under another name, with the old one as its root.
 pub(super) fn choose(
     models: &[ServedModel],
-    asked: Option<&str>,
+    options: &ProbeOptions,
     url: impl FnOnce() -> String,
 ) -> Result<ServedModel, ProbeError> {
-    match (asked, models) {
+    match (options.model.as_deref(), models) {
         (None, []) => Err(ProbeError::NoModel { url: url() }),
         (None, [first, ..]) => Ok(first.clone()),
         (Some(asked), []) => Ok(ServedModel { id: asked.into(), ..ServedModel::default() }),
         (Some(asked), models) => {
             let answers = |model: &&ServedModel| model.id == asked || model.aliases.iter().any(|alias| alias == asked);
-            let found = models.iter().find(answers);
-            found.map(|model| ServedModel { id: asked.into(), ..model.clone() }).ok_or_else(|| {
-                ProbeError::UnknownModel {
-                    asked: asked.into(),
-                    served: models.iter().map(|model| model.id.clone()).collect(),
-                }
+            if let Some(model) = models.iter().find(answers) {
+                return Ok(ServedModel { id: asked.into(), ..model.clone() });
+            }
+            let loaded = |model: &&ServedModel| model.root.as_deref() == Some(asked);
+            let other = models.iter().find(loaded).or(models.first()).filter(|_| options.or_first);
+            other.cloned().ok_or_else(|| ProbeError::UnknownModel {
+                asked: asked.into(),
+                served: models.iter().map(|model| model.id.clone()).collect(),
             })
         }
     }
@@ -102,6 +109,7 @@ mod tests {
             id: "smollm2".into(),
             aliases: Vec::new(),
             root: Some("models/smollm2-135m-hf".into()),
+            parent: None,
             context_length: Some(2048),
         };
         assert_eq!(vllm.unwrap(), [expected]);
@@ -111,6 +119,13 @@ mod tests {
         )
         .unwrap();
         assert_eq!((llama[0].context_length, &llama[0].aliases), (Some(2048), &vec!["small".to_owned()]));
+    }
+
+    #[test]
+    fn an_adapter_tells_its_model() {
+        let models =
+            list(r#"{"data":[{"id":"base","parent":null},{"id":"ad","root":"./lora","parent":"base"}]}"#).unwrap();
+        assert_eq!((models[0].parent.as_deref(), models[1].parent.as_deref()), (None, Some("base")));
     }
 
     #[test]
@@ -128,17 +143,27 @@ mod tests {
         let named = |id: &str, alias: &str| ServedModel {
             id: id.into(),
             aliases: vec![alias.into()],
+            root: Some(format!("models/{id}")),
             ..ServedModel::default()
         };
         let models = [named("a", "x"), named("b", "y")];
         let url = || "http://h/v1/models".to_owned();
-        let chosen = |asked| choose(&models, asked, url).map(|model| model.id);
+        let options = |asked: Option<&str>| ProbeOptions {
+            model: asked.map(str::to_owned),
+            ..ProbeOptions::new(&crate::PROFILES[0], crate::EndpointType::Completions)
+        };
+        let chosen = |asked| choose(&models, &options(asked), url).map(|model| model.id);
         assert_eq!(chosen(None).unwrap(), "a");
         assert_eq!(chosen(Some("b")).unwrap(), "b");
         assert_eq!(chosen(Some("y")).unwrap(), "y", "an alias is what requests say");
         let error = chosen(Some("c")).unwrap_err().to_string();
         assert_eq!(error, "the server does not serve the model `c`; it serves `a`, `b`");
-        assert_eq!(choose(&[], None, url).unwrap_err().to_string(), "`http://h/v1/models` lists no model");
-        assert_eq!(choose(&[], Some("m"), url).unwrap().id, "m");
+        assert_eq!(choose(&[], &options(None), url).unwrap_err().to_string(), "`http://h/v1/models` lists no model");
+        assert_eq!(choose(&[], &options(Some("m")), url).unwrap().id, "m");
+        let launched =
+            |asked| choose(&models, &ProbeOptions { or_first: true, ..options(Some(asked)) }, url).unwrap().id;
+        assert_eq!((launched("b"), launched("y")), ("b".into(), "y".into()));
+        assert_eq!(launched("models/b"), "b", "it was launched with this folder");
+        assert_eq!(launched("c"), "a");
     }
 }
