@@ -113,10 +113,10 @@ pub const PROFILES: [Profile; 6] = [
         version: &[],
         models: "/v1/models",
         metrics: Some("/metrics"),
-        metrics_hint: Some("start LMDeploy with --enable-metrics"),
+        metrics_hint: Some("LMDeploy has them unless it is started with --disable-metrics"),
         // A list as prompt means several prompts to it.
         accepts: Accepts { ignore_eos: true, top_k: true, token_ids: false, max_completion_tokens: false, ..OPENAI },
-        launch: Some("lmdeploy serve api_server {model} --server-port {port} --enable-metrics"),
+        launch: Some("lmdeploy serve api_server {model} --server-port {port}"),
     },
     Profile {
         name: "llamacpp",
@@ -247,6 +247,14 @@ mod tests {
         }
         assert_eq!(Profile::named("sglang").unwrap().default_url().unwrap(), "http://127.0.0.1:30000");
         assert_eq!(Profile::named("openai").unwrap().default_url(), None);
+    }
+
+    /// Its versions 0.16 to 0.18 have metrics unless told otherwise, and end at `--enable-metrics`, which they do not know.
+    #[test]
+    fn lmdeploy_is_not_asked_for_metrics() {
+        let lmdeploy = Profile::named("lmdeploy").unwrap();
+        assert_eq!(lmdeploy.launch, Some("lmdeploy serve api_server {model} --server-port {port}"));
+        assert_eq!(lmdeploy.metrics_hint, Some("LMDeploy has them unless it is started with --disable-metrics"));
     }
 
     #[test]
