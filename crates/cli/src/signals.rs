@@ -1,12 +1,13 @@
 //! Ctrl-C and its kin.
 
+use std::fs;
 use std::io;
 use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sagellm_core::{Exit, Failure};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::terminal::Printer;
@@ -31,7 +32,9 @@ impl Interrupt {
         let interrupt = Self { wanted: Arc::default(), measuring: Arc::default(), last_words: Arc::default() };
         let (wanted, measuring) = (Arc::clone(&interrupt.wanted), Arc::clone(&interrupt.measuring));
         let last_words = Arc::clone(&interrupt.last_words);
-        let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(failed)?;
+        // A server that was launched is in a group of its own and would outlive the terminal.
+        let hangup = hangup_ends().then_some(SIGHUP);
+        let mut signals = Signals::new([SIGINT, SIGTERM].into_iter().chain(hangup)).map_err(failed)?;
         let printer = printer.clone();
         let watch = move || {
             for _ in signals.forever() {
@@ -63,4 +66,12 @@ impl Interrupt {
         self.measuring.store(true, Ordering::Relaxed);
         &self.wanted
     }
+}
+
+/// Whether a terminal that is closed is to end the program: `nohup` has this signal ignored from the start. Where the system
+/// does not tell, it stays as it is.
+fn hangup_ends() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
+    ignored.is_some_and(|ignored| ignored & (1 << (SIGHUP - 1)) == 0)
 }

@@ -27,7 +27,7 @@ fn outcomes<'a>(records: &'a [Value], outcome: &str) -> Vec<&'a Value> {
 
 #[test]
 fn finished_requests_are_kept_and_the_rest_is_marked() {
-    for signal in ["-INT", "-TERM"] {
+    for signal in ["-INT", "-TERM", "-HUP"] {
         let place = Place::new();
         let mut run = start(&place, MANY);
         run.wait_for(&["short_input #3 ", "success"]);
@@ -60,6 +60,20 @@ fn finished_requests_are_kept_and_the_rest_is_marked() {
         assert!(said.contains(&format!("short_input: {} of 5000 requests, interrupted", succeeded.len())), "{said}");
         assert!(place.succeed("report --input out").out.starts_with("INVALID"));
     }
+}
+
+#[test]
+fn what_runs_without_a_terminal_survives_its_end() {
+    let place = Place::new();
+    let mut run = Running::start(place.shell(
+        "trap '' HUP; exec sagellm-benchmark run --model synthetic:tiny --workload short \
+        --num-prompts 20 -v --output out",
+    ));
+    run.wait_for(&["short_input #3 ", "success"]);
+    run.signal("-HUP");
+    let (code, said) = run.end();
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(outcomes(&place.records("out", "short_input"), "success").len(), 20);
 }
 
 #[test]

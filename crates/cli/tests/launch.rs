@@ -62,7 +62,12 @@ fn a_launched_server_is_measured_and_stopped() {
 fn an_interruption_stops_the_server_too() {
     let serving = server("--ttft 5ms --itl 0ms", "wait");
     let loading = "sh -c 'echo shell $$; sleep 300 & echo server $!; echo loading {port}; wait'";
-    for (command, said, signal) in [(serving.as_str(), "short_input #0 ", "-INT"), (loading, "waiting for ", "-TERM")] {
+    let cases = [
+        (serving.as_str(), "short_input #0 ", "-INT"),
+        (serving.as_str(), "short_input #0 ", "-HUP"),
+        (loading, "waiting for ", "-TERM"),
+    ];
+    for (command, said, signal) in cases {
         let place = Place::new();
         let mut ran = Running::start(program(&place, command, "--num-prompts 500 -v"));
         ran.wait_for(&[said]);
