@@ -9,10 +9,10 @@ use std::time::Duration;
 use sagellm_core::{Clock, Exit, Failure};
 use sagellm_model::{HubOptions, OpenOptions};
 use sagellm_server::{EngineServer, EngineServerOptions, QueueOptions, SimulateOptions, Simulator};
-use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::args::{ServeArgs, SimulationArgs, Time};
 use crate::calibrate::LISTENING;
+use crate::signals::Interrupt;
 use crate::terminal::{Printer, Progress};
 
 /// Tokens that the KV cache of a served model holds, unless told otherwise.
@@ -20,25 +20,14 @@ const SERVED_TOKENS: usize = 1 << 15;
 
 pub(crate) fn serve(args: &ServeArgs, printer: &Printer) -> Result<Exit, Failure> {
     let address = address(args)?;
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        signal_hook::flag::register(signal, Arc::clone(&stop))
-            .map_err(|error| Failure::new(Exit::Bug, format!("cannot listen for signals: {error}")))?;
-    }
-    if args.until_eof {
-        let stop = Arc::clone(&stop);
-        std::thread::spawn(move || {
-            // Whatever is written does not matter, and an error ends it as the end does.
-            let _ = std::io::stdin().read_to_end(&mut Vec::new());
-            stop.store(true, Ordering::Relaxed);
-        });
-    }
+    let interrupt = Interrupt::listen_quietly(printer)?;
     let clock = Clock::start();
     if args.simulate {
         args.engine.refuse_for_simulation()?;
         let simulator = Simulator::start(simulation(&args.simulation, printer)?, address, clock)?;
+        let stop = stop(&interrupt, args.until_eof);
         announce(printer, simulator.address())?;
-        wait(&stop);
+        wait(stop);
         return Ok(Exit::Ok);
     }
     args.simulation.refuse_for_engine()?;
@@ -51,9 +40,24 @@ pub(crate) fn serve(args: &ServeArgs, printer: &Printer) -> Result<Exit, Failure
         served_model_name: args.served_model_name.clone(),
     };
     let server = EngineServer::start(model, options, address, clock, progress.bar_only())?;
+    let stop = stop(&interrupt, args.until_eof);
     announce(printer, server.address())?;
-    server.wait(&stop)?;
+    server.wait(stop)?;
     Ok(Exit::Ok)
+}
+
+/// What becomes true when it is to end: from here on it does so in order.
+fn stop(interrupt: &Interrupt, until_eof: bool) -> &AtomicBool {
+    let stop = interrupt.orderly();
+    if until_eof {
+        let stop = Arc::clone(stop);
+        std::thread::spawn(move || {
+            // Whatever is written does not matter, and an error ends it as the end does.
+            let _ = std::io::stdin().read_to_end(&mut Vec::new());
+            stop.store(true, Ordering::Relaxed);
+        });
+    }
+    stop
 }
 
 fn simulation(args: &SimulationArgs, printer: &Printer) -> Result<SimulateOptions, Failure> {

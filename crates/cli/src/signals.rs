@@ -14,11 +14,11 @@ use crate::terminal::Printer;
 
 /// Whether somebody wants the program to end.
 ///
-/// Before measuring starts there is nothing to save: the first signal ends the program. While measuring, the first one
+/// Before measuring or serving starts there is nothing to save: the first signal ends the program. From then on the first one
 /// asks for an orderly end and the second does not wait for it.
 pub(crate) struct Interrupt {
     wanted: Arc<AtomicBool>,
-    measuring: Arc<AtomicBool>,
+    orderly: Arc<AtomicBool>,
     last_words: Arc<Mutex<Vec<LastWord>>>,
 }
 
@@ -28,9 +28,19 @@ type LastWord = Box<dyn Fn() + Send>;
 impl Interrupt {
     /// Starts to listen.
     pub(crate) fn listen(printer: &Printer) -> Result<Self, Failure> {
+        let line = "interrupted: finishing what runs for a second, then saving (again to stop at once)";
+        Self::start(printer, Some(line))
+    }
+
+    /// The same for a program that says nothing about its orderly end.
+    pub(crate) fn listen_quietly(printer: &Printer) -> Result<Self, Failure> {
+        Self::start(printer, None)
+    }
+
+    fn start(printer: &Printer, asked: Option<&'static str>) -> Result<Self, Failure> {
         let failed = |error: io::Error| Failure::new(Exit::Bug, format!("cannot listen for signals: {error}"));
-        let interrupt = Self { wanted: Arc::default(), measuring: Arc::default(), last_words: Arc::default() };
-        let (wanted, measuring) = (Arc::clone(&interrupt.wanted), Arc::clone(&interrupt.measuring));
+        let interrupt = Self { wanted: Arc::default(), orderly: Arc::default(), last_words: Arc::default() };
+        let (wanted, orderly) = (Arc::clone(&interrupt.wanted), Arc::clone(&interrupt.orderly));
         let last_words = Arc::clone(&interrupt.last_words);
         // A server that was launched is in a group of its own and would outlive the terminal.
         let hangup = hangup_ends().then_some(SIGHUP);
@@ -38,13 +48,13 @@ impl Interrupt {
         let printer = printer.clone();
         let watch = move || {
             for _ in signals.forever() {
-                if wanted.swap(true, Ordering::Relaxed) || !measuring.load(Ordering::Relaxed) {
+                if wanted.swap(true, Ordering::Relaxed) || !orderly.load(Ordering::Relaxed) {
                     // What fails because its files are removed under it has nothing to tell.
                     let _silence = printer.last("interrupted");
                     last_words.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(|act| act());
                     process::exit(i32::from(Exit::Interrupted.code()));
                 }
-                printer.note("interrupted: finishing what runs for a second, then saving (again to stop at once)");
+                asked.into_iter().for_each(|line| printer.note(line));
             }
         };
         std::thread::Builder::new().name("signals".into()).spawn(watch).map_err(failed)?;
@@ -61,9 +71,9 @@ impl Interrupt {
         if self.wanted.load(Ordering::Relaxed) { Err(Failure::new(Exit::Interrupted, "interrupted")) } else { Ok(()) }
     }
 
-    /// From here on there is something to save.
-    pub(crate) fn measuring(&self) -> &AtomicBool {
-        self.measuring.store(true, Ordering::Relaxed);
+    /// From here on an end has to be orderly.
+    pub(crate) fn orderly(&self) -> &Arc<AtomicBool> {
+        self.orderly.store(true, Ordering::Relaxed);
         &self.wanted
     }
 }

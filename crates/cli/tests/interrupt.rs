@@ -129,16 +129,21 @@ fn later_workloads_are_not_begun() {
 
 #[test]
 fn a_signal_while_the_model_is_loaded_leaves_nothing() {
-    let place = Place::new();
-    let run = start(&place, "run --model synthetic:qwen2.5-0.5b --workload stress --output out");
-    // Loading begins right after the program has begun to listen; it takes more than a second.
-    while !listens(run.id()) {
-        thread::sleep(Duration::from_millis(1));
+    const MODEL: &str = "synthetic:qwen2.5-0.5b";
+    for line in
+        [format!("run --model {MODEL} --workload stress --output out"), format!("serve --model {MODEL} --port 0")]
+    {
+        let place = Place::new();
+        let run = start(&place, &line);
+        // Loading begins right after the program has begun to listen; it takes more than a second.
+        while !listens(run.id()) {
+            thread::sleep(Duration::from_millis(1));
+        }
+        run.signal("-INT");
+        let (code, said) = run.end();
+        assert_eq!((code, said.as_str()), (Some(130), "interrupted\n"), "{line}");
+        assert!(place.listing().is_empty());
     }
-    run.signal("-INT");
-    let (code, said) = run.end();
-    assert_eq!((code, said.as_str()), (Some(130), "interrupted\n"));
-    assert!(place.listing().is_empty());
 }
 
 /// Whether a process has a handler for SIGINT, the second signal.

@@ -90,7 +90,7 @@ fn measure(args: &RunArgs, interrupt: &Interrupt, printer: &Printer) -> Result<(
 
     let mut reporter = Reporter::new(&progress, clock, args.verbose);
     reporter.introduce(&backend.info(), args.quiet);
-    let stop = interrupt.measuring();
+    let stop = interrupt.orderly();
     let mut ending = Exit::Ok;
     for (nth, outline) in plan.outlines().enumerate() {
         if nth > 0 {
