@@ -239,6 +239,24 @@ fn what_is_not_served_is_said_in_vllms_words() {
         ("prompt", json!([1, "a"]), "`prompt` has to be a text or token ids, but is [1,\"a\"]"),
         ("prompt", json!([331]), "token id 331 is outside the model's vocabulary of 331"),
         ("response_format", json!({"type": "json_object"}), "response_format `json_object` is not supported"),
+        ("response_format", json!("json"), "response_format \"json\" has no type"),
+        (
+            "skip_special_tokens",
+            json!(false),
+            "`skip_special_tokens` = false is not supported: leave it out or set it to true",
+        ),
+        ("top_logprobs", json!(3), "`top_logprobs` = 3 is not supported: leave it out or set it to 0"),
+        ("bad_words", json!(["a"]), "`bad_words` = [\"a\"] is not supported: leave it out"),
+        (
+            "chat_template_kwargs",
+            json!({"enable_thinking": false}),
+            "`chat_template_kwargs` = {\"enable_thinking\":false} is not supported: leave it out",
+        ),
+        (
+            "structured_outputs",
+            json!({"choice": ["a"]}),
+            "`structured_outputs` = {\"choice\":[\"a\"]} is not supported: leave it out",
+        ),
     ] {
         let (status, told, param) = refused(completions, with(field, value));
         assert_eq!((told.as_str(), param.as_str()), (message, field));
@@ -255,8 +273,12 @@ fn what_is_not_served_is_said_in_vllms_words() {
     assert!(refused(chat, json!({"messages": picture})).1.starts_with("only text can be read"));
     assert_eq!(refused("/nothing", json!({})).0, 404);
     assert_eq!(refused("/health", json!({})).0, 405);
-    // The connection is still good.
-    let (status, _) = ask(&mut client, completions, &json!({"prompt": "a", "max_tokens": 1}));
+    // The connection is still good, and fields that change nothing are no matter.
+    let harmless = json!({
+        "prompt": "a", "max_tokens": 1, "skip_special_tokens": true, "top_logprobs": 0, "bad_words": [],
+        "chat_template_kwargs": {}, "use_beam_search": false, "guided_json": null, "response_format": {"type": "text"},
+    });
+    let (status, _) = ask(&mut client, completions, &harmless);
     assert_eq!(status, 200);
 }
 

@@ -9,25 +9,48 @@ use super::fields::{Fields, Refusal, ids, short};
 /// Tokens of a completion when the request does not say, as OpenAI and vLLM have it.
 const DEFAULT_TOKENS: usize = 16;
 
-/// What changes the answer and is not done here, with the value at which it changes nothing.
-const UNSUPPORTED: [(&str, Option<f64>); 17] = [
-    ("audio", None),
-    ("best_of", Some(1.0)),
-    ("echo", None),
-    ("frequency_penalty", Some(0.0)),
-    ("functions", None),
-    ("logit_bias", None),
-    ("logprobs", None),
-    ("min_p", Some(0.0)),
-    ("min_tokens", Some(0.0)),
-    ("n", Some(1.0)),
-    ("presence_penalty", Some(0.0)),
-    ("prompt_logprobs", None),
-    ("repetition_penalty", Some(1.0)),
-    ("stop_token_ids", None),
-    ("suffix", None),
-    ("tools", None),
-    ("truncate_prompt_tokens", None),
+/// The value at which a field changes nothing.
+enum Harmless {
+    /// False, or an empty text, list or object.
+    Empty,
+    /// This number.
+    Number(f64),
+    True,
+}
+
+/// What changes the answer and is not done here.
+const UNSUPPORTED: [(&str, Harmless); 31] = [
+    ("allowed_token_ids", Harmless::Empty),
+    ("audio", Harmless::Empty),
+    ("bad_words", Harmless::Empty),
+    ("best_of", Harmless::Number(1.0)),
+    ("chat_template", Harmless::Empty),
+    ("chat_template_kwargs", Harmless::Empty),
+    ("continue_final_message", Harmless::Empty),
+    ("echo", Harmless::Empty),
+    ("frequency_penalty", Harmless::Number(0.0)),
+    ("functions", Harmless::Empty),
+    ("guided_choice", Harmless::Empty),
+    ("guided_grammar", Harmless::Empty),
+    ("guided_json", Harmless::Empty),
+    ("guided_regex", Harmless::Empty),
+    ("include_stop_str_in_output", Harmless::Empty),
+    ("logit_bias", Harmless::Empty),
+    ("logprobs", Harmless::Empty),
+    ("min_p", Harmless::Number(0.0)),
+    ("min_tokens", Harmless::Number(0.0)),
+    ("n", Harmless::Number(1.0)),
+    ("presence_penalty", Harmless::Number(0.0)),
+    ("prompt_logprobs", Harmless::Empty),
+    ("repetition_penalty", Harmless::Number(1.0)),
+    ("skip_special_tokens", Harmless::True),
+    ("stop_token_ids", Harmless::Empty),
+    ("structured_outputs", Harmless::Empty),
+    ("suffix", Harmless::Empty),
+    ("tools", Harmless::Empty),
+    ("top_logprobs", Harmless::Number(0.0)),
+    ("truncate_prompt_tokens", Harmless::Empty),
+    ("use_beam_search", Harmless::Empty),
 ];
 
 /// What is asked for.
@@ -199,23 +222,28 @@ pub(crate) fn add_special(fields: &Fields) -> Result<bool, Refusal> {
 fn refuse_unsupported(fields: &Fields) -> Result<(), Refusal> {
     for (name, harmless) in UNSUPPORTED {
         let Some(value) = fields.get(name) else { continue };
-        let empty = match value {
-            Value::Bool(given) => !given,
+        let changes_nothing = match value {
+            Value::Bool(given) => *given == matches!(harmless, Harmless::True),
             Value::Array(items) => items.is_empty(),
             Value::Object(items) => items.is_empty(),
-            Value::Number(_) => harmless.is_some() && value.as_f64() == harmless,
+            Value::Number(_) => matches!(harmless, Harmless::Number(same) if value.as_f64() == Some(same)),
             Value::String(text) => text.is_empty(),
             Value::Null => true,
         };
-        if !empty {
-            let remedy =
-                harmless.map_or("leave it out".into(), |harmless| format!("leave it out or set it to {harmless}"));
+        if !changes_nothing {
+            let remedy = match harmless {
+                Harmless::Empty => "leave it out".into(),
+                Harmless::Number(same) => format!("leave it out or set it to {same}"),
+                Harmless::True => "leave it out or set it to true".to_owned(),
+            };
             return Err(Refusal::field(name, format!("`{name}` = {} is not supported: {remedy}", short(value))));
         }
     }
-    match fields.get("response_format").and_then(|format| format.get("type")).and_then(Value::as_str) {
-        None | Some("text") => Ok(()),
+    let Some(format) = fields.get("response_format") else { return Ok(()) };
+    match format.get("type").and_then(Value::as_str) {
+        Some("text") => Ok(()),
         Some(other) => Err(Refusal::field("response_format", format!("response_format `{other}` is not supported"))),
+        None => Err(Refusal::field("response_format", format!("response_format {} has no type", short(format)))),
     }
 }
 

@@ -37,8 +37,7 @@ struct Body<'a> {
     max_tokens: Option<u32>,
     max_completion_tokens: Option<u32>,
     n: Option<u32>,
-    #[serde(default)]
-    stream: bool,
+    stream: Option<bool>,
     stream_options: Option<StreamOptions>,
 }
 
@@ -73,7 +72,7 @@ impl Ask {
             model: body.model.unwrap_or_else(|| options.model.clone()),
             prompt_tokens: prompt.tokens(&options.tokenizer)?,
             tokens,
-            stream: body.stream,
+            stream: body.stream.unwrap_or_default(),
             include_usage: stream_options.include_usage,
             continuous_usage: stream_options.include_usage && stream_options.continuous_usage_stats,
         })
@@ -193,6 +192,7 @@ mod tests {
         assert!(ask.include_usage && ask.continuous_usage);
         let chat = read(true, r#"{"messages": [], "max_completion_tokens": 9, "max_tokens": 1}"#).unwrap();
         assert_eq!((chat.model.as_str(), chat.tokens, chat.stream), ("simulated", 9, false));
+        assert!(!read(false, r#"{"prompt": "", "stream": null}"#).unwrap().stream);
         let fixed = SimulateOptions { tokens: Some(3), ..SimulateOptions::default() };
         assert_eq!(Ask::read(false, body.as_bytes(), &fixed).unwrap().tokens, 3);
     }
