@@ -3,6 +3,9 @@
 
 mod common;
 
+use std::thread;
+use std::time::Duration;
+
 use common::server::{GOOD, Serving, scripted};
 use common::{Place, Running, number, testdata};
 use serde_json::Value;
@@ -51,9 +54,6 @@ fn a_simulated_server_is_measured_as_fast_as_it_is() {
 }
 
 #[test]
-fn the_fields_that_are_recorded_are_those_that_are_sent() {
-    let place = Place::new();
-#[test]
 fn a_base_url_may_end_with_the_root_of_the_api() {
     let place = Place::new();
     let server = Serving::start(&place, "--simulate --port 0 --ttft 1ms --itl 0ms");
@@ -62,6 +62,9 @@ fn a_base_url_may_end_with_the_root_of_the_api() {
         place.succeed(&line.replace(&server.url, &format!("{}/v1", server.url)));
         let settings = &place.json("out/manifest.json")["backend"]["settings"];
         assert_eq!(settings["base_url"], format!("{}/v1", server.url));
+    }
+}
+
 #[test]
 fn an_adapter_is_measured_with_the_tokenizer_of_its_model() {
     let place = Place::new();
@@ -80,9 +83,6 @@ fn an_adapter_is_measured_with_the_tokenizer_of_its_model() {
 #[test]
 fn the_fields_that_are_recorded_are_those_that_are_sent() {
     let place = Place::new();
-    }
-}
-
     let server = Serving::start(&place, "--simulate --port 0 --ttft 1ms --itl 0ms");
     let fields = |options: &str| {
         let options = format!("--num-prompts 1 --num-warmups 0 {options}");
@@ -198,6 +198,29 @@ fn a_calibration_tells_the_clients_own_error() {
     assert_eq!((&most["ttft_bound_ms"], &most["tbt_bound_ms"]), (&0.25.into(), &0.05.into()), "5 % of each");
     assert!(!most["within"].is_null() || !most["beyond"].is_null() || !most["end"].as_str().unwrap().is_empty());
     assert!(place.listing().is_empty(), "it leaves nothing behind");
+}
+
+#[test]
+fn a_calibration_has_no_more_streams_than_requests() {
+    let ran =
+        Place::new().succeed("calibrate --concurrency 64 --num-prompts 2 --output-len 4 --ttft 5ms --search-time 0s");
+    assert!(ran.err.contains("measuring a simulated server: 2 streams, 2 requests of 4 tokens"), "{}", ran.err);
+    assert!(ran.out.starts_with("Error of this client at 2 streams,"), "{}", ran.out);
+}
+
+#[test]
+fn a_calibration_that_is_interrupted_leaves_nothing() {
+    let place = Place::new();
+    let mut command = place.program("calibrate --concurrency 1 --num-prompts 30 --ttft 1s".split_whitespace());
+    command.env("TMPDIR", place.path());
+    let run = Running::start(command);
+    while place.listing().is_empty() {
+        thread::sleep(Duration::from_millis(5));
+    }
+    run.signal("-INT");
+    let (code, said) = run.end();
+    assert!(code == Some(130) && said.ends_with("interrupted\n"), "{code:?} {said}");
+    assert!(place.listing().is_empty());
 }
 
 #[test]

@@ -92,10 +92,11 @@ impl Answer {
 pub struct BlockingClient {
     agent: Agent,
     access: Arc<Access>,
+    largest_body: u64,
 }
 
 impl BlockingClient {
-    /// Largest body that is read, in bytes.
+    /// Largest body that is read unless told otherwise, in bytes.
     pub const LARGEST_BODY: u64 = 16 << 20;
 
     /// Makes ready; nothing is sent.
@@ -123,7 +124,13 @@ impl BlockingClient {
             .tls_config(tls_config(&access)?)
             .build()
             .new_agent();
-        Ok(Self { agent, access: Arc::new(access) })
+        Ok(Self { agent, access: Arc::new(access), largest_body: Self::LARGEST_BODY })
+    }
+
+    /// Reads bodies of up to so many bytes.
+    #[must_use]
+    pub fn with_largest_body(self, bytes: u64) -> Self {
+        Self { largest_body: bytes, ..self }
     }
 
     /// The server.
@@ -192,7 +199,7 @@ impl BlockingClient {
 
     fn answer(&self, response: Result<Response<Body>, ureq::Error>, timeout: Duration) -> Result<Answer, NoAnswer> {
         let mut response = response.map_err(|error| no_answer(error, timeout))?;
-        let limited = response.body_mut().with_config().limit(Self::LARGEST_BODY);
+        let limited = response.body_mut().with_config().limit(self.largest_body);
         let bytes = limited.read_to_vec().map_err(|error| no_answer(error, timeout))?;
         let mut body = String::from_utf8_lossy(&bytes).into_owned();
         if let Some(key) = self.access.api_key.as_ref().map(Secret::reveal).filter(|key| !key.is_empty())

@@ -527,6 +527,15 @@ fn a_silent_server_is_given_up_and_a_redirect_is_not_followed() {
 }
 
 #[test]
+fn a_body_is_read_up_to_what_is_allowed() {
+    let client = client(serve(|_| (200, "x".repeat(17 << 20))));
+    let timeout = Duration::from_secs(30);
+    assert!(matches!(client.get("/", timeout), Err(NoAnswer::Protocol(_))));
+    let answer = client.with_largest_body(17 << 20).get("/", timeout).unwrap();
+    assert_eq!(answer.body.len(), 17 << 20);
+}
+
+#[test]
 fn what_speaks_no_http_is_told_apart() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();

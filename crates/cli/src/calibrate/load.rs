@@ -50,11 +50,12 @@ fn milliseconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, 
 impl Load {
     /// What the command line asks for, unless it would hardly end or need more memory than there is.
     pub(super) fn of(args: &CalibrateArgs) -> Result<Self, Failure> {
+        let requests = args.num_prompts.unwrap_or(args.concurrency.saturating_mul(4));
         let load = Self {
-            streams: args.concurrency,
+            streams: args.concurrency.min(requests),
             capped: args.rate.is_none(),
             arrival: args.rate.map_or(Arrival::Immediate, |rate| Arrival::Poisson { rate }),
-            requests: args.num_prompts.unwrap_or(args.concurrency.saturating_mul(4)),
+            requests,
             tokens: args.output_len,
             ttft: args.ttft.0,
             itl: args.itl.0,

@@ -1,6 +1,6 @@
 //! One measurement of the simulator, held against its truth.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -21,6 +21,7 @@ use serde::Serialize;
 use super::error::Spread;
 use super::load::Load;
 use super::simulator::SimulatorProcess;
+use crate::signals::Interrupt;
 
 /// Processor seconds that can be told from none: the system counts in ticks of 10 ms.
 const LEAST_CPU: f64 = 0.1;
@@ -108,8 +109,8 @@ impl Measurement {
     }
 }
 
-/// Measures a simulated server under a load.
-pub(crate) fn measure(load: &Load) -> Result<Measurement, Failure> {
+/// Measures a simulated server under a load. Nothing is left of it, not even when a signal ends the program.
+pub(crate) fn measure(load: &Load, interrupt: &Interrupt) -> Result<Measurement, Failure> {
     let clock = Clock::start();
     let simulator = SimulatorProcess::start(load)?;
     let of_simulator = || process_cpu_seconds_of(simulator.pid());
@@ -126,6 +127,8 @@ pub(crate) fn measure(load: &Load) -> Result<Measurement, Failure> {
     let backend = HttpBackend::start(options, None, clock)?;
     let folder = tempfile::tempdir()
         .map_err(|error| Failure::new(Exit::Input, format!("cannot make a temporary folder: {error}")))?;
+    let doomed = folder.path().to_owned();
+    interrupt.before_exit(move || drop(fs::remove_dir_all(&doomed)));
     let journal = folder.path().join("calibration.records.jsonl");
     let stop = AtomicBool::new(false);
     let run = RunOptions {
@@ -147,7 +150,7 @@ pub(crate) fn measure(load: &Load) -> Result<Measurement, Failure> {
         Some(Stamp::Kernel) => "kernel",
         _ => "program",
     };
-    let truths = simulator.truth()?;
+    let truths = simulator.truth(load.requests)?;
     compare(load, stamp, &records, &close, &watch, |id| truths.get(&ids.of(id)))
 }
 

@@ -15,6 +15,7 @@ use std::num::NonZero;
 use sagellm_core::{Exit, Failure};
 
 use crate::args::{CalibrateArgs, CalibrateFormat};
+use crate::signals::Interrupt;
 use crate::terminal::{Printer, Progress};
 pub(crate) use error::Spread;
 pub(crate) use load::Load;
@@ -27,17 +28,18 @@ const BUSY: f64 = 0.9;
 
 pub(crate) fn calibrate(args: &CalibrateArgs, printer: &Printer) -> Result<Exit, Failure> {
     let load = Load::of(args)?;
+    let interrupt = Interrupt::listen(printer)?;
     let progress = Progress::new(printer, args.quiet);
     progress.line_unless_quiet(&format!(
         "measuring a simulated server: {} streams, {} requests of {} tokens",
         load.streams, load.requests, load.tokens
     ));
-    let at_load = measure(&load)?;
+    let at_load = measure(&load, &interrupt)?;
     progress.line_unless_quiet("measuring it again without any delay");
     let full_load = load.full_speed();
-    let full_speed = measure(&full_load)?;
+    let full_speed = measure(&full_load, &interrupt)?;
     let budget = args.search_time.0;
-    let most = (!budget.is_zero()).then(|| MostStreams::search(&load, budget, &progress));
+    let most = (!budget.is_zero()).then(|| MostStreams::search(&load, budget, &interrupt, &progress));
     let text = match args.format {
         CalibrateFormat::Table => table(&load, &at_load, &full_load, &full_speed, most.as_ref()),
         CalibrateFormat::Json => json(&load, &at_load, &full_speed, most.as_ref())?,

@@ -57,10 +57,11 @@ impl SimulatorProcess {
         Ok(Target::parse(&self.url)?)
     }
 
-    /// What it truly did, by the `x-request-id` of each request.
-    pub(super) fn truth(&self) -> Result<HashMap<String, Truth>, Failure> {
+    /// What it truly did, by the `x-request-id` of each of so many requests.
+    pub(super) fn truth(&self, requests: u32) -> Result<HashMap<String, Truth>, Failure> {
         let failed = |why: String| Failure::new(Exit::Backend, format!("cannot read what the simulator noted: {why}"));
-        let client = BlockingClient::new(Access::new(self.target()?))?;
+        let longest = BlockingClient::LARGEST_BODY.max(u64::from(requests) * Truth::LONGEST_LINE);
+        let client = BlockingClient::new(Access::new(self.target()?))?.with_largest_body(longest);
         let text = client.text("/admin/truth", TRUTH_TIMEOUT).map_err(failed)?;
         let mut truths = HashMap::new();
         for line in text.lines() {

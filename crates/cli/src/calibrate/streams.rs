@@ -6,6 +6,7 @@ use sagellm_core::{Clock, Failure, seconds};
 use serde::Serialize;
 
 use super::{Load, Measurement, measure};
+use crate::signals::Interrupt;
 use crate::terminal::Progress;
 
 /// Share of a time that an error may be: the same that makes a run INVALID.
@@ -40,7 +41,7 @@ enum Step {
 
 impl MostStreams {
     /// Doubles the streams from those of `load`, or halves them until they can be followed, for as long as `budget`.
-    pub(super) fn search(load: &Load, budget: Duration, progress: &Progress) -> Self {
+    pub(super) fn search(load: &Load, budget: Duration, interrupt: &Interrupt, progress: &Progress) -> Self {
         let clock = Clock::start();
         let within_budget = |streams: u32, last_s: f64| {
             let spent = seconds(clock.now());
@@ -55,7 +56,7 @@ impl MostStreams {
             progress.line_unless_quiet(&format!("looking for the most streams: {streams}"));
             let before = clock.now();
             let load = load.at_once(streams);
-            let measured = measure(&load)?;
+            let measured = measure(&load, interrupt)?;
             measured.check()?;
             last_s = seconds(clock.now() - before);
             Ok(Some(measured))

@@ -82,7 +82,7 @@ fn measure(args: &RunArgs, interrupt: &Interrupt, printer: &Printer) -> Result<(
     }
     replay.warnings().into_iter().for_each(|warning| printer.note(warning));
     let hashes = subject.hashes(&plan);
-    let calibrations = subject.calibrate(args, &plan, &progress)?;
+    let calibrations = subject.calibrate(args, &plan, interrupt, &progress)?;
     let Ready { backend, mut watch, launched } =
         subject.start(args, &plan, printer.secrets(), clock, monitor, &progress)?;
     let mut output = output.open(args, &mut plan, hashes, backend.info(), printer.secrets(), clock)?;

@@ -137,6 +137,7 @@ impl Server {
         &self,
         args: &RunArgs,
         plan: &PlanFile,
+        interrupt: &Interrupt,
         progress: &Progress,
     ) -> Result<Vec<Calibration>, Failure> {
         // What the run could not do is said before it is calibrated for.
@@ -150,7 +151,7 @@ impl Server {
                 continue;
             }
             progress.start(&format!("calibrating the client at {}", calibration::name(&load)), None, Unit::Tokens);
-            let measured = measure(&load).and_then(|measured| measured.check().map(|()| measured));
+            let measured = measure(&load, interrupt).and_then(|measured| measured.check().map(|()| measured));
             progress.stop(None);
             let measured = measured.map_err(|failure| {
                 let message = format!("the client could not be calibrated: {}", failure.message);
@@ -263,7 +264,6 @@ fn profile(args: &RunArgs) -> Result<&'static Profile, Failure> {
         let message = format!("`--endpoint {path}` is not possible: a path begins with `/`");
         return Err(Failure::new(Exit::Usage, message));
     }
-    // Profiles are constants; the one of this run lives as long as the program, too.
     let base = args.server.base_url.as_deref().map(Target::parse).transpose()?;
     let path = base.map_or_else(|| path.clone(), |base| base.endpoint(path));
     // Profiles are constants; the one of this run lives as long as the program, too.

@@ -100,10 +100,11 @@ impl Subject {
         &self,
         args: &RunArgs,
         plan: &PlanFile,
+        interrupt: &Interrupt,
         progress: &Progress,
     ) -> Result<Vec<Calibration>, Failure> {
         match self {
-            Self::Server(server) if !args.server.no_calibrate => server.calibrate(args, plan, progress),
+            Self::Server(server) if !args.server.no_calibrate => server.calibrate(args, plan, interrupt, progress),
             _ => Ok(Vec::new()),
         }
     }

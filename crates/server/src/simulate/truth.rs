@@ -84,6 +84,11 @@ impl Notes {
 #[derive(Debug, Default)]
 pub(crate) struct Log(Mutex<VecDeque<Truth>>);
 
+impl Truth {
+    /// Bytes of its line in `/admin/truth` at most, with a UUID as the name of the request.
+    pub const LONGEST_LINE: u64 = 320;
+}
+
 impl Log {
     fn lock(&self) -> MutexGuard<'_, VecDeque<Truth>> {
         // What a thread that failed had noted is true all the same.
@@ -177,6 +182,24 @@ mod tests {
         assert_eq!(lateness.share_within(Duration::from_secs(1)), 1.0);
         let text = lateness.metrics();
         assert!(text.contains("_bucket{le=\"0.0003\"} 98\n") && text.contains("_bucket{le=\"+Inf\"} 100\n"), "{text}");
+    }
+
+    #[test]
+    fn no_line_is_longer_than_the_longest() {
+        let log = Log::default();
+        log.lock().push_back(Truth {
+            request: Some("ffffffff-ffff-4fff-8000-ffffffffffff".into()),
+            arrival_ns: u64::MAX,
+            arrival_by_kernel: false,
+            first_write_ns: Some(u64::MAX),
+            last_write_ns: Some(u64::MAX),
+            tokens: u32::MAX,
+            writes: u32::MAX,
+            latest_ns: u64::MAX,
+            whole: false,
+        });
+        let length = log.lines().unwrap().len() as u64;
+        assert!((Truth::LONGEST_LINE / 2..=Truth::LONGEST_LINE).contains(&length), "{length}");
     }
 
     #[test]
