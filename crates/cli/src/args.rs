@@ -22,6 +22,7 @@ use std::time::Duration;
 use clap::builder::RangedU64ValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 use sagellm_core::{Exit, Failure, Objective};
 use sagellm_report::render::Format;
 
@@ -97,6 +98,10 @@ pub(crate) enum Command {
     Serve(Box<ServeArgs>),
     /// Print the JSON schemas of all files that are written
     Schema(SchemaArgs),
+    /// Print what a shell needs to complete commands and options
+    Completions(CompletionsArgs),
+    /// Print or write manual pages
+    Man(ManArgs),
 }
 
 /// Requests of a workload at most.
@@ -149,6 +154,20 @@ pub(crate) struct SchemaArgs {
     /// Write the definition of every metric, as Markdown, to this file
     #[arg(long, value_name = "FILE")]
     pub(crate) glossary: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    /// Shell to write for
+    #[arg(value_enum)]
+    pub(crate) shell: Shell,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ManArgs {
+    /// Write a page per command into this folder; without it, the program's own is printed
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) output: Option<PathBuf>,
 }
 
 /// Refuses the first option that was given though it can do nothing.

@@ -3,7 +3,9 @@
 mod args;
 mod calibrate;
 mod compare;
+mod completions;
 mod history;
+mod man;
 mod plan;
 mod report;
 mod run;
@@ -49,6 +51,8 @@ fn main() -> ExitCode {
         Command::Calibrate(args) => calibrate::calibrate(&args, &printer),
         Command::Serve(args) => serve::serve(&args, &printer),
         Command::Schema(args) => schema::schema(&args, &printer),
+        Command::Completions(args) => completions::completions(&args, &printer),
+        Command::Man(args) => man::man(&args, &printer),
     }));
     let exit = result.unwrap_or_else(|cause| Err(fault(&*cause))).unwrap_or_else(|failure| {
         printer.failure(&failure);

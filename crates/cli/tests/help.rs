@@ -2,6 +2,9 @@
 
 mod common;
 
+use std::fs;
+use std::process::Command;
+
 use common::Place;
 
 #[test]
@@ -62,4 +65,38 @@ fn schemas_are_listed_and_printed() {
         assert_eq!(place.text(&format!("schemas/{name}")), place.succeed(&format!("schema {name}")).out);
     }
     assert!(place.text("metrics.md").contains("`avg_ttft_ms`"));
+}
+
+#[test]
+fn completions_are_scripts_that_a_shell_can_read() {
+    let place = Place::new();
+    let script = place.succeed("completions bash").out;
+    assert!(script.contains("--num-prompts") && script.contains("calibrate"));
+    fs::write(place.file("script"), script).unwrap();
+    assert!(Command::new("bash").arg("-n").arg(place.file("script")).status().unwrap().success());
+    for shell in ["elvish", "fish", "powershell", "zsh"] {
+        assert!(place.succeed(&format!("completions {shell}")).out.contains("num-prompts"), "{shell}");
+    }
+    assert_eq!(place.run("completions tcsh").code, 2);
+}
+
+#[test]
+fn manual_pages_are_printed_and_written() {
+    let place = Place::new();
+    let main = place.succeed("man").out;
+    assert!(main.contains(".SH NAME"), "{main}");
+    place.succeed("man --output pages");
+    assert_eq!(place.text("pages/sagellm-benchmark.1"), main);
+    let help = place.succeed("--help").out;
+    let listed = help.lines().filter_map(|line| line.strip_prefix("  ")?.split_once("  ")).map(|(name, _)| name);
+    let commands: Vec<&str> =
+        listed.filter(|name| !name.is_empty() && !name.starts_with([' ', '-']) && *name != "help").collect();
+    assert!(commands.contains(&"run") && commands.contains(&"man"), "{commands:?}");
+    for command in commands {
+        let name = format!("sagellm-benchmark-{command}");
+        assert!(main.replace('\\', "").contains(&name), "{command} is not in the main page");
+        assert!(place.text(&format!("pages/{name}.1")).contains(".SH NAME"));
+    }
+    assert!(place.text("pages/sagellm-benchmark-run.1").contains("num\\-prompts"));
+    assert!(place.file("pages/sagellm-benchmark-history-trend.1").exists(), "those below a command have their own");
 }
