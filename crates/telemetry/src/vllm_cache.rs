@@ -8,7 +8,7 @@ pub(crate) struct VllmCache {
     pub(crate) tokens: Option<f64>,
     /// Tokens that a usage of 1 stands for.
     pub(crate) usable: Option<f64>,
-    /// Bytes that they take.
+    /// Bytes that they take on one GPU each: vLLM documents them so, and does not expose how many GPUs an engine has.
     pub(crate) bytes: Option<f64>,
 }
 
