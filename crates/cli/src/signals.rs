@@ -14,8 +14,8 @@ use crate::terminal::Printer;
 
 /// Whether somebody wants the program to end.
 ///
-/// Before measuring or serving starts there is nothing to save: the first signal ends the program. From then on the first one
-/// asks for an orderly end and the second does not wait for it.
+/// Before measuring or serving starts there is nothing to save: the first signal ends the program. From then on the
+/// first one asks for an orderly end and the second does not wait for it.
 pub(crate) struct Interrupt {
     wanted: Arc<AtomicBool>,
     orderly: Arc<AtomicBool>,
@@ -78,8 +78,8 @@ impl Interrupt {
     }
 }
 
-/// Whether a terminal that is closed is to end the program: `nohup` has this signal ignored from the start. Where the system
-/// does not tell, it stays as it is.
+/// Whether a terminal that is closed is to end the program: `nohup` has this signal ignored from the start. Where the
+/// system does not tell, it stays as it is.
 fn hangup_ends() -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());

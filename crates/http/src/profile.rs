@@ -249,7 +249,7 @@ mod tests {
         assert_eq!(Profile::named("openai").unwrap().default_url(), None);
     }
 
-    /// Its versions 0.16 to 0.18 have metrics unless told otherwise, and end at `--enable-metrics`, which they do not know.
+    /// Its versions 0.16 to 0.18 have metrics unless told otherwise, and refuse `--enable-metrics`, which they do not know.
     #[test]
     fn lmdeploy_is_not_asked_for_metrics() {
         let lmdeploy = Profile::named("lmdeploy").unwrap();

@@ -73,8 +73,8 @@ impl Target {
         Ok(Self { https, host: host.into(), port, base_path: path.trim_end_matches('/').into() })
     }
 
-    /// What comes after the authority of a URL for `path`. People give the base URL with and without the `/v1` at its end;
-    /// that is the root of the API, beside which a server has its other paths.
+    /// What comes after the authority of a URL for `path`. People give the base URL with and without the `/v1` at its
+    /// end; that is the root of the API, beside which a server has its other paths.
     pub fn path(&self, path: &str) -> String {
         let base = match path {
             "" => &self.base_path,
@@ -83,7 +83,7 @@ impl Target {
         format!("{base}{path}")
     }
 
-    /// The path under which [`path`](Self::path) finds an endpoint that was named to come after the base URL as it was given.
+    /// The path under which [`path`](Self::path) finds an endpoint that was named to come after the base URL as given.
     pub fn endpoint(&self, path: &str) -> String {
         let below_root = self.base_path.ends_with("/v1") && !path.starts_with("/v1/");
         format!("{}{path}", if below_root { "/v1" } else { "" })

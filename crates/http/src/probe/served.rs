@@ -69,8 +69,8 @@ fn served(model: &Value) -> Option<ServedModel> {
     })
 }
 
-/// The model asked for, or else the first. A server that lists none is taken at the word of the one who asks. A server that
-/// was launched with a model may list it under another name, with the old one as its root.
+/// The model asked for, or else the first. A server that lists none is taken at the word of the one who asks. A server
+/// that was launched with a model may list it under another name, with the old one as its root.
 pub(super) fn choose(
     models: &[ServedModel],
     options: &ProbeOptions,
