@@ -112,6 +112,8 @@ pub struct HttpFacts {
     pub server_ttft_ms: Option<f64>,
     /// Time in the server's queue, in milliseconds.
     pub server_queue_ms: Option<f64>,
+    /// Time of prefill as the server tells it, the wait for it left out, in milliseconds.
+    pub server_prefill_ms: Option<f64>,
     /// Time of generation as the server tells it, in milliseconds.
     pub server_generation_ms: Option<f64>,
     /// The model that answered, when it is not the one that was asked.

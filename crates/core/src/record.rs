@@ -63,6 +63,36 @@ pub struct Record {
     pub http: Option<HttpFacts>,
 }
 
+impl Record {
+    /// Tokens of the answer that no chunk is told to hold: a server may put several into one and tell only how many there
+    /// are in all.
+    pub fn untold_tokens(&self) -> u32 {
+        let told = self.chunks.iter().map(|chunk| u64::from(chunk.tokens)).sum();
+        u64::from(self.output_tokens).saturating_sub(told) as u32
+    }
+
+    /// When each chunk came and how many tokens it holds: as told, or an even share of all where some are untold.
+    pub fn tokens_by_chunk(&self) -> impl Iterator<Item = (Nanos, u32)> {
+        let (all, count) = (u64::from(self.output_tokens), self.chunks.len() as u64);
+        let even = self.untold_tokens() > 0;
+        (0..).zip(&self.chunks).map(move |(place, chunk)| {
+            let share = || ((place + 1) * all / count - place * all / count) as u32;
+            (chunk.at_ns, if even { share() } else { chunk.tokens })
+        })
+    }
+
+    /// Tokens after the first chunk, n − n1; `None` where there are none. Of an answer with untold tokens the first chunk
+    /// holds n1 = n / chunks.
+    pub fn tokens_after_first_chunk(&self) -> Option<f64> {
+        let all = f64::from(self.output_tokens);
+        let first = match self.untold_tokens() {
+            0 => self.chunks.first().map_or(0.0, |chunk| f64::from(chunk.tokens)),
+            _ => all / self.chunks.len() as f64,
+        };
+        Some(all - first).filter(|&later| later > 0.0)
+    }
+}
+
 /// Tokens that arrived together. Written as a list of its two or three numbers, since a journal holds one for every token;
 /// read also as an object with their names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -281,6 +311,33 @@ mod tests {
         assert_eq!((record.first_token_ns, record.last_token_ns), (Some(20), Some(30)));
         assert_eq!((record.input_tokens, record.output_tokens), (2, 3));
         assert_eq!(record.outcome, OutcomeKind::Censored, "no end was seen");
+    }
+
+    /// An answer of so many tokens, whose chunks are told to hold these.
+    fn answer(tokens: u32, chunks: &[u32]) -> Record {
+        let mut builder = RecordBuilder::new(&request(), 0, false, Stamp::User);
+        builder.apply(&event(1, EventKind::Sent));
+        for (at, &tokens) in (2..).zip(chunks) {
+            builder.apply(&event(at, chunk(tokens)));
+        }
+        let end = End::new(OutcomeKind::Success, tokens, TokenSource::Usage);
+        builder.apply(&event(9, EventKind::End(Box::new(end))));
+        builder.finish()
+    }
+
+    #[test]
+    fn tokens_that_are_told_only_in_all_are_shared_among_the_chunks() {
+        let of = |tokens, chunks: &[u32]| {
+            let record = answer(tokens, chunks);
+            let shares: Vec<_> = record.tokens_by_chunk().map(|(_, tokens)| tokens).collect();
+            (record.untold_tokens(), shares, record.tokens_after_first_chunk())
+        };
+        assert_eq!(of(6, &[2, 3, 1]), (0, vec![2, 3, 1], Some(4.0)), "told");
+        assert_eq!(of(9, &[1, 1, 1]), (6, vec![3, 3, 3], Some(6.0)));
+        assert_eq!(of(8, &[1, 1, 1]), (5, vec![2, 3, 3], Some(8.0 - 8.0 / 3.0)));
+        assert_eq!(of(8, &[1]), (7, vec![8], None), "all in one chunk");
+        assert_eq!(of(2, &[1, 1, 1]), (0, vec![1, 1, 1], Some(1.0)), "a tokenizer may count fewer");
+        assert_eq!(of(0, &[]), (0, vec![], None));
     }
 
     #[test]

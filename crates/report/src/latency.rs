@@ -89,9 +89,7 @@ impl Times {
     /// The times of a request that was sent at `sent`; `None` without a token.
     pub(crate) fn of(record: &Record, sent: Nanos) -> Option<Self> {
         let (first, last) = record.first_token_ns.zip(record.last_token_ns)?;
-        let in_first_chunk = record.chunks.first().map_or(0, |chunk| chunk.tokens);
-        let after_first = record.output_tokens.saturating_sub(in_first_chunk);
-        let tbt = (after_first > 0).then(|| ms(last - first) / f64::from(after_first));
+        let tbt = record.tokens_after_first_chunk().map(|later| ms(last - first) / later);
         Some(Self { ttft: ms(first - sent), e2e: ms(last - sent), tbt })
     }
 }

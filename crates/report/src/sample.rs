@@ -16,6 +16,9 @@ use crate::stimulus::Stimulus;
 use crate::throughput::Throughput;
 use crate::wire::Wire;
 
+/// Where it is not known of more than this share of the tokens in which chunk they came, nothing is said of single chunks.
+const MOST_UNTOLD: f64 = 0.02;
+
 /// Takes records one by one and ends as a [`WorkloadSummary`].
 ///
 /// Memory grows by 56 bytes per request, which the exact peak of concurrency and the steady window need, and by a count per
@@ -41,6 +44,8 @@ pub struct Sample {
     pub(crate) waits: Distribution,
     /// Tokens per chunk of the successes.
     pub(crate) chunk_tokens: Distribution,
+    /// Output tokens of which it is not known in which chunk they came.
+    pub(crate) untold_tokens: u64,
     pub(crate) wire: Wire,
     pub(crate) stamps: Vec<Stamp>,
     pub(crate) token_sources: Vec<TokenSource>,
@@ -76,6 +81,7 @@ impl Sample {
             throughput: Throughput::default(),
             waits: Distribution::default(),
             chunk_tokens: Distribution::default(),
+            untold_tokens: 0,
             wire: Wire::default(),
             stamps: Vec::new(),
             token_sources: Vec::new(),
@@ -123,6 +129,7 @@ impl Sample {
             self.wrong_lengths += u64::from(record.ignore_eos && !has_full_length(record));
             push_new(&mut self.token_sources, record.output_tokens_source);
             record.chunks.iter().for_each(|chunk| self.chunk_tokens.push(f64::from(chunk.tokens)));
+            self.untold_tokens += u64::from(record.untold_tokens());
         }
         Ok(())
     }
@@ -145,6 +152,19 @@ impl Sample {
 
     pub(crate) fn failed(&self) -> u64 {
         self.outcomes.iter().filter(|(kind, _)| kind.is_failure()).map(|(_, count)| count).sum()
+    }
+
+    /// Why it is not known how many tokens each chunk holds, if it is not.
+    pub(crate) fn untold(&self) -> Option<String> {
+        let (untold, all) = (self.untold_tokens, self.tokens.1);
+        (untold as f64 > MOST_UNTOLD * all as f64).then(|| {
+            format!(
+                "the server put several tokens into a chunk ({all} tokens came in {} chunks) and did not say how many \
+                 into which: vLLM and SGLang say it when asked with `--extra-body \
+                 '{{\"stream_options\":{{\"include_usage\":true,\"continuous_usage_stats\":true}}}}'`",
+                self.chunk_tokens.count()
+            )
+        })
     }
 
     /// Whether requests went over HTTP.

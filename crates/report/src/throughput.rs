@@ -52,8 +52,8 @@ impl Throughput {
 
     /// Takes the chunks of a success of a workload that began at `start`.
     pub(crate) fn push_chunks(&mut self, record: &Record, start: Nanos) {
-        for chunk in &record.chunks {
-            *self.tokens_of.entry(chunk.at_ns.saturating_sub(start) / SECOND).or_default() += u64::from(chunk.tokens);
+        for (at, tokens) in record.tokens_by_chunk() {
+            *self.tokens_of.entry(at.saturating_sub(start) / SECOND).or_default() += u64::from(tokens);
         }
     }
 

@@ -46,6 +46,7 @@ pub(crate) struct Answers {
     pub(crate) cached: (u64, u64),
     pub(crate) server_ttft: Mean,
     pub(crate) server_queue: Mean,
+    pub(crate) server_prefill: Mean,
     pub(crate) server_generation: Mean,
     /// Answers by the model that gave them, where it is not the one asked.
     pub(crate) models: BTreeMap<Option<String>, u64>,
@@ -103,6 +104,7 @@ impl Answers {
         }
         self.server_ttft.add(http.server_ttft_ms);
         self.server_queue.add(http.server_queue_ms);
+        self.server_prefill.add(http.server_prefill_ms);
         self.server_generation.add(http.server_generation_ms);
         if self.models.len() < MOST_MODELS || self.models.contains_key(&http.answered_model) {
             *self.models.entry(http.answered_model.clone()).or_default() += 1;

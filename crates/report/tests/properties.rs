@@ -20,7 +20,7 @@ fn outcome() -> impl Strategy<Value = OutcomeKind> {
 /// What HTTP adds, with all that a server may leave out or make up.
 fn http() -> impl Strategy<Value = HttpFacts> {
     let counts = prop::array::uniform2(prop::option::of(0..9_u32));
-    let times = prop::array::uniform3(prop::option::of(-5.0..50.0_f64));
+    let times = prop::array::uniform4(prop::option::of(-5.0..50.0_f64));
     (prop::option::of(0..MS), counts, times, prop::option::of("[a-z`|]{0,3}"), 0..3_u32, 0..9_u32).prop_map(
         |(connect_ns, counts, times, answered_model, retries, content_chunks)| HttpFacts {
             connect_ns,
@@ -28,7 +28,8 @@ fn http() -> impl Strategy<Value = HttpFacts> {
             tokenizer_tokens: counts[1],
             server_ttft_ms: times[0],
             server_queue_ms: times[1],
-            server_generation_ms: times[2],
+            server_prefill_ms: times[2],
+            server_generation_ms: times[3],
             answered_model,
             retries,
             content_chunks,

@@ -105,7 +105,7 @@ fn columns_of_latencies_have_the_names_of_the_registry() {
         schema.get_fields().iter().map(|field| field.name()).filter(|name| name.ends_with("_ms")).collect();
     assert!(names.len() > 8);
     for name in names {
-        let own = ["server_ttft_ms", "server_queue_ms", "server_generation_ms"].contains(&name);
+        let own = ["server_ttft_ms", "server_queue_ms", "server_prefill_ms", "server_generation_ms"].contains(&name);
         let known = |stat: &str| registry::find(&format!("{stat}_{name}")).is_some();
         assert!(own || name == "client_delay_max_ms" || known("avg") || known("p50"), "{name}");
     }

@@ -51,7 +51,7 @@ impl List {
                  sums over difference of counts), else by the answers that tell; `server_source` says which",
             ),
             ("server_queue_ms", "mean time in the server's queue, likewise"),
-            ("server_prefill_ms", "mean time of prefill by the server's `/metrics`"),
+            ("server_prefill_ms", "mean time of prefill, the wait for it left out, likewise"),
             (
                 "server_decode_ms",
                 "mean time of decoding by the server's `/metrics`, else mean time of generation by the answers",

@@ -22,8 +22,8 @@ const LATENCIES: [Quantity; 9] = [
     },
     Quantity {
         name: "tbt",
-        formula: "successful requests of (l − f)/(n − n1): time between tokens after the first chunk. vLLM and SGLang \
-                  call this TPOT",
+        formula: "successful requests of (l − f)/(n − n1): time between tokens after the first chunk; of an answer \
+                  whose server tells only n, n1 = n/chunks. vLLM and SGLang call this TPOT",
         undefined: "every answer came in one chunk (n = n1)",
     },
     Quantity {
@@ -39,7 +39,7 @@ const LATENCIES: [Quantity; 9] = [
     Quantity {
         name: "itl_token",
         formula: "the same gaps, each shared equally among the tokens of the chunk that ends it",
-        undefined: "every answer came in one chunk",
+        undefined: "every answer came in one chunk, or the server put several tokens into a chunk without saying how many",
     },
     Quantity {
         name: "e2e",
@@ -269,13 +269,17 @@ impl List {
             "mean number of them over the window, weighed by time",
             NO_SPAN,
         );
+        const UNTOLD: &str = "no chunk came, or the server put several tokens into a chunk without saying how many";
         for stat in Stat::ALL {
             let definition = statistic(stat, "the tokens per chunk of successful requests");
             let key = format!("{}_chunk_tokens", stat.prefix());
             let (unit, undefined) = match stat {
-                Stat::Min | Stat::Max => (Unit::Tokens, "no chunk came"),
-                Stat::Std => (Unit::MeanTokens, "no chunk came, or only one did"),
-                _ => (Unit::MeanTokens, "no chunk came"),
+                Stat::Min | Stat::Max => (Unit::Tokens, UNTOLD),
+                Stat::Std => {
+                    (Unit::MeanTokens, "no chunk came, or only one did, or the server did not say what it holds")
+                }
+                Stat::Avg => (Unit::MeanTokens, "no chunk came"),
+                Stat::Percentile(..) => (Unit::MeanTokens, UNTOLD),
             };
             self.add(Group::Load, &key, unit, Better::Neither, &definition, undefined);
         }

@@ -99,7 +99,7 @@ impl Server<'_> {
         };
         self.set("server_ttft_ms", &told(|it| &it.ttft_ms), answers.server_ttft.get());
         self.set("server_queue_ms", &told(|it| &it.queue_ms), answers.server_queue.get());
-        self.set("server_prefill_ms", &told(|it| &it.prefill_ms), None);
+        self.set("server_prefill_ms", &told(|it| &it.prefill_ms), answers.server_prefill.get());
         self.set("server_decode_ms", &told(|it| &it.decode_ms), answers.server_generation.get());
         self.set("spec_accept_length", &told(|it| &it.spec_accept_length), None);
         let weights = window.map_or_else(|| Measured::unknown(none), |window| window.weight_bytes.clone());

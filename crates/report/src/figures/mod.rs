@@ -136,7 +136,10 @@ fn latencies(figures: &mut Figures, sample: &Sample) {
     figures.describe("tbt", &Stat::ALL, &of.tbt.values, one_chunk);
     figures.describe("tpot", &Stat::ALL, &of.tpot.values, no_token);
     figures.describe("itl", &Stat::ALL, &of.gaps, one_chunk);
-    figures.describe("itl_token", &Stat::ALL, &of.token_gaps, one_chunk);
+    match sample.untold() {
+        Some(reason) => figures.describe_none("itl_token", &Stat::ALL, &reason),
+        None => figures.describe("itl_token", &Stat::ALL, &of.token_gaps, one_chunk),
+    }
     figures.describe("e2e", &Stat::ALL, &of.e2e.values, no_token);
     inflated(figures, sample, "ttft_inflated", &of.ttft, no_token);
     inflated(figures, sample, "tbt_inflated", &of.tbt, one_chunk);
@@ -231,9 +234,16 @@ fn load(figures: &mut Figures, sample: &Sample) {
     figures.set("avg_concurrency", concurrency.map(|it| it.average), "no request took any time");
     let chunks = &sample.chunk_tokens;
     let ascending = chunks.ascending();
+    let untold = sample.untold();
     for stat in Stat::ALL {
-        let reason = if stat == Stat::Std && chunks.count() == 1 { "one value has no spread" } else { "no chunk came" };
-        figures.set(&format!("{}_chunk_tokens", stat.prefix()), value_of(stat, chunks, &ascending), reason);
+        let (value, reason) = match (stat, &untold) {
+            // The mean needs the totals only.
+            (Stat::Avg, Some(_)) => (Some(sample.tokens.1 as f64 / chunks.count() as f64), ""),
+            (_, Some(reason)) => (None, reason.as_str()),
+            (Stat::Std, None) if chunks.count() == 1 => (None, "one value has no spread"),
+            (_, None) => (value_of(stat, chunks, &ascending), "no chunk came"),
+        };
+        figures.set(&format!("{}_chunk_tokens", stat.prefix()), value, reason);
     }
 }
 

@@ -135,17 +135,16 @@ impl Look for Course {
         let success = record.outcome == OutcomeKind::Success;
         let since = |at: Nanos| at.saturating_sub(self.start);
         self.bins.span(since(sent), since(record.end_ns));
-        for chunk in &record.chunks {
-            self.bins.tokens(since(chunk.at_ns), chunk.tokens);
+        for (at, tokens) in record.tokens_by_chunk() {
+            self.bins.tokens(since(at), tokens);
         }
         if let (true, Some(first), Some(last)) = (success, record.first_token_ns, record.last_token_ns) {
             let ttft = ms(first.saturating_sub(sent));
             self.bins.ttft(since(sent), ttft);
             self.ttft.push(ttft);
             self.e2e.push(ms(last.saturating_sub(sent)));
-            let later = record.output_tokens.saturating_sub(record.chunks.first().map_or(0, |chunk| chunk.tokens));
-            if later > 0 {
-                self.tbt.push(ms(last.saturating_sub(first)) / f64::from(later));
+            if let Some(later) = record.tokens_after_first_chunk() {
+                self.tbt.push(ms(last.saturating_sub(first)) / later);
             }
         }
         if record.outcome.is_failure() {

@@ -63,7 +63,7 @@ impl<'a> Row<'a> {
 }
 
 /// All columns, in their order.
-pub(crate) static FIELDS: [Field; 46] = [
+pub(crate) static FIELDS: [Field; 47] = [
     text("workload", "its name", |row| Some(row.workload.into())),
     whole("worker", "the machine that sent it; 0 in a run of one process", |row| Some(row.record.worker.into())),
     whole("id", "its number in the plan", |row| i64::try_from(row.record.id).ok()),
@@ -117,6 +117,7 @@ pub(crate) static FIELDS: [Field; 46] = [
     whole("tokenizer_tokens", "output tokens by the tokenizer", |row| row.http()?.tokenizer_tokens.map(i64::from)),
     real("server_ttft_ms", "time to the first token by the server", |row| row.http()?.server_ttft_ms),
     real("server_queue_ms", "time in the server's queue, by the server", |row| row.http()?.server_queue_ms),
+    real("server_prefill_ms", "time of prefill by the server", |row| row.http()?.server_prefill_ms),
     real("server_generation_ms", "time of generation by the server", |row| row.http()?.server_generation_ms),
     text("answered_model", "the model that answered, where it is another one", |row| {
         shared(&row.http()?.answered_model)
