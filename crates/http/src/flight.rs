@@ -16,6 +16,8 @@ pub(crate) struct Flight {
     stamp_number: Option<u32>,
     /// When it left, by the kernel.
     sent_kernel: Option<Nanos>,
+    /// When tokens first came.
+    first: Option<Nanos>,
     /// What setting up connections took inside this request.
     connect: Option<Nanos>,
     /// Whether it was sent again because its connection was found closed.
@@ -33,6 +35,7 @@ impl Flight {
             sent: None,
             stamp_number: None,
             sent_kernel: None,
+            first: None,
             connect: None,
             resent: false,
             tries: 0,
@@ -86,6 +89,7 @@ impl Flight {
 
     /// Tokens came.
     pub(crate) fn piece(&mut self, at: Nanos, piece: Piece) {
+        self.first.get_or_insert(at);
         self.push(at, EventKind::Chunk(piece));
     }
 
@@ -96,9 +100,11 @@ impl Flight {
 
     /// Tells everything, the end included.
     pub(crate) fn land(mut self, at: Nanos, mut end: End) {
+        // A server that answers before it is asked does so before the request has left.
+        let first = self.first.unwrap_or(at);
         if let Some(facts) = &mut end.http {
             facts.connect_ns = self.connect;
-            facts.sent_kernel_ns = self.sent_kernel;
+            facts.sent_kernel_ns = self.sent_kernel.filter(|&sent| sent <= first);
             facts.retries = self.tries + u32::from(self.resent);
         }
         self.push(at.max(self.sent.unwrap_or(0)), EventKind::End(Box::new(end)));
@@ -107,5 +113,52 @@ impl Flight {
 
     fn push(&mut self, at: Nanos, kind: EventKind) {
         self.events.push(Event { request: self.request.id, at, kind });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use sagellm_core::{HttpFacts, OutcomeKind, Prompt, Request, Sampling, TokenSource, event_channel};
+
+    use super::*;
+
+    const MS: Nanos = 1_000_000;
+
+    /// When a request left by the kernel, which we saw leave at 10 ms, as its end tells it.
+    fn departure(stamp: Nanos, first_token: Nanos) -> Option<Nanos> {
+        let request = Request {
+            id: 0,
+            offset_ns: 0,
+            session: None,
+            prompt: Prompt::text("Hello"),
+            max_tokens: 1,
+            sampling: Sampling::default(),
+            ignore_eos: false,
+            keep_answer: false,
+        };
+        let (sink, mut events) = event_channel();
+        let mut flight = Flight::new(Arc::new(request), sink);
+        flight.depart(Departure { at: 10 * MS, number: 3 });
+        flight.stamped(3, stamp);
+        flight.piece(first_token, Piece { tokens: 1, ..Piece::default() });
+        let http = Some(HttpFacts::default());
+        flight.land(60 * MS, End { http, ..End::new(OutcomeKind::Success, 1, TokenSource::Usage) });
+        let told = std::iter::from_fn(|| events.try_next()).last().map(|event| event.kind);
+        let Some(EventKind::End(end)) = told else { panic!("no end was told") };
+        end.http.and_then(|http| http.sent_kernel_ns)
+    }
+
+    #[test]
+    fn no_request_left_after_its_answer_came() {
+        assert_eq!(departure(11 * MS, 50 * MS), Some(11 * MS));
+        assert_eq!(departure(11 * MS, 11 * MS - 1), None, "the server spoke first");
+    }
+
+    #[test]
+    fn a_stamp_from_long_before_is_of_another_clock() {
+        assert_eq!(departure(10 * MS - 5, 50 * MS), Some(10 * MS));
+        assert_eq!(departure(5 * MS, 50 * MS), None);
     }
 }

@@ -15,8 +15,9 @@ use crate::tls::TlsMaker;
 
 /// Bytes of one read. A stream that was left alone for a while is taken up in few reads.
 const READ: usize = 256 << 10;
-/// The first write of a request is not larger, so that the stamp of its last byte is that of the first one, too.
-const FIRST_WRITE: usize = 16 << 10;
+/// The first write of a request is not larger. The kernel stamps the last byte of a write, and so few leave with the first
+/// one: what an idle connection may send before it is acknowledged are some ten segments, of which lossy paths leave few.
+const FIRST_WRITE: usize = 4 << 10;
 /// A stamp of the kernel may seem to lie this much before something that it cannot precede.
 const TOLERANCE: Nanos = 1_000_000;
 
@@ -188,7 +189,10 @@ impl Transport {
         self.departing = true;
         self.departure = None;
         if let Some(tls) = &mut self.tls {
-            tls.writer().write_all(&self.out)?;
+            // Each write makes records of its own.
+            let (first, rest) = self.out.split_at(self.out.len().min(FIRST_WRITE));
+            tls.writer().write_all(first)?;
+            tls.writer().write_all(rest)?;
             self.out.clear();
         }
         Ok(())
@@ -230,7 +234,14 @@ impl Transport {
 
     /// Takes the stamps of what was sent.
     pub(crate) fn sent_stamps(&mut self, buffers: &mut Buffers, clock: Clock, mut each: impl FnMut(u32, Nanos)) {
-        self.socket.sent_stamps(&mut buffers.control, |number, stamp| each(number, clock.at_wall(stamp)));
+        let latest = clock.now() + TOLERANCE;
+        self.socket.sent_stamps(&mut buffers.control, |number, stamp| {
+            let at = clock.at_wall(stamp);
+            // A stamp from the future is of a clock that was set meanwhile.
+            if at <= latest {
+                each(number, at);
+            }
+        });
     }
 
     /// When bytes last came, or a request left, whichever was later.
@@ -261,7 +272,7 @@ impl Transport {
         let stamp = stamp.map(|stamp| clock.at_wall(stamp)).filter(plausible);
         let arrival = match stamp {
             Some(at) => {
-                let at = at.min(now);
+                let at = at.clamp(self.floor.min(now), now);
                 Arrival { at, delay: Some(u32::try_from(now - at).unwrap_or(u32::MAX)) }
             }
             None => Arrival { at: now, delay: None },

@@ -194,6 +194,26 @@ fn a_body_that_does_not_end_after_its_stream_holds_nobody_up() {
 }
 
 #[test]
+fn a_connection_on_which_a_request_was_not_taken_to_its_end_carries_no_other() {
+    let server = Server::start(|number, mut stream| {
+        if number > 0 {
+            return keep_answering(stream);
+        }
+        let mut head = [0; 1000];
+        stream.read_exact(&mut head).unwrap();
+        stream.write_all(b"HTTP/1.1 429 Too Many Requests\r\ncontent-length: 2\r\n\r\nno").unwrap();
+        // Whatever follows would be the rest of the first request to it.
+        let _ = std::io::copy(&mut stream, &mut std::io::sink());
+    });
+    let mut client = client(&server, 1);
+    let mut large = request(0);
+    large.prompt.text = "x".repeat(32_000_000);
+    assert_eq!(client.ask(large).record.outcome, OutcomeKind::Refused);
+    let ended = client.ask(request(1));
+    assert_eq!(ended.record.outcome, OutcomeKind::Success, "{:?}", ended.record.reason);
+}
+
+#[test]
 fn a_prompt_larger_than_any_buffer_arrives_whole() {
     let server = Server::start(|_, mut stream| {
         std::thread::sleep(Duration::from_millis(50));

@@ -117,6 +117,8 @@ impl Shard {
                 }
                 Progress::Settled => {}
                 Progress::Over { reusable } => {
+                    // The server would take the next request for the rest of one that it did not read to its end.
+                    let reusable = reusable && !transport.is_sending();
                     self.finish(place);
                     if !reusable {
                         return self.discard(place);
@@ -198,7 +200,7 @@ impl Shard {
     /// Ends the request of a connection by our own decision.
     pub(super) fn give_up(&mut self, place: usize, now: Nanos, outcome: OutcomeKind, reason: String) {
         let Some(connection) = &mut self.connections[place] else { return };
-        connection.answer.give_up(now, outcome, reason);
+        connection.answer.cut_off(now, &self.common.reading, outcome, reason);
         self.finish(place);
         self.discard(place);
     }
