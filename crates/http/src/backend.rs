@@ -84,7 +84,10 @@ impl HttpBackend {
                 first_token: options.timeout_first_token,
                 between: options.timeout_between,
             },
-            name: next_hop.to_string(),
+            name: match &options.proxy {
+                Some(proxy) => format!("{target} through {proxy}"),
+                None => target.to_string(),
+            },
         });
         let threads = match options.client_threads {
             0 => default_threads(),
@@ -109,7 +112,7 @@ impl HttpBackend {
             let outcome =
                 opened.recv_timeout(limit).unwrap_or_else(|_| Err("the client's threads do not answer".into()));
             outcome.map_err(|why| HttpError::Connect {
-                target: next_hop.to_string(),
+                target: common.name.clone(),
                 why: match options.connections {
                     1 => why,
                     wanted => format!("{why} (after {done} of {wanted} connections)"),

@@ -78,7 +78,7 @@ impl UserError for HttpError {
                 Some("is the server up, and does --base-url name its host and port?".into())
             }
             Self::Certificate { .. } => Some("certificates and keys are read as PEM".into()),
-            Self::Tls(_) => Some("name the authority that signed the server's certificate with --ca-cert".into()),
+            Self::Tls(why) => Some(crate::tls::remedy(why).into()),
             Self::OpenFiles { needed, .. } => {
                 Some(format!("raise the hard limit (`ulimit -Hn {needed}`) or lower --max-concurrency"))
             }

@@ -60,6 +60,16 @@ impl TlsMaker {
     }
 }
 
+/// What to do about a failure of TLS.
+pub(crate) fn remedy(why: &str) -> &'static str {
+    // What a server without TLS says is no record of it.
+    if why.contains("InvalidContentType") {
+        "is this a server without TLS? Then its URL begins with http://"
+    } else {
+        "name the authority that signed the server's certificate with --ca-cert"
+    }
+}
+
 fn certificate(path: &Path, why: impl ToString) -> HttpError {
     HttpError::Certificate { path: path.into(), why: why.to_string() }
 }

@@ -116,6 +116,39 @@ fn everything_that_a_server_tells_is_found() {
 }
 
 #[test]
+fn a_server_that_is_busy_is_asked_again() {
+    let asked = AtomicUsize::new(0);
+    let busy_at_first = move |body: &Value| match asked.fetch_add(1, Ordering::SeqCst) {
+        0 => (429, "slow down".to_owned()),
+        1 => (503, r#"{"error": {"message": "overloaded"}}"#.to_owned()),
+        _ => vllm(&Asked { path: "/v1/completions".into(), headers: String::new(), body: body.clone() }),
+    };
+    let found = probe(completions_with(busy_at_first), &options("vllm")).unwrap();
+    let fields = &found.understood.fields;
+    assert!(fields.include_usage && fields.ignore_eos && fields.min_tokens, "none of them was refused");
+    assert_eq!(found.settings["probe.ignore_eos"], "accepted: 8 of 8 tokens came");
+}
+
+#[test]
+fn a_running_count_is_asked_for_where_chunks_hold_several_tokens() {
+    let running = |body: &Value| body["stream_options"]["continuous_usage_stats"] == json!(true);
+    let two_at_once = move |body: &Value| {
+        let tokens = body["max_tokens"].as_u64().unwrap();
+        let whole = stream(7, tokens.div_ceil(2), "length", false).replace("data: [DONE]\n\n", "");
+        let usage = json!({ "prompt_tokens": 7, "completion_tokens": tokens });
+        (200, format!("{whole}data: {}\n\ndata: [DONE]\n\n", json!({ "choices": [], "usage": usage })))
+    };
+    let found = probe(completions_with(two_at_once), &options("vllm")).unwrap();
+    assert!(found.understood.fields.continuous_usage);
+    assert_eq!(found.settings["probe.continuous_usage"], "wanted: 8 tokens came in 4 chunks");
+    // Where it is refused, or not known of, or of no use, it is not sent.
+    let refuses = move |body: &Value| if running(body) { (400, "what?".to_owned()) } else { two_at_once(body) };
+    assert!(!probe(completions_with(refuses), &options("vllm")).unwrap().understood.fields.continuous_usage);
+    assert!(!probe(completions_with(two_at_once), &options("lmdeploy")).unwrap().understood.fields.continuous_usage);
+    assert!(!probe(serve(vllm), &options("vllm")).unwrap().understood.fields.continuous_usage);
+}
+
+#[test]
 fn real_streams_are_understood() {
     for (name, backend) in [("vllm", "vllm"), ("sglang", "sglang"), ("llama-server", "llamacpp")] {
         let (_, body) = kept(&format!("{name}/completions_stream.sse"));

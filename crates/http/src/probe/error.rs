@@ -97,9 +97,7 @@ impl UserError for ProbeError {
     fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::NotReady { .. } => "is the server up, and does --base-url name it? A longer wait: --ready-timeout",
-            Self::NoAnswer { why: NoAnswer::Tls(_), .. } => {
-                "name the authority that signed the server's certificate with --ca-cert"
-            }
+            Self::NoAnswer { why: NoAnswer::Tls(why), .. } => crate::tls::remedy(why),
             Self::NoAnswer { why: NoAnswer::Timeout(_), .. } => {
                 "is it overloaded, or does it still load? A longer wait: --ready-timeout, --timeout"
             }

@@ -1,5 +1,7 @@
 //! Tiny requests that find out what a server understands. They are never measured.
 
+use std::time::Duration;
+
 use sagellm_core::{Prompt, Request};
 use serde_json::Value;
 
@@ -7,11 +9,13 @@ use super::patience::Patience;
 use super::{ProbeError, ProbeOptions};
 use crate::chunk::{Chunk, Content, Usage};
 use crate::request::BodyWriter;
-use crate::sse::EventReader;
+use crate::sse::{EventReader, SseEvent};
 use crate::{BlockingClient, MaxTokensField, RequestFields};
 
 /// Tokens that a trial asks for.
 const TOKENS: u32 = 8;
+/// Milliseconds between attempts while the server is too busy for a trial.
+const PAUSES: [u64; 5] = [250, 500, 1000, 2000, 4000];
 /// Ids that every vocabulary has.
 const IDS: [u32; 4] = [10, 11, 12, 13];
 
@@ -59,6 +63,15 @@ struct Stream {
     model: Option<String>,
 }
 
+impl Stream {
+    /// Says so where chunks hold more than one token, which only a running count tells apart. It is not asked for
+    /// otherwise: to count as it goes costs a server time.
+    fn several_per_chunk(&self) -> Option<String> {
+        let tokens = self.usage?.completion?;
+        (tokens > self.chunks).then(|| format!("wanted: {tokens} tokens came in {} chunks", self.chunks))
+    }
+}
+
 /// What a trial came to.
 enum Outcome {
     Answered(Stream),
@@ -79,6 +92,14 @@ impl Trial<'_> {
             let (taken, note) = self.token_ids(&fields)?;
             fields.token_ids = taken;
             notes.push(("token_ids", note));
+        }
+        if self.options.profile.accepts.continuous_usage
+            && fields.include_usage
+            && let Some(note) = stream.several_per_chunk()
+        {
+            let running = RequestFields { continuous_usage: true, ..fields.clone() };
+            fields.continuous_usage = matches!(self.ask(&running, TOKENS, None)?, Outcome::Answered(_));
+            notes.push(("continuous_usage", note));
         }
         Ok(Understood {
             fields,
@@ -135,9 +156,20 @@ impl Trial<'_> {
 
     fn ask(&self, fields: &RequestFields, tokens: u32, ids: Option<&[u32]>) -> Result<Outcome, ProbeError> {
         let body = self.body(fields, tokens, ids)?;
-        let answer = match self.client.post(self.path(), &body, self.patience.head(), self.patience.answer()) {
-            Ok(answer) => answer,
-            Err(why) => return Err(ProbeError::NoAnswer { url: self.url(), why }),
+        let mut pauses = PAUSES.iter();
+        let answer = loop {
+            let answer = self
+                .client
+                .post(self.path(), &body, self.patience.head(), self.patience.answer())
+                .map_err(|why| ProbeError::NoAnswer { url: self.url(), why })?;
+            // A server, or what stands before it, that is busy says nothing about the fields.
+            match (answer.status, pauses.next()) {
+                (429 | 502..=504, Some(&pause)) => std::thread::sleep(Duration::from_millis(pause)),
+                (status @ (429 | 502..=504), None) => {
+                    return Err(ProbeError::Refused { url: self.url(), status, message: answer.message() });
+                }
+                _ => break answer,
+            }
         };
         match answer.status {
             200..=299 => Ok(match read(answer.body.as_bytes()) {
@@ -216,21 +248,22 @@ fn read(mut input: &[u8]) -> Result<Stream, Option<String>> {
     let mut chunks = 0;
     while let Ok(Some(event)) = reader.next(&mut input) {
         chunks += 1;
-        take(&mut stream, event.data)?;
+        take(&mut stream, &event)?;
     }
     if let Ok(Some(event)) = reader.finish() {
         chunks += 1;
-        take(&mut stream, event.data)?;
+        take(&mut stream, &event)?;
     }
     if chunks == 0 { Err(None) } else { Ok(stream) }
 }
 
-fn take(stream: &mut Stream, data: &[u8]) -> Result<(), Option<String>> {
-    let Ok(chunk) = Chunk::read(data) else { return Ok(()) };
-    if chunk.is_error() {
-        let body: Option<Value> = serde_json::from_slice(data).ok();
+fn take(stream: &mut Stream, event: &SseEvent<'_>) -> Result<(), Option<String>> {
+    let chunk = Chunk::read(event.data);
+    if event.error || chunk.as_ref().is_ok_and(Chunk::is_error) {
+        let body: Option<Value> = serde_json::from_slice(event.data).ok();
         return Err(Some(body.and_then(error_of).unwrap_or_else(|| "it told an error in the stream".into())));
     }
+    let Ok(chunk) = chunk else { return Ok(()) };
     stream.usage = chunk.usage().or(stream.usage);
     stream.server_times |= chunk.metrics().is_some() || chunk.timings().is_some();
     if let Some(model) = chunk.model() {
