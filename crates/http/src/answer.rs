@@ -149,7 +149,8 @@ impl Answer {
                 self.give_up(at, OutcomeKind::Connection, "the server closed the connection without an answer");
             }
             Eof::Cut => {
-                self.cut_off(at, reading, "the server closed the connection in the middle of the answer".into());
+                let how = "the server closed the connection in the middle of the answer".into();
+                self.cut_off(at, reading, OutcomeKind::Connection, how);
             }
         }
     }
@@ -157,7 +158,7 @@ impl Answer {
     /// The connection broke.
     pub(crate) fn broke(&mut self, at: Nanos, reading: &Reading, error: &std::io::Error) {
         let place = if self.begun() { "in the middle of the answer" } else { "before the answer" };
-        self.cut_off(at, reading, format!("the connection broke {place}: {error}"));
+        self.cut_off(at, reading, OutcomeKind::Connection, format!("the connection broke {place}: {error}"));
     }
 
     /// No more will be read. Nothing is missing after the end mark.
@@ -191,13 +192,13 @@ impl Answer {
         }
     }
 
-    fn cut_off(&mut self, at: Nanos, reading: &Reading, how: String) {
-        // An error whose explanation is cut short is still that error.
+    /// It ends before its end. An error whose explanation is cut short is still that error.
+    pub(crate) fn cut_off(&mut self, at: Nanos, reading: &Reading, outcome: OutcomeKind, how: String) {
         if let Body::Explanation { outcome: OutcomeKind::Refused | OutcomeKind::ServerError, .. } = self.body {
             self.tally.touch(at);
             self.explain(reading);
         }
-        self.give_up(at, OutcomeKind::Connection, how);
+        self.give_up(at, outcome, how);
     }
 
     fn read_head(&mut self, at: Nanos, reading: &Reading) {
@@ -211,7 +212,9 @@ impl Answer {
             500.. => explanation(OutcomeKind::ServerError),
             _ => explanation(OutcomeKind::Protocol),
         };
-        if let Some(coding) = &head.coding {
+        if let Some(coding) = &head.coding
+            && head.status < 400
+        {
             let coding = reading.quote(coding.as_bytes());
             let how = format!("the answer is encoded as `{coding}`, though only `identity` is accepted");
             self.tally.fail(OutcomeKind::Protocol, how);
@@ -255,7 +258,7 @@ impl Answer {
         }
         if let Ok(Some(event)) = self.events.finish()
             // Half a chunk is none; that something is missing shows in the outcome.
-            && (event.data.trim_ascii() == b"[DONE]" || Chunk::read(event.data).is_ok())
+            && (event.error || event.data.trim_ascii() == b"[DONE]" || Chunk::read(event.data).is_ok())
         {
             self.tally.read_event(&event, arrival, reading, emit);
         }
@@ -294,7 +297,10 @@ impl Answer {
                 let _ = write!(reason, ", but {} instead of a stream", quote(&head.content_type));
             }
         }
-        let said = reading.quote(&self.opening);
+        let said = match &head.coding {
+            Some(coding) => format!("an explanation encoded as `{}`", quote(coding)),
+            None => reading.quote(&self.opening),
+        };
         let _ = write!(reason, ": {}", if said.is_empty() { "no explanation" } else { &said });
         self.tally.fail(outcome, reason);
     }

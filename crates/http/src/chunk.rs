@@ -9,6 +9,9 @@ use serde::Deserialize;
 use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+/// Choices of one answer that are told apart.
+pub(crate) const MAX_CHOICES: usize = 1024;
+
 /// A chunk.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Chunk<'a> {
@@ -89,6 +92,7 @@ pub(crate) struct Usage {
 pub(crate) struct ServerTimes {
     pub(crate) ttft_ms: Option<f64>,
     pub(crate) queue_ms: Option<f64>,
+    pub(crate) prefill_ms: Option<f64>,
     pub(crate) generation_ms: Option<f64>,
 }
 
@@ -156,12 +160,12 @@ impl<'a> Chunk<'a> {
         Some(ServerTimes {
             ttft_ms: raw.time_to_first_token_ms,
             queue_ms: raw.queue_time_ms,
+            prefill_ms: None,
             generation_ms: raw.generation_time_ms,
         })
     }
 
-    /// The `timings` of llama.cpp. It computes the prompt and then one token after the other, so what the prompt took is
-    /// the time to the first token without the wait.
+    /// The `timings` of llama.cpp. It computes the prompt and then one token after the other; the wait before is in neither.
     pub(crate) fn timings(&self) -> Option<(ServerTimes, Usage)> {
         #[derive(Default, Deserialize)]
         #[serde(default)]
@@ -173,7 +177,8 @@ impl<'a> Chunk<'a> {
             predicted_ms: Option<f64>,
         }
         let raw: Raw = serde_json::from_str(self.timings?.get()).ok()?;
-        let times = ServerTimes { ttft_ms: raw.prompt_ms, queue_ms: None, generation_ms: raw.predicted_ms };
+        let times =
+            ServerTimes { prefill_ms: raw.prompt_ms, generation_ms: raw.predicted_ms, ..ServerTimes::default() };
         let cached = raw.cache_n.and_then(count);
         let computed = raw.prompt_n.and_then(count);
         let prompt = computed.map(|computed| computed.saturating_add(cached.unwrap_or(0)));
@@ -205,6 +210,10 @@ impl<'de: 'a, 'a> Deserialize<'de> for Choices<'a> {
                 let mut choices = Choices { first: items.next_element()?, more: Vec::new() };
                 if choices.first.is_some() {
                     while let Some(choice) = items.next_element()? {
+                        // Each takes many times the room of its text.
+                        if choices.more.len() == MAX_CHOICES {
+                            return Err(serde::de::Error::custom(format_args!("more than {MAX_CHOICES} choices")));
+                        }
                         choices.more.push(choice);
                     }
                 }
@@ -242,7 +251,9 @@ impl<'a> Choice<'a> {
 }
 
 fn is_empty(value: &str) -> bool {
-    matches!(value, "\"\"" | "null" | "[]" | "{}")
+    let inside = |open, close| value.strip_prefix(open).and_then(|value: &str| value.strip_suffix(close));
+    let hollow = |inner: &str| inner.trim_ascii().is_empty();
+    matches!(value, "\"\"" | "null") || inside('[', ']').is_some_and(hollow) || inside('{', '}').is_some_and(hollow)
 }
 
 /// A number that counts something.
@@ -366,9 +377,18 @@ mod tests {
     }
 
     #[test]
+    fn there_are_not_more_choices_than_can_be_told_apart() {
+        let of = |count: usize| {
+            Chunk::read(format!(r#"{{"choices":[{}{{}}]}}"#, "{},".repeat(count - 1)).as_bytes()).is_ok()
+        };
+        assert!(of(MAX_CHOICES) && !of(MAX_CHOICES + 2));
+    }
+
+    #[test]
     fn empty_values_are_no_content() {
         for choice in [
             r#""delta":{"role":"assistant","content":""}"#,
+            r#""delta":{"content":null,"tool_calls":[ ],"function_call":{ },"reasoning":null}"#,
             r#""delta":{"content":null,"tool_calls":[],"reasoning":null}"#,
             r#""delta":{}"#,
             r#""delta":null"#,
@@ -418,10 +438,11 @@ mod tests {
         let json = br#"{"metrics":{"time_to_first_token_ms":1.5,"queue_time_ms":0.5,"generation_time_ms":9,"x":1},
             "timings":{"cache_n":4,"prompt_n":1,"prompt_ms":2.5,"predicted_n":6,"predicted_ms":7}}"#;
         let chunk = Chunk::read(json).unwrap();
-        let metrics = ServerTimes { ttft_ms: Some(1.5), queue_ms: Some(0.5), generation_ms: Some(9.0) };
+        let metrics =
+            ServerTimes { ttft_ms: Some(1.5), queue_ms: Some(0.5), prefill_ms: None, generation_ms: Some(9.0) };
         assert_eq!(chunk.metrics(), Some(metrics));
         let (times, usage) = chunk.timings().unwrap();
-        assert_eq!(times, ServerTimes { ttft_ms: Some(2.5), queue_ms: None, generation_ms: Some(7.0) });
+        assert_eq!(times, ServerTimes { prefill_ms: Some(2.5), generation_ms: Some(7.0), ..ServerTimes::default() });
         assert_eq!(usage, Usage { prompt: Some(5), cached: Some(4), completion: Some(6) });
     }
 

@@ -2,8 +2,8 @@
 
 use crate::Secret;
 
-/// Bytes of an answer that are kept for an excerpt.
-pub(crate) const KEPT: usize = 1200;
+/// Bytes of an answer that are kept for an excerpt, and to see whether it is an error in JSON.
+pub(crate) const KEPT: usize = 16 << 10;
 /// Characters of an excerpt.
 const SHOWN: usize = 300;
 

@@ -7,12 +7,9 @@ use sha2::{Digest, Sha256};
 
 use crate::answer::{Arrival, Reading};
 use crate::bounds::Bounds;
-use crate::chunk::{self, Choice, Chunk, Content, ServerTimes, Usage};
+use crate::chunk::{self, Choice, Chunk, Content, MAX_CHOICES, ServerTimes, Usage};
 use crate::pattern::{Pattern, Role};
 use crate::sse::SseEvent;
-
-/// Choices of one answer that are told apart.
-const MAX_CHOICES: usize = 1024;
 
 /// The account of one answer.
 #[derive(Default)]
@@ -124,10 +121,13 @@ impl Tally {
     ) {
         self.eventful = true;
         let data = event.data.trim_ascii();
-        if self.done || data.is_empty() {
+        if self.done || (data.is_empty() && !event.error) {
             return;
         }
         self.last = arrival.at;
+        if event.error {
+            return self.fail(OutcomeKind::ServerError, format!("in the stream: {}", reading.quote(data)));
+        }
         if data == b"[DONE]" {
             self.done = true;
             if reading.finish_reason && !self.choices.is_empty() && !self.finished() {
@@ -135,9 +135,6 @@ impl Tally {
                 self.fail(OutcomeKind::Truncated, how);
             }
             return;
-        }
-        if event.error {
-            return self.fail(OutcomeKind::ServerError, format!("in the stream: {}", reading.quote(data)));
         }
         if let Some((text, role)) = self.pattern.text(data) {
             return self.read_alike(text, role, arrival, reading, emit);
@@ -176,6 +173,7 @@ impl Tally {
         }
         if let Some(usage) = chunk.usage() {
             self.usage = usage;
+            self.check_count(usage.completion);
         }
         if let Some(times) = chunk.metrics() {
             self.keep_times(times);
@@ -183,6 +181,10 @@ impl Tally {
         if let Some((times, counts)) = chunk.timings() {
             self.keep_times(times);
             self.timings = counts;
+            self.check_count(counts.completion);
+        }
+        if self.failed() {
+            return;
         }
         let mut carrying = 0;
         let mut visible = false;
@@ -257,8 +259,19 @@ impl Tally {
         tokens
     }
 
+    /// A count that no answer can have is damage, such as a number that went below zero.
+    fn check_count(&mut self, completion: Option<u32>) {
+        let Bounds { asked, pieces, .. } = self.bounds;
+        if let Some(count) = completion.filter(|&count| count > pieces) {
+            (self.usage.completion, self.timings.completion) = (None, None);
+            let how = format!("the server counts {count} tokens of the answer, though {asked} were asked for");
+            self.fail(OutcomeKind::Protocol, how);
+        }
+    }
+
     fn check_model(&mut self, answered: &str, reading: &Reading) {
-        if plain(answered) == Some(&reading.model) {
+        // Some gateways leave the name empty in their first chunk.
+        if answered == "\"\"" || plain(answered) == Some(&reading.model) {
             return;
         }
         self.scratch.clear();
@@ -272,6 +285,7 @@ impl Tally {
         let facts = &mut self.facts;
         facts.server_ttft_ms = times.ttft_ms.or(facts.server_ttft_ms);
         facts.server_queue_ms = times.queue_ms.or(facts.server_queue_ms);
+        facts.server_prefill_ms = times.prefill_ms.or(facts.server_prefill_ms);
         facts.server_generation_ms = times.generation_ms.or(facts.server_generation_ms);
     }
 

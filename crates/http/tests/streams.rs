@@ -86,6 +86,7 @@ fn value(ended: &Ended, key: &str) -> String {
         "answered_model" => http.answered_model.clone().unwrap_or("null".into()),
         "server_ttft_ms" => float(http.server_ttft_ms),
         "server_queue_ms" => float(http.server_queue_ms),
+        "server_prefill_ms" => float(http.server_prefill_ms),
         "server_generation_ms" => float(http.server_generation_ms),
         "reason" => record.reason.clone().unwrap_or_default(),
         other => panic!("nobody here can find `{other}`"),

@@ -84,8 +84,8 @@ impl Script {
 
     /// What `expect` lines can hold, named as in a record: `outcome`, `tokens` (output), `source`, `chunks` (those with
     /// tokens), `finish`, `input_tokens`, `cached_tokens`, `status`, `answered_model`, the server's own `server_ttft_ms`,
-    /// `server_queue_ms` and `server_generation_ms`; and `reason`, a part of its text.
-    pub const EXPECT: [&'static str; 13] = [
+    /// `server_queue_ms`, `server_prefill_ms` and `server_generation_ms`; and `reason`, a part of its text.
+    pub const EXPECT: [&'static str; 14] = [
         "answered_model",
         "cached_tokens",
         "chunks",
@@ -94,6 +94,7 @@ impl Script {
         "outcome",
         "reason",
         "server_generation_ms",
+        "server_prefill_ms",
         "server_queue_ms",
         "server_ttft_ms",
         "source",
