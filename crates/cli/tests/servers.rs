@@ -102,15 +102,16 @@ fn the_fields_that_are_recorded_are_those_that_are_sent() {
 fn a_served_model_is_measured_with_its_own_figures() {
     let place = Place::new();
     let server = Serving::start(&place, "--model synthetic:tiny --port 0 --threads 1");
-    let ran = place.run(&run(&server, "vllm", "synthetic:tiny", "--metrics-interval 0.005"));
+    // So many that the server is surely seen at work.
+    let ran = place.run(&run(&server, "vllm", "synthetic:tiny", "--metrics-interval 0.005 --num-prompts 60"));
     // Random tokens are no text, so that their number cannot be told from it; there is nothing else to say against the run.
     assert_eq!(ran.code, 5, "{}", ran.err);
     // An answer takes so little time that a busy machine may hand places over late beside it.
     let codes = codes(&place);
     assert_eq!(codes.trim_start_matches("hand_over "), "token_counts");
     let figures = place.json("out/short_input_metrics.json");
-    assert_eq!((number(&figures, "successful_requests"), number(&figures, "failed_requests")), (5.0, 0.0));
-    assert_eq!(number(&figures, "total_output_tokens"), 5.0 * 128.0);
+    assert_eq!((number(&figures, "successful_requests"), number(&figures, "failed_requests")), (60.0, 0.0));
+    assert_eq!(number(&figures, "total_output_tokens"), 60.0 * 128.0);
     for key in ["server_ttft_ms", "server_queue_ms", "server_prefill_ms", "server_decode_ms", "avg_ttft_ms"] {
         assert!(number(&figures, key) > 0.0, "{key}");
     }

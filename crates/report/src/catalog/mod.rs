@@ -311,7 +311,12 @@ impl List {
                 Better::Neither,
                 "most tokens held in the KV cache at one moment of the window",
             ),
-            ("kv_used_bytes", Unit::Bytes, Better::Lower, "the same in bytes"),
+            (
+                "kv_used_bytes",
+                Unit::Bytes,
+                Better::Lower,
+                "the same in bytes; of a vLLM that spreads over several GPUs, on one of them",
+            ),
             ("kv_capacity_tokens", Unit::Tokens, Better::Neither, "tokens that the KV cache can hold"),
             (
                 "prefix_hit_rate",
