@@ -143,7 +143,9 @@ fn a_running_count_is_asked_for_where_chunks_hold_several_tokens() {
     assert_eq!(found.settings["probe.continuous_usage"], "wanted: 8 tokens came in 4 chunks");
     // Where it is refused, or not known of, or of no use, it is not sent.
     let refuses = move |body: &Value| if running(body) { (400, "what?".to_owned()) } else { two_at_once(body) };
-    assert!(!probe(completions_with(refuses), &options("vllm")).unwrap().understood.fields.continuous_usage);
+    let found = probe(completions_with(refuses), &options("vllm")).unwrap();
+    assert!(!found.understood.fields.continuous_usage);
+    assert_eq!(found.settings["probe.continuous_usage"], "wanted: 8 tokens came in 4 chunks; refused: what?");
     assert!(!probe(completions_with(two_at_once), &options("lmdeploy")).unwrap().understood.fields.continuous_usage);
     assert!(!probe(serve(vllm), &options("vllm")).unwrap().understood.fields.continuous_usage);
 }

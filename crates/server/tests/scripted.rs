@@ -113,7 +113,7 @@ fn a_server_that_hangs_can_be_stopped() {
 fn every_case_of_the_grammar_can_be_played() {
     for case in conformance().unwrap() {
         // The others hang or break the connection on purpose.
-        if ["timeout", "protocol", "connection"].contains(&case.script.expect["outcome"].as_str()) {
+        if case.row == 26 || ["protocol", "connection"].contains(&case.script.expect["outcome"].as_str()) {
             continue;
         }
         let tokens = case.script.expect.get("tokens").cloned();

@@ -122,6 +122,9 @@ impl Observer for Reporter<'_> {
         if !record.warmup && !matches!(record.outcome, OutcomeKind::Censored | OutcomeKind::NotSent) {
             self.done += 1;
             self.failed += u32::from(record.outcome.is_failure());
+            let untold = u64::from(record.untold_tokens());
+            self.tokens += untold;
+            self.progress.forward(untold);
         }
     }
 

@@ -98,8 +98,12 @@ impl Trial<'_> {
             && let Some(note) = stream.several_per_chunk()
         {
             let running = RequestFields { continuous_usage: true, ..fields.clone() };
-            fields.continuous_usage = matches!(self.ask(&running, TOKENS, None)?, Outcome::Answered(_));
-            notes.push(("continuous_usage", note));
+            let refused = match self.ask(&running, TOKENS, None)? {
+                Outcome::Answered(_) => String::new(),
+                Outcome::Refused { message, .. } => format!("; refused: {message}"),
+            };
+            fields.continuous_usage = refused.is_empty();
+            notes.push(("continuous_usage", note + &refused));
         }
         Ok(Understood {
             fields,
