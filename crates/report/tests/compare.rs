@@ -6,7 +6,8 @@ mod support;
 use std::fs;
 use std::path::Path;
 
-use sagellm_report::compare::{Basis, ChangeVerdict, Overall, Side};
+use sagellm_report::compare::{Basis, ChangeVerdict, FigureChange, Overall, Side};
+use sagellm_report::render::{Format, Look, render};
 use support::sides::*;
 use support::*;
 
@@ -99,12 +100,7 @@ fn results_of_other_tools_are_compared_by_their_figures() {
     let (ours, theirs) = (place.path().join("ours"), place.path().join("vllm.json"));
     run(&ours, 1, 100, 1.0);
     let summary = sagellm_report::summarize_folder(&ours).unwrap();
-    let text = sagellm_report::render::render(
-        &summary,
-        sagellm_report::render::Format::Vllm,
-        sagellm_report::render::Look::default(),
-    )
-    .unwrap();
+    let text = render(&summary, Format::Vllm, Look::default()).unwrap();
     fs::write(&theirs, text).unwrap();
     let first = Side::load(&ours).unwrap();
     let mut side = Side::load(&theirs).unwrap();
@@ -114,26 +110,40 @@ fn results_of_other_tools_are_compared_by_their_figures() {
     let figures = &comparison.sides[0].figures;
     assert!(figures.len() >= 7, "{figures:?}");
     // What we wrote in their names, read back, is what it was: no name was mistaken.
-    assert!(figures.iter().all(|it| it.change.unwrap().abs() < 1e-12 && it.basis == Basis::Figures), "{figures:?}");
+    let same = |it: &FigureChange| it.change.map_or(it.before == it.now, |change| change.abs() < 1e-12);
+    assert!(figures.iter().all(|it| same(it) && it.basis == Basis::Figures), "{figures:?}");
     let mut before = Side::load(&theirs).unwrap();
     before.name_after(&first);
-    // Only one of them knows how many requests failed, and its value is enough.
     let gated = sides(&before, first.clone(), &["avg_tbt_ms>-1%", "avg_tbt_ms>1%", "error_rate>0"]).unwrap();
     assert_eq!(gated.sides[0].failed_gates.len(), 1, "an import is gated by its figures alone: {gated:?}");
     assert!(gated.sides[0].failed_gates[0].ends_with("(by the figures alone)"));
     assert!(comparison.notes.iter().any(|note| note.contains("vLLM counts a stream that ends early as success")));
-    let text = sagellm_report::render::render(
-        &summary,
-        sagellm_report::render::Format::Sglang,
-        sagellm_report::render::Look::default(),
-    )
-    .unwrap();
+    let text = render(&summary, Format::Sglang, Look::default()).unwrap();
     fs::write(&theirs, text).unwrap();
     let mut side = Side::load(&theirs).unwrap();
     side.name_after(&first);
     let comparison = sides(&first, side, &[]).unwrap();
-    assert!(comparison.sides[0].figures.iter().all(|figure| figure.change.unwrap().abs() < 1e-12));
+    assert!(comparison.sides[0].figures.iter().all(same));
     assert!(comparison.notes.iter().any(|note| note.contains("SGLang")));
+}
+
+#[test]
+fn an_exported_run_stays_invalid() {
+    let place = tempfile::tempdir().unwrap();
+    let (folder, file) = (place.path().join("ours"), place.path().join("exported.json"));
+    fs::create_dir_all(&folder).unwrap();
+    let records = [success(0, 1000, 12, 10), failure(1, 1100, sagellm_core::OutcomeKind::Timeout)];
+    write_journal(&folder, header("w", 2), &records, Some(close()));
+    let summary = sagellm_report::summarize_folder(&folder).unwrap();
+    for format in [Format::Vllm, Format::Sglang] {
+        fs::write(&file, render(&summary, format, Look::default()).unwrap()).unwrap();
+        assert_eq!(Side::load(&file).unwrap().invalid.as_deref(), Some("error_rate"));
+    }
+    fs::write(&file, render(&summary, Format::Vllm, Look::default()).unwrap()).unwrap();
+    let side = Side::load(&file).unwrap();
+    let comparison = sides(&side, side.clone(), &["error_rate>0.4"]).unwrap();
+    assert_eq!(comparison.sides[0].failed_gates.len(), 1);
+    assert!(comparison.notes.iter().any(|note| note.contains("50.0 % failed")), "{:?}", comparison.notes);
 }
 
 /// `vllm-rs bench serve --save-result` of vLLM 0.33.0 against the simulator wrote the file.

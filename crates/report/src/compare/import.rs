@@ -9,13 +9,14 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use crate::Error;
+use crate::export::rivals::VALIDITY;
+use crate::{Error, Verdict};
 
 /// What the workload of such a file is called, which names none.
 pub(super) const WORKLOAD: &str = "imported";
 
 /// Theirs and ours; a number of 1000 turns seconds into milliseconds.
-const VLLM: [(&str, &str); 11] = [
+const VLLM: [(&str, &str); 12] = [
     ("duration", "total_time_s"),
     ("completed", "successful_requests"),
     ("failed", "failed_requests"),
@@ -27,6 +28,8 @@ const VLLM: [(&str, &str); 11] = [
     ("total_token_throughput", "total_throughput_tps"),
     ("total_throughput", "total_throughput_tps"),
     ("request_goodput", "goodput_rps"),
+    // With a colon in what vLLM wrote for long.
+    ("request_goodput:", "goodput_rps"),
 ];
 
 /// vLLM's `bench throughput`.
@@ -39,19 +42,37 @@ const OFFLINE: [(&str, &str); 3] = [
 const LATENCIES: [(&str, &str); 6] =
     [("ttft", "ttft"), ("tpot", "tbt"), ("itl", "itl"), ("e2el", "e2e"), ("e2e_latency", "e2e"), ("latency", "e2e")];
 
-const STATS: [(&str, &str); 6] =
-    [("mean", "avg"), ("median", "p50"), ("p90", "p90"), ("p95", "p95"), ("p99", "p99"), ("p999", "p99.9")];
+/// vLLM names a percentile by the number that was asked for, others without its point.
+const STATS: [(&str, &str); 7] = [
+    ("mean", "avg"),
+    ("median", "p50"),
+    ("p90", "p90"),
+    ("p95", "p95"),
+    ("p99", "p99"),
+    ("p99.9", "p99.9"),
+    ("p999", "p99.9"),
+];
 
-/// Figures of runs by our keys, and how their definitions differ from ours.
-pub(super) type Imported = (Vec<BTreeMap<String, f64>>, &'static str);
+/// Latencies of which every success has one, so that it is known of how many values their spread is.
+const ONE_A_SUCCESS: [&str; 2] = ["ttft", "e2e"];
 
-/// The runs in a file that another tool wrote, and how its definitions differ; `None` when it is no such file.
+/// What a file of another tool holds.
+#[derive(Default)]
+pub(super) struct Imported {
+    /// Figures of its runs by our keys.
+    pub(super) runs: Vec<BTreeMap<String, f64>>,
+    /// How their definitions differ from ours.
+    pub(super) difference: &'static str,
+    /// Why one of the runs is INVALID, where we exported it.
+    pub(super) invalid: Option<String>,
+}
+
+/// The runs in a file that another tool wrote; `None` when it is no such file.
 pub(super) fn rival(path: &Path) -> Result<Option<Imported>, Error> {
     let text = fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
     let text = without_constants(&text);
-    let mut runs = Vec::new();
+    let mut imported = Imported::default();
     let mut tests = Vec::new();
-    let mut difference = "";
     for value in serde_json::Deserializer::from_str(&text).into_iter::<Value>() {
         // What is no JSON is no such file either; whoever reads our own files says what is wrong with it.
         let object = match value {
@@ -72,14 +93,22 @@ pub(super) fn rival(path: &Path) -> Result<Option<Imported>, Error> {
             Err(_) | Ok(_) => return Ok(None),
         };
         let Some((run, told)) = one(&object) else { return Ok(None) };
-        difference = told;
-        runs.push(run);
+        imported.difference = told;
+        imported.invalid = imported.invalid.or_else(|| invalid(&object));
+        imported.runs.push(run);
     }
     if !tests.is_empty() {
-        runs = llama_bench::runs(&tests).ok_or_else(|| Error::SeveralTests { path: path.to_owned() })?;
-        difference = llama_bench::DIFFERENCE;
+        imported.runs = llama_bench::runs(&tests).ok_or_else(|| Error::SeveralTests { path: path.to_owned() })?;
+        imported.difference = llama_bench::DIFFERENCE;
     }
-    Ok((!runs.is_empty()).then_some((runs, difference)))
+    Ok((!imported.runs.is_empty()).then_some(imported))
+}
+
+/// Why a run that we exported is INVALID: the codes of its reasons, without those of its warnings.
+fn invalid(object: &Map<String, Value>) -> Option<String> {
+    let told = object.get(VALIDITY)?.as_str()?.strip_prefix(Verdict::Invalid.word())?;
+    let reasons = told.split(';').next().unwrap_or_default();
+    Some(reasons.trim_start_matches([':', ' ']).to_owned())
 }
 
 /// Python writes numbers that JSON does not know: SGLang's client a `request_rate` of `Infinity`. None of them is a figure.
@@ -145,6 +174,15 @@ fn one(object: &Map<String, Value>) -> Option<(BTreeMap<String, f64>, &'static s
             }
         }
     }
+    if let Some(n) = number("completed").filter(|n| *n > 1.0) {
+        for latency in ONE_A_SUCCESS {
+            let population = LATENCIES.iter().filter(|(_, ours)| *ours == latency);
+            let population = population.filter_map(|(theirs, _)| number(&format!("std_{theirs}_ms"))).next();
+            // Theirs is the population's, ours the sample's.
+            run.extend(population.map(|std| (format!("std_{latency}_ms"), std * (n / (n - 1.0)).sqrt())));
+        }
+    }
+    count_failures(&mut run);
     let sglang = object.contains_key("median_e2e_latency_ms") || object.contains_key("mean_e2e_latency_ms");
     Some(match sglang {
         true => (run, "SGLang measures to the [DONE] line and counts as success whatever ended without an exception"),
@@ -152,9 +190,53 @@ fn one(object: &Map<String, Value>) -> Option<(BTreeMap<String, f64>, &'static s
     })
 }
 
+/// What follows from the requests that succeeded and failed, where both are known.
+fn count_failures(run: &mut BTreeMap<String, f64>) {
+    let (Some(done), Some(failed)) = (run.get("successful_requests"), run.get("failed_requests")) else { return };
+    let (total, failed) = (done + failed, *failed);
+    run.insert("total_requests".into(), total);
+    if total > 0.0 {
+        run.insert("error_rate".into(), failed / total);
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::without_constants;
+    use serde_json::json;
+
+    use super::{one, without_constants};
+
+    #[test]
+    fn a_run_of_vllm_has_the_figures_that_follow_from_its_own() {
+        let text = json!({
+            "duration": 1.0, "completed": 9, "failed": 3, "request_goodput:": 2.5,
+            "p99.9_ttft_ms": 70.0, "p999_e2el_ms": 80.0, "std_ttft_ms": 8.0, "std_itl_ms": 8.0
+        });
+        let (run, _) = one(text.as_object().unwrap()).unwrap();
+        for (key, value) in [
+            ("total_requests", 12.0),
+            ("error_rate", 0.25),
+            ("goodput_rps", 2.5),
+            ("p99.9_ttft_ms", 70.0),
+            ("p99.9_e2e_ms", 80.0),
+            ("std_ttft_ms", 8.0 * (9.0_f64 / 8.0).sqrt()),
+        ] {
+            assert_eq!(run.get(key), Some(&value), "{key}");
+        }
+        assert!(!run.contains_key("std_itl_ms"), "of how many gaps is not known");
+    }
+
+    #[test]
+    fn a_run_of_aiperf_without_errors_says_so_by_an_empty_list() {
+        let of = |more: &str| {
+            let text =
+                format!(r#"{{"aiperf_version": "1", "request_count": {{"unit": "requests", "avg": 9.0}}, {more}}}"#);
+            one(serde_json::from_str::<serde_json::Value>(&text).unwrap().as_object().unwrap()).unwrap().0
+        };
+        assert_eq!(of(r#""error_summary": []"#).get("error_rate"), Some(&0.0));
+        assert_eq!(of(r#""error_request_count": {"unit": "requests", "avg": 3.0}"#).get("error_rate"), Some(&0.25));
+        assert_eq!(of(r#""error_summary": [{}]"#).get("error_rate"), None);
+    }
 
     #[test]
     fn constants_of_python_become_null_and_texts_stay() {

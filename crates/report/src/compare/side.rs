@@ -43,10 +43,11 @@ impl Side {
     pub fn load(path: &Path) -> Result<Self, Error> {
         let name = path.display().to_string();
         if path.is_file() {
-            if let Some((figures, difference)) = import::rival(path)? {
+            if let Some(imported) = import::rival(path)? {
                 let run = |figures| Run::from([(import::WORKLOAD.to_owned(), Observations::of_figures(figures))]);
-                let runs = figures.into_iter().map(run).collect();
-                return Ok(Self { name, difference: Some(difference), runs, ..Self::default() });
+                let runs = imported.runs.into_iter().map(run).collect();
+                let (difference, invalid) = (Some(imported.difference), imported.invalid);
+                return Ok(Self { name, invalid, difference, runs, ..Self::default() });
             }
             return Ok(Self::of_summary(name, &load(path)?));
         }

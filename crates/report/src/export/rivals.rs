@@ -32,7 +32,7 @@ const FIGURES: [(&str, Option<&str>, Option<&str>); 13] = [
 
 /// The one key that is ours: figures do not travel without their verdict. It holds text, which all that reads such files
 /// takes for a note.
-const VALIDITY: &str = "sagellm_validity";
+pub(crate) const VALIDITY: &str = "sagellm_validity";
 
 /// As vLLM's `bench serve --save-result` writes it: one document, of one workload. What reads such files takes several
 /// documents in one for damage.

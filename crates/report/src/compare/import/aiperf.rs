@@ -51,5 +51,10 @@ pub(super) fn figures(object: &Map<String, Value>) -> Option<BTreeMap<String, f6
             figures.extend(number(quantity, stat).map(|value| (format!("{stat}_{ours}_ms"), value)));
         }
     }
+    // It leaves a count of 0 out, and has an empty list of the errors then.
+    if object.get("error_summary").and_then(Value::as_array).is_some_and(Vec::is_empty) {
+        figures.entry("failed_requests".to_owned()).or_insert(0.0);
+    }
+    super::count_failures(&mut figures);
     Some(figures)
 }
