@@ -92,6 +92,19 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// A file of another tool whose lines would be taken for repeats of one run, and are none.
+    #[error("`{path}` holds runs of different settings: `{field}` is {first} in one and {other} in another",
+        path = path.display())]
+    SeveralSettings {
+        /// The file.
+        path: PathBuf,
+        /// What differs, by their name.
+        field: &'static str,
+        /// Its value in the first line.
+        first: serde_json::Value,
+        /// Its value in another.
+        other: serde_json::Value,
+    },
     /// A summary alone was to be written as records.
     #[error("a summary holds no records")]
     SummaryOnly,
@@ -185,6 +198,9 @@ impl UserError for Error {
             Self::OtherFile { .. } => "give the `benchmark_summary.json` beside it, or the folder".into(),
             Self::SeveralTests { .. } => {
                 "let `llama-bench` measure one length of prompt (`-p`) and one of output (`-n`)".into()
+            }
+            Self::SeveralSettings { .. } => {
+                "give a file whose lines repeat one setting: move those of each setting to a file of their own".into()
             }
             Self::SummaryOnly | Self::NoRecords { .. } => "give the folder of the run".into(),
             Self::NoWorkload { .. } => "give one of these to `--workload`, or leave it out".into(),

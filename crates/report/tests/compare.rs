@@ -196,6 +196,30 @@ fn a_file_that_sglang_wrote_is_read_as_it_stands() {
     let twice = place.path().join("twice.jsonl");
     fs::write(&twice, format!("{text}\n{text}")).unwrap();
     assert_eq!(Side::load(&twice).unwrap().runs(), 2);
+    // Unless they are runs of something else.
+    fs::write(&twice, format!("{text}\n{}", text.replace("\"max_concurrency\": 8", "\"max_concurrency\": 16")))
+        .unwrap();
+    let error = Side::load(&twice).unwrap_err().to_string();
+    assert!(error.ends_with("different settings: `max_concurrency` is 8 in one and 16 in another"), "{error}");
+}
+
+#[test]
+fn the_lines_of_an_exported_run_are_its_workloads() {
+    let place = tempfile::tempdir().unwrap();
+    let (folder, file) = (place.path().join("ours"), place.path().join("sglang.jsonl"));
+    fs::create_dir_all(&folder).unwrap();
+    for (name, gap_ms) in [("a", 5), ("b", 20)] {
+        let records: Vec<_> = (0..9).map(|id| success(id, 1000 + id * 100, 12, gap_ms)).collect();
+        write_journal(&folder, header(name, 9), &records, Some(close()));
+    }
+    let summary = sagellm_report::summarize_folder(&folder).unwrap();
+    fs::write(&file, render(&summary, Format::Sglang, Look::default()).unwrap()).unwrap();
+    let side = Side::load(&file).unwrap();
+    assert_eq!(side.runs(), 1);
+    let comparison = sides(&Side::load(&folder).unwrap(), side, &[]).unwrap();
+    let gaps = comparison.sides[0].figures.iter().filter(|it| it.key == "avg_tbt_ms");
+    let gaps: Vec<_> = gaps.map(|it| (it.workload.as_str(), it.before, it.now)).collect();
+    assert_eq!(gaps, [("a", 5.0, 5.0), ("b", 20.0, 20.0)]);
 }
 
 /// `aiperf profile --streaming` of AIPerf 0.13.0 against the simulator wrote the file; only paths were changed.

@@ -56,11 +56,32 @@ const STATS: [(&str, &str); 7] = [
 /// Latencies of which every success has one, so that it is known of how many values their spread is.
 const ONE_A_SUCCESS: [&str; 2] = ["ttft", "e2e"];
 
+/// What runs of the same have in common. Their seeds and times may differ.
+const SETTINGS: [&str; 14] = [
+    "backend",
+    "model_id",
+    "dataset_name",
+    "num_prompts",
+    "num_requests",
+    "request_rate",
+    "burstiness",
+    "max_concurrency",
+    "random_input_len",
+    "random_output_len",
+    "random_range_ratio",
+    "sharegpt_output_len",
+    "endpoint_type",
+    "tokenizer_id",
+];
+
+/// Figures of a run by our keys.
+type Figures = BTreeMap<String, f64>;
+
 /// What a file of another tool holds.
 #[derive(Default)]
 pub(super) struct Imported {
-    /// Figures of its runs by our keys.
-    pub(super) runs: Vec<BTreeMap<String, f64>>,
+    /// Run by run, its workloads by name.
+    pub(super) runs: Vec<BTreeMap<String, Figures>>,
     /// How their definitions differ from ours.
     pub(super) difference: &'static str,
     /// Why one of the runs is INVALID, where we exported it.
@@ -73,6 +94,7 @@ pub(super) fn rival(path: &Path) -> Result<Option<Imported>, Error> {
     let text = without_constants(&text);
     let mut imported = Imported::default();
     let mut tests = Vec::new();
+    let mut lines: BTreeMap<String, Vec<(Map<String, Value>, Figures)>> = BTreeMap::new();
     for value in serde_json::Deserializer::from_str(&text).into_iter::<Value>() {
         // What is no JSON is no such file either; whoever reads our own files says what is wrong with it.
         let object = match value {
@@ -95,13 +117,41 @@ pub(super) fn rival(path: &Path) -> Result<Option<Imported>, Error> {
         let Some((run, told)) = one(&object) else { return Ok(None) };
         imported.difference = told;
         imported.invalid = imported.invalid.or_else(|| invalid(&object));
-        imported.runs.push(run);
+        lines.entry(workload(&object).to_owned()).or_default().push((object, run));
     }
     if !tests.is_empty() {
-        imported.runs = llama_bench::runs(&tests).ok_or_else(|| Error::SeveralTests { path: path.to_owned() })?;
+        let runs = llama_bench::runs(&tests).ok_or_else(|| Error::SeveralTests { path: path.to_owned() })?;
+        imported.runs = runs.into_iter().map(|run| BTreeMap::from([(WORKLOAD.to_owned(), run)])).collect();
         imported.difference = llama_bench::DIFFERENCE;
     }
+    for (workload, lines) in lines {
+        let (objects, runs): (Vec<_>, Vec<_>) = lines.into_iter().unzip();
+        of_one_setting(path, &objects)?;
+        imported.runs.resize_with(imported.runs.len().max(runs.len()), BTreeMap::new);
+        for (run, figures) in imported.runs.iter_mut().zip(runs) {
+            run.insert(workload.clone(), figures);
+        }
+    }
     Ok((!imported.runs.is_empty()).then_some(imported))
+}
+
+/// The workload of a line: we export it as the name of the data set, which elsewhere says how requests were drawn.
+fn workload(object: &Map<String, Value>) -> &str {
+    let name = object.get("dataset_name").and_then(Value::as_str).filter(|_| object.contains_key(VALIDITY));
+    name.unwrap_or(WORKLOAD)
+}
+
+/// Refuses lines that are no repeats: the spread of different loads would pass for chance.
+fn of_one_setting(path: &Path, objects: &[Map<String, Value>]) -> Result<(), Error> {
+    let of = |object: &Map<String, Value>, field| object.get(field).cloned().unwrap_or_default();
+    for field in SETTINGS {
+        let mut values = objects.iter().map(|object| of(object, field));
+        let first = values.next().unwrap_or_default();
+        if let Some(other) = values.find(|value| *value != first) {
+            return Err(Error::SeveralSettings { path: path.to_owned(), field, first, other });
+        }
+    }
+    Ok(())
 }
 
 /// Why a run that we exported is INVALID: the codes of its reasons, without those of its warnings.

@@ -44,8 +44,8 @@ impl Side {
         let name = path.display().to_string();
         if path.is_file() {
             if let Some(imported) = import::rival(path)? {
-                let run = |figures| Run::from([(import::WORKLOAD.to_owned(), Observations::of_figures(figures))]);
-                let runs = imported.runs.into_iter().map(run).collect();
+                let workload = |(name, figures)| (name, Observations::of_figures(figures));
+                let runs = imported.runs.into_iter().map(|run| run.into_iter().map(workload).collect()).collect();
                 let (difference, invalid) = (Some(imported.difference), imported.invalid);
                 return Ok(Self { name, invalid, difference, runs, ..Self::default() });
             }
