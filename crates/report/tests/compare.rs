@@ -146,6 +146,19 @@ fn an_exported_run_stays_invalid() {
     assert!(comparison.notes.iter().any(|note| note.contains("50.0 % failed")), "{:?}", comparison.notes);
 }
 
+#[test]
+fn names_of_files_are_no_markup_in_a_comment() {
+    let place = tempfile::tempdir().unwrap();
+    run(place.path(), 1, 20, 1.0);
+    let first = Side::load(place.path()).unwrap();
+    let mut side = first.clone();
+    side.name = "`<b>*".into();
+    side.invalid = Some("x <i>".into());
+    let text = sides(&first, side, &[]).unwrap().markdown();
+    assert!(text.contains(r"### \`\<b>\* against"), "{text}");
+    assert!(text.contains(r"- \`\<b>\* is INVALID: x \<i>"), "{text}");
+}
+
 /// `vllm-rs bench serve --save-result` of vLLM 0.33.0 against the simulator wrote the file.
 #[test]
 fn a_file_that_vllm_wrote_is_read_as_it_stands() {

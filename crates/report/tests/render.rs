@@ -355,3 +355,11 @@ fn repeated_runs_are_the_sample_of_an_interval() {
     assert_eq!((&*cells[1], &*cells[3]), ("1", "-"));
     insta::assert_snapshot!("repeats_markdown", repeats::markdown(&[one.clone(), one]));
 }
+
+#[test]
+fn reasons_of_repeated_runs_are_no_markup() {
+    let mut run = bad();
+    run.validity.reasons[0].message = "model `x not found <img>\n# a".into();
+    let text = repeats::markdown(&[run.clone(), run]);
+    assert!(text.contains(r"model \`x not found \<img> # a"), "{text}");
+}

@@ -2,6 +2,7 @@
 
 use super::{Basis, ChangeVerdict, Compared, Comparison, FigureChange, Overall};
 use crate::registry;
+use crate::render::markdown::escape;
 use crate::render::number;
 
 impl Overall {
@@ -47,9 +48,9 @@ pub(super) fn table(comparison: &Comparison) -> String {
 pub(super) fn markdown(comparison: &Comparison) -> String {
     let mut text = String::new();
     for side in &comparison.sides {
-        text.push_str(&format!("### {}\n\n", headline(comparison, side)));
-        side.failed_gates.iter().for_each(|gate| text.push_str(&format!("- ❌ gate failed: {gate}\n")));
-        side.undecided_gates.iter().for_each(|gate| text.push_str(&format!("- ❔ gate undecided: {gate}\n")));
+        text.push_str(&format!("### {}\n\n", escape(&headline(comparison, side))));
+        side.failed_gates.iter().for_each(|gate| text.push_str(&format!("- ❌ gate failed: {}\n", escape(gate))));
+        side.undecided_gates.iter().for_each(|gate| text.push_str(&format!("- ❔ gate undecided: {}\n", escape(gate))));
         if !side.failed_gates.is_empty() || !side.undecided_gates.is_empty() {
             text.push('\n');
         }
@@ -59,7 +60,7 @@ pub(super) fn markdown(comparison: &Comparison) -> String {
             let unit = registry::find(&figure.key).map_or("", |metric| metric.unit.symbol());
             text.push_str(&format!(
                 "| {} | {} ({unit}) | {} | {} | {} | {} | {} |\n",
-                figure.workload,
+                escape(&figure.workload),
                 figure.key,
                 number::figure(figure.before),
                 number::figure(figure.now),
@@ -70,7 +71,7 @@ pub(super) fn markdown(comparison: &Comparison) -> String {
         }
         text.push('\n');
     }
-    footnotes(comparison).iter().for_each(|note| text.push_str(&format!("- {note}\n")));
+    footnotes(comparison).iter().for_each(|note| text.push_str(&format!("- {}\n", escape(note))));
     text
 }
 

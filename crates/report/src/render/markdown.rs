@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::footnotes::Footnotes;
 use super::sections::{Room, Section, headline, sections};
-use super::{environment, grouped, subject, synthetic_note};
+use super::{code_and_text, environment, grouped, subject, synthetic_note};
 use crate::{Finding, Manifest, Summary};
 
 pub(crate) fn markdown(summary: &Summary) -> String {
@@ -103,29 +103,28 @@ fn reproduce(text: &mut String, manifest: &Manifest) {
     let _ = write!(text, "### How to reproduce\n\n{fence}bash\n{command}\n{fence}\n");
 }
 
-fn code(name: &str) -> String {
-    format!("`{}`", escape(&name.replace('`', "'")))
+/// A name as code.
+pub(crate) fn code(name: &str) -> String {
+    format!("`{}`", in_cell(&name.replace('`', "'")))
 }
 
-/// Keeps text from ending a cell, beginning an emphasis or becoming HTML. What stands in backticks is left alone but for
-/// the bar, which ends a cell there too.
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    let mut in_code = false;
-    for c in text.chars() {
-        match c {
-            '`' => in_code = !in_code,
-            '|' => escaped.push('\\'),
-            '*' | '<' if !in_code => escaped.push('\\'),
-            '\n' | '\r' => {
-                escaped.push(' ');
-                continue;
-            }
-            _ => {}
+/// Keeps text from ending a cell, beginning an emphasis or a link, or becoming HTML. What stands in backticks is left alone
+/// but for the bar, which ends a cell there too.
+pub(crate) fn escape(text: &str) -> String {
+    let escaped = |(is_code, piece): (bool, &str)| match is_code {
+        true => code(piece),
+        false => {
+            let marks = ['\\', '`', '*', '<', '['];
+            let chars = piece.chars().flat_map(|c| marks.contains(&c).then_some('\\').into_iter().chain([c]));
+            in_cell(&chars.collect::<String>())
         }
-        escaped.push(c);
-    }
-    escaped
+    };
+    code_and_text(text).into_iter().map(escaped).collect()
+}
+
+/// Text on one line, whose bars end no cell.
+fn in_cell(text: &str) -> String {
+    text.replace('|', r"\|").replace(['\n', '\r'], " ")
 }
 
 #[cfg(test)]
@@ -139,5 +138,15 @@ mod tests {
         assert_eq!(escape("`a*|b` <i>"), r"`a*\|b` \<i>");
         assert_eq!(escape("two\nlines"), "two lines");
         assert_eq!(code("a`b"), "`a'b`");
+        assert_eq!(code(r"C:\*"), r"`C:\*`");
+    }
+
+    #[test]
+    fn text_of_a_server_cannot_become_html() {
+        assert_eq!(escape("model `x not found <img> *a*"), r"model \`x not found \<img> \*a\*");
+        assert_eq!(escape(r"\<b>"), r"\\\<b>");
+        // Three and one are no pair, and so what stands between is no code.
+        assert_eq!(escape("```<img>`"), r"\`\`\`\<img>\`");
+        assert_eq!(escape("[a](b)"), r"\[a](b)");
     }
 }

@@ -4,7 +4,7 @@
 
 pub(crate) mod environment;
 mod footnotes;
-mod markdown;
+pub(crate) mod markdown;
 pub(crate) mod number;
 pub mod repeats;
 mod sections;
@@ -201,6 +201,16 @@ pub fn render(summary: &Summary, format: Format, look: Look) -> Result<String, E
         Format::Html => export::html::report(summary, Vec::new())?,
         Format::Parquet => return Err(Error::SummaryOnly),
     }))
+}
+
+/// Text in pieces, and whether each is code: what stands between backticks. One without its fellow opens none, or all that
+/// follows would be code; nor do several in a row, which Markdown pairs by their number.
+pub(crate) fn code_and_text(text: &str) -> Vec<(bool, &str)> {
+    let pieces: Vec<&str> = text.split('`').collect();
+    if pieces.len() % 2 == 0 || text.contains("``") {
+        return vec![(false, text)];
+    }
+    pieces.into_iter().enumerate().map(|(nth, piece)| (nth % 2 == 1, piece)).collect()
 }
 
 /// With exactly one newline at the end.

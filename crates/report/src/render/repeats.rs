@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use sagellm_stats::{self as stats, Interval};
 
+use super::markdown::{code, escape};
 use super::number;
 use crate::{Summary, Verdict, registry};
 
@@ -27,7 +28,7 @@ const MEANING: &str = "95 % interval: of the mean, by Student's t with the runs 
 
 /// As a table for a terminal.
 pub fn table(runs: &[Summary]) -> String {
-    let mut text = verdicts(runs);
+    let mut text = verdicts(runs).join("\n") + "\n";
     let mut last = String::new();
     for row in rows(runs) {
         if row.workload != last {
@@ -47,15 +48,16 @@ pub fn table(runs: &[Summary]) -> String {
 
 /// As Markdown.
 pub fn markdown(runs: &[Summary]) -> String {
-    let mut text = format!("## {}\n", verdicts(runs).replace('\n', "\n\n").trim_end());
+    let verdicts: Vec<String> = verdicts(runs).iter().map(|line| escape(line)).collect();
+    let mut text = format!("## {}\n", verdicts.join("\n\n"));
     text.push_str("\n| workload | figure | runs | mean | 95 % interval | min | max | spread |\n|---|---|--:|--:|--:|--:|--:|--:|\n");
     for row in rows(runs) {
         let [mean, min, max] = [row.mean, row.min, row.max].map(number::figure);
         let unit = registry::find(row.key).map_or("", |metric| metric.unit.symbol());
         let _ = writeln!(
             text,
-            "| `{}` | `{}` ({unit}) | {} | {mean} | {} | {min} | {max} | {} |",
-            row.workload,
+            "| {} | `{}` ({unit}) | {} | {mean} | {} | {min} | {max} | {} |",
+            code(&row.workload),
             row.key,
             row.runs,
             interval(&row),
@@ -74,16 +76,17 @@ fn spread(row: &Row) -> String {
     row.spread.map_or_else(|| "-".into(), number::percent)
 }
 
-fn verdicts(runs: &[Summary]) -> String {
+/// How many runs are valid, and a line for each reason why one is not.
+fn verdicts(runs: &[Summary]) -> Vec<String> {
     let invalid = runs.iter().filter(|run| run.validity.verdict == Verdict::Invalid).count();
-    let mut text = format!("{} of {} runs VALID\n", runs.len() - invalid, runs.len());
+    let mut lines = vec![format!("{} of {} runs VALID", runs.len() - invalid, runs.len())];
     for (nth, run) in (1..).zip(runs) {
         for finding in &run.validity.reasons {
             let workload = finding.workload.as_deref().unwrap_or("all");
-            let _ = writeln!(text, "run {nth} INVALID, {workload}: {}; {}", finding.message, finding.remedy);
+            lines.push(format!("run {nth} INVALID, {workload}: {}; {}", finding.message, finding.remedy));
         }
     }
-    text
+    lines
 }
 
 /// The headline figures of every workload, of the runs that have them.

@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use crate::compare::Comparison;
 use crate::history::Trend;
+use crate::render::code_and_text;
 use crate::sweep::Sweep;
 use crate::{Error, Summary};
 pub(crate) use course::Course;
@@ -73,19 +74,11 @@ fn fill(template: &str, scripts: &[&str], page: &impl Serialize, data: &impl Ser
 
 /// Escaped text, with what stands between backticks as code.
 fn code(text: &str) -> String {
-    let pieces: Vec<&str> = text.split('`').collect();
-    // A backtick without its fellow stays what it is.
-    let paired = pieces.len() % 2 == 1;
-    let mut html = String::new();
-    for (nth, piece) in pieces.iter().enumerate() {
-        let piece = HtmlEscape(piece);
-        match nth % 2 {
-            1 if paired => html.push_str(&format!("<code>{piece}</code>")),
-            0 if paired || nth == 0 => html.push_str(&piece.to_string()),
-            _ => html.push_str(&format!("`{piece}")),
-        }
-    }
-    html
+    let html = |(is_code, piece)| match (is_code, HtmlEscape(piece)) {
+        (true, piece) => format!("<code>{piece}</code>"),
+        (false, piece) => piece.to_string(),
+    };
+    code_and_text(text).into_iter().map(html).collect()
 }
 
 /// JSON that cannot end the element that holds it.
