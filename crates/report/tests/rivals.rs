@@ -7,9 +7,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use sagellm_core::OutcomeKind;
+use sagellm_core::{Arrival, OutcomeKind};
 use sagellm_report::render::{Format, Look, render};
 use sagellm_report::summarize_folder;
+use serde_json::json;
 use support::*;
 
 /// What vLLM's client writes and we do not, and why.
@@ -88,5 +89,27 @@ fn figures_in_other_names_keep_their_verdict() {
             serde_json::from_str(&render(&summary, format, Look::default()).unwrap()).unwrap();
         let verdict = "INVALID: error_rate; warnings: no_manifest, few_samples";
         assert_eq!(object["sagellm_validity"], verdict);
+    }
+}
+
+#[test]
+fn only_what_comes_at_once_has_an_infinite_rate() {
+    let burst = Arrival::Burst { size: 4, every_s: 1.0 };
+    for (arrival, rate) in [
+        (Arrival::Immediate, json!("inf")),
+        (Arrival::Constant { rate: 2.0 }, json!(2.0)),
+        (burst, json!(null)),
+        (Arrival::Trace, json!(null)),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut header = header("w", 1);
+        header.workload.arrival = arrival;
+        write_journal(folder.path(), header, &[success(0, 1000, 12, 10)], Some(close()));
+        let summary = summarize_folder(folder.path()).unwrap();
+        for format in [Format::Vllm, Format::Sglang] {
+            let text = render(&summary, format, Look::default()).unwrap();
+            let object: serde_json::Value = serde_json::from_str(&text).unwrap();
+            assert_eq!(object["request_rate"], rate);
+        }
     }
 }

@@ -53,7 +53,7 @@ pub(crate) fn vllm(summary: &Summary) -> Result<String, Error> {
         object.insert("tokenizer_id".into(), about.model.into());
         object.insert("max_model_len".into(), json!(about.context_length));
         object.insert("num_prompts".into(), workload.details.workload.num_prompts.into());
-        object.insert("request_rate".into(), about.rate.map_or(json!("inf"), |rate| json!(rate)));
+        object.insert("request_rate".into(), about.rate);
         object.insert("burstiness".into(), json!(about.burstiness));
         object.insert("max_concurrency".into(), json!(workload.details.workload.max_concurrency));
         for (ours, theirs, _) in FIGURES {
@@ -79,7 +79,7 @@ pub(crate) fn sglang(summary: &Summary) -> String {
         let about = about(summary, workload);
         object.insert("backend".into(), about.backend.into());
         object.insert("dataset_name".into(), workload.name().into());
-        object.insert("request_rate".into(), about.rate.map_or(json!("inf"), |rate| json!(rate)));
+        object.insert("request_rate".into(), about.rate);
         object.insert("max_concurrency".into(), json!(workload.details.workload.max_concurrency));
         for (ours, _, theirs) in FIGURES {
             if let Some(theirs) = theirs {
@@ -128,7 +128,8 @@ struct About {
     model: String,
     backend: String,
     context_length: Option<u32>,
-    rate: Option<f64>,
+    /// `"inf"` where all come at once, null where it is not one number.
+    rate: Value,
     /// None where the gaps are no gamma variates.
     burstiness: Option<f64>,
 }
@@ -136,10 +137,15 @@ struct About {
 fn about(summary: &Summary, workload: &WorkloadSummary) -> About {
     let backend = summary.environment.as_ref().map(|manifest| &manifest.backend);
     let (rate, burstiness) = match workload.details.workload.arrival {
-        Arrival::Constant { rate } => (Some(rate), None),
-        Arrival::Poisson { rate } => (Some(rate), Some(1.0)),
-        Arrival::Gamma { rate, burstiness } => (Some(rate), Some(burstiness)),
-        _ => (None, None),
+        Arrival::Immediate => (json!("inf"), None),
+        Arrival::Constant { rate } => (json!(rate), None),
+        Arrival::Poisson { rate } => (json!(rate), Some(1.0)),
+        Arrival::Gamma { rate, burstiness } => (json!(rate), Some(burstiness)),
+        Arrival::Trace
+        | Arrival::Burst { .. }
+        | Arrival::OnOff { .. }
+        | Arrival::Ramp { .. }
+        | Arrival::Phases { .. } => (Value::Null, None),
     };
     About {
         model: backend.map_or_else(String::new, |backend| backend.model.name.clone()),
