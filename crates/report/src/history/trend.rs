@@ -6,6 +6,7 @@ use sagellm_stats::{ChangePoint, change_points};
 
 use super::Entry;
 use crate::registry::Metric;
+use crate::render::number;
 use crate::{Error, WorkloadSummary};
 
 /// Probability to find a change where there is none.
@@ -63,8 +64,13 @@ impl Course<'_> {
     /// How the level changed at a place, if it did.
     pub(crate) fn change(&self, place: usize) -> Option<String> {
         let change = self.changes.iter().find(|change| change.at == place)?;
-        let share = 100.0 * (change.after / change.before - 1.0);
-        Some(format!("changed by {share:+.1} % (p = {:.3})", change.p_value))
+        let (before, after) = (change.before, change.after);
+        // From 0 there is no percentage.
+        let how = match before > 0.0 {
+            true => format!("by {:+.1} %", 100.0 * (after / before - 1.0)),
+            false => format!("from {} to {}", number::figure(before), number::figure(after)),
+        };
+        Some(format!("changed {how} (p = {:.3})", change.p_value))
     }
 
     pub(crate) fn summary(&self) -> String {
@@ -77,5 +83,20 @@ impl Course<'_> {
             (_, 1) => format!("{runs} runs: 1 change of level"),
             (_, changes) => format!("{runs} runs: {changes} changes of level"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_from_0_has_no_percentage() {
+        let change = |before, after| {
+            let changes = vec![ChangePoint { at: 4, before, after, p_value: 0.001 }];
+            Course { workload: "w", points: Vec::new(), changes }.change(4).unwrap()
+        };
+        assert_eq!(change(0.0, 0.25), "changed from 0 to 0.250 (p = 0.001)");
+        assert_eq!(change(0.5, 0.25), "changed by -50.0 % (p = 0.001)");
     }
 }
