@@ -100,10 +100,10 @@ pub enum Error {
         path: PathBuf,
         /// What differs, by their name.
         field: &'static str,
-        /// Its value in the first line.
-        first: serde_json::Value,
+        /// Its value in the first line, as JSON.
+        first: String,
         /// Its value in another.
-        other: serde_json::Value,
+        other: String,
     },
     /// A summary alone was to be written as records.
     #[error("a summary holds no records")]

@@ -77,6 +77,9 @@ const SETTINGS: [&str; 14] = [
 /// Figures of a run by our keys.
 type Figures = BTreeMap<String, f64>;
 
+/// What stands in a file for one run of one workload, as it stands and in our names.
+type Line = (Map<String, Value>, Figures);
+
 /// What a file of another tool holds.
 #[derive(Default)]
 pub(super) struct Imported {
@@ -94,7 +97,7 @@ pub(super) fn rival(path: &Path) -> Result<Option<Imported>, Error> {
     let text = without_constants(&text);
     let mut imported = Imported::default();
     let mut tests = Vec::new();
-    let mut lines: BTreeMap<String, Vec<(Map<String, Value>, Figures)>> = BTreeMap::new();
+    let mut lines: BTreeMap<String, Vec<Line>> = BTreeMap::new();
     for value in serde_json::Deserializer::from_str(&text).into_iter::<Value>() {
         // What is no JSON is no such file either; whoever reads our own files says what is wrong with it.
         let object = match value {
@@ -148,6 +151,7 @@ fn of_one_setting(path: &Path, objects: &[Map<String, Value>]) -> Result<(), Err
         let mut values = objects.iter().map(|object| of(object, field));
         let first = values.next().unwrap_or_default();
         if let Some(other) = values.find(|value| *value != first) {
+            let (first, other) = (first.to_string(), other.to_string());
             return Err(Error::SeveralSettings { path: path.to_owned(), field, first, other });
         }
     }

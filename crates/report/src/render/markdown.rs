@@ -108,8 +108,8 @@ pub(crate) fn code(name: &str) -> String {
     format!("`{}`", in_cell(&name.replace('`', "'")))
 }
 
-/// Keeps text from ending a cell, beginning an emphasis or a link, or becoming HTML. What stands in backticks is left alone
-/// but for the bar, which ends a cell there too.
+/// Keeps text from ending a cell, beginning an emphasis or a link, or becoming HTML. What stands in backticks is left
+/// alone but for the bar, which ends a cell there too.
 pub(crate) fn escape(text: &str) -> String {
     let escaped = |(is_code, piece): (bool, &str)| match is_code {
         true => code(piece),

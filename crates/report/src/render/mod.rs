@@ -203,11 +203,11 @@ pub fn render(summary: &Summary, format: Format, look: Look) -> Result<String, E
     }))
 }
 
-/// Text in pieces, and whether each is code: what stands between backticks. One without its fellow opens none, or all that
-/// follows would be code; nor do several in a row, which Markdown pairs by their number.
+/// Text in pieces, and whether each is code: what stands between backticks. One without its fellow opens none, or all
+/// that follows would be code; nor do several in a row, which Markdown pairs by their number.
 pub(crate) fn code_and_text(text: &str) -> Vec<(bool, &str)> {
     let pieces: Vec<&str> = text.split('`').collect();
-    if pieces.len() % 2 == 0 || text.contains("``") {
+    if pieces.len().is_multiple_of(2) || text.contains("``") {
         return vec![(false, text)];
     }
     pieces.into_iter().enumerate().map(|(nth, piece)| (nth % 2 == 1, piece)).collect()
