@@ -27,7 +27,7 @@ pub(crate) fn sweep(args: SweepArgs, printer: &Printer) -> Result<Exit, Failure>
     let folder = run.output.clone();
     let format = run.format;
     let mut sweep = resume(&folder, new)?;
-    let mut worker = Worker { run, folder, interrupt, printer, worst: Exit::Ok };
+    let mut worker = Worker { run, folder, interrupt, printer, runs: 0, worst: Exit::Ok };
     match &loads.slo {
         Some(limits) => {
             let search = search(limits, &loads);
@@ -127,6 +127,8 @@ struct Worker<'a> {
     folder: PathBuf,
     interrupt: Interrupt,
     printer: &'a Printer,
+    /// Runs so far.
+    runs: u32,
     worst: Exit,
 }
 
@@ -142,6 +144,9 @@ impl Worker<'_> {
 
     /// The `nth` run of a load: as it lies there, if it came to its end, else measured now.
     fn measure(&mut self, axis: Axis, load: f64, nth: u32) -> Result<Summary, Failure> {
+        // Runs that lie there count, so that a sweep that is taken up again asks nothing twice.
+        let before = self.runs;
+        self.runs += 1;
         let folder = self.folder(axis, load, nth);
         if let Ok(summary) = summarize_folder(&folder)
             && summary.environment.as_ref().is_some_and(|manifest| manifest.finished && !manifest.interrupted)
@@ -154,7 +159,7 @@ impl Worker<'_> {
             // Loads of this axis were whole numbers.
             Axis::MaxConcurrency => self.run.workload.load.max_concurrency = Some(load as u32),
         }
-        self.run.nth = nth;
+        (self.run.nth, self.run.runs_before) = (nth, before);
         self.run.output = folder;
         if !self.run.quiet {
             self.printer.note(&format!("{}, run {}", axis.folder(load), nth + 1));

@@ -35,6 +35,8 @@ fn a_sweep_goes_on_with_other_loads() {
     assert_eq!(loads(&place.json("swept/sweep.json")), [50.0, 100.0]);
     let began = || place.json("swept/rate-50/run-1/manifest.json")["started_at"].clone();
     let first = began();
+    let seed = |load: u32| place.json(&format!("swept/rate-{load}/run-1/manifest.json"))["seeds"].clone();
+    assert_ne!(seed(50), seed(100), "no load finds the prompts of another in a prefix cache");
     let more = swept(&place, &line(&server, "--num-prompts 20 --request-rate 200 --html sweep.html"));
     let rows = more.out.lines().filter(|line| ["50 ", "100 ", "200 "].iter().any(|load| line.starts_with(load)));
     assert_eq!(rows.count(), 3, "{}", more.out);

@@ -70,6 +70,9 @@ pub(crate) struct RunArgs {
     /// Which of the runs this is, counted from 0.
     #[arg(skip)]
     pub(crate) nth: u32,
+    /// Runs against the same server before this one: it asks other prompts than they.
+    #[arg(skip)]
+    pub(crate) runs_before: u32,
     /// Also write the metrics of all workloads, keyed by workload, to this file
     #[arg(long, value_name = "FILE")]
     pub(crate) output_json: Option<PathBuf>,

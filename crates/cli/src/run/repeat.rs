@@ -25,7 +25,7 @@ pub(super) fn run(mut args: RunArgs, interrupt: &Interrupt, printer: &Printer) -
     check_folder(&folder, args.repeat)?;
     let (mut summaries, mut worst): (Vec<Summary>, _) = (Vec::new(), Exit::Ok);
     for nth in 0..args.repeat {
-        args.nth = nth;
+        (args.nth, args.runs_before) = (nth, nth);
         args.output = folder.join(format!("{FOLDER}{}", nth + 1));
         if !args.quiet {
             printer.note(&format!("Run {} of {}", nth + 1, args.repeat));

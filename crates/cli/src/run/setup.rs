@@ -59,7 +59,7 @@ pub(super) fn wanted(args: &RunArgs) -> Result<Wanted, Failure> {
         None => {
             let mut specs = specs(&args.workload)?;
             // Another run finds nothing of the one before in a prefix cache.
-            specs.iter_mut().for_each(|spec| spec.seed = spec.seed.wrapping_add(args.nth.into()));
+            specs.iter_mut().for_each(|spec| spec.seed = spec.seed.wrapping_add(args.runs_before.into()));
             Wanted::Specs(specs)
         }
     })
