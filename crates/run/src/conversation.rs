@@ -49,16 +49,21 @@ impl Conversations {
         self.asked.remove(&id).map_or_else(VecDeque::new, |talk| talk.later)
     }
 
-    /// Gives up all conversations; the turns that will not be sent.
-    pub(crate) fn give_up_all(&mut self) -> Vec<Request> {
-        self.waiting.clear();
+    /// Gives up all conversations; the turns that will not be sent, and when they are due, where the answer before them has
+    /// come.
+    pub(crate) fn give_up_all(&mut self) -> Vec<(Request, Option<Nanos>)> {
+        let due: HashMap<u64, Nanos> = self.waiting.drain().map(|Reverse((due, id))| (id, due)).collect();
         let thinking = self.thinking.drain().flat_map(|(_, (next, talk))| {
             std::iter::once(Arc::unwrap_or_clone(next)).chain(talk.later).collect::<Vec<_>>()
         });
         let mut unsent: Vec<Request> = thinking.collect();
         unsent.extend(self.asked.drain().flat_map(|(_, talk)| talk.later));
         unsent.sort_unstable_by_key(|request| request.id);
-        unsent
+        let with_time = |request: Request| {
+            let due = due.get(&request.id).copied();
+            (request, due)
+        };
+        unsent.into_iter().map(with_time).collect()
     }
 
     /// Whether no turn will follow anything that is in flight.
@@ -155,8 +160,9 @@ mod tests {
         talks.begin(&turn(0, 0, "", &[]), [turn(1, 0, "", &[]), turn(2, 0, "", &[])].into());
         talks.begin(&turn(3, 0, "", &[]), [turn(4, 0, "", &[])].into());
         assert_eq!(ids(talks.give_up(3).into()), [4]);
-        talks.answered(0, 0, &Answer::default());
-        assert_eq!(ids(talks.give_up_all()), [1, 2]);
+        talks.answered(0, 7, &Answer::default());
+        let all = talks.give_up_all();
+        assert_eq!(all.iter().map(|(request, due)| (request.id, *due)).collect::<Vec<_>>(), [(1, Some(7)), (2, None)]);
         assert_eq!((talks.waiting(), talks.next()), (0, None));
     }
 }

@@ -132,6 +132,8 @@ enum Unsent {
     Recorded(OutcomeKind, String),
     /// The duration is over before their turn came: they are counted.
     Counted,
+    /// So are those that would have been due after this; those that were due before have a record.
+    After(Nanos),
 }
 
 enum Wake {
@@ -355,7 +357,7 @@ impl<'a> Turn<'a> {
     fn end_conversation(&mut self, id: u64, outcome: OutcomeKind) {
         for request in self.conversations.give_up(id) {
             let reason = format!("not sent, because request {id} of the same conversation failed");
-            self.drop_request(&request, &Unsent::Recorded(outcome, reason));
+            self.drop_request(&request, None, &Unsent::Recorded(outcome, reason));
         }
     }
 
@@ -402,7 +404,9 @@ impl<'a> Turn<'a> {
             self.ending.interrupted = true;
             let reason = "the run was interrupted before it could be sent";
             self.stop_sending(Unsent::Recorded(OutcomeKind::NotSent, reason.into()));
-            self.cut_at.get_or_insert(self.now().saturating_add(DRAIN));
+            // The drain after a duration may take longer than who interrupts it will wait.
+            let soon = self.now().saturating_add(DRAIN);
+            self.cut_at = Some(self.cut_at.map_or(soon, |at| at.min(soon)));
         }
         if self.cut_at.is_some_and(|at| at <= self.now()) {
             self.cut_at = None;
@@ -429,14 +433,8 @@ impl<'a> Turn<'a> {
             return;
         }
         self.phase.until = None;
-        // In a closed loop nothing was due but what a slot was free for; in an open one, the times of the plan have passed.
-        let why = match self.phase.closed_loop {
-            true => Unsent::Counted,
-            false => {
-                Unsent::Recorded(OutcomeKind::NotSent, "no slot was free for it until the duration was over".into())
-            }
-        };
-        self.stop_sending(why);
+        // In a closed loop nothing was due but what a slot was free for.
+        self.stop_sending(if self.phase.closed_loop { Unsent::Counted } else { Unsent::After(deadline) });
         self.cut_at.get_or_insert(deadline.saturating_add(drain));
     }
 
@@ -461,8 +459,8 @@ impl<'a> Turn<'a> {
 
     /// From now on nothing is sent: neither the turns that wait nor the rest of the plan.
     fn stop_sending(&mut self, why: Unsent) {
-        for request in self.conversations.give_up_all() {
-            self.drop_request(&request, &why);
+        for (request, due) in self.conversations.give_up_all() {
+            self.drop_request(&request, due, &why);
         }
         self.stopped = Some(why);
     }
@@ -472,22 +470,28 @@ impl<'a> Turn<'a> {
         let Some(why) = self.stopped.clone() else { return };
         for _ in 0..DROPPED_AT_ONCE {
             let Some(next) = self.supply.next() else { break };
-            self.drop_request(&next.first, &why);
-            next.later.iter().for_each(|request| self.drop_request(request, &why));
+            let due = self.phase.start.saturating_add(next.first.offset_ns);
+            self.drop_request(&next.first, Some(due), &why);
+            next.later.iter().for_each(|request| self.drop_request(request, None, &why));
         }
     }
 
-    /// Takes note of a request that is not sent.
-    fn drop_request(&mut self, request: &Request, why: &Unsent) {
-        match why {
-            Unsent::Counted => self.ending.unsent += 1,
-            Unsent::Recorded(outcome, reason) => {
-                let scheduled = self.phase.start.saturating_add(request.offset_ns);
-                let mut record = RecordBuilder::new(request, scheduled, self.phase.warmup, self.dispatch.stamp);
-                record.close(self.now(), *outcome, reason.clone());
-                self.over.push_back(record.finish());
+    /// Takes note of a request that is not sent; a later turn of a conversation is due only once the one before is answered.
+    fn drop_request(&mut self, request: &Request, due: Option<Nanos>, why: &Unsent) {
+        let (outcome, reason) = match why {
+            Unsent::Recorded(outcome, reason) => (*outcome, reason.clone()),
+            Unsent::After(deadline) if due.is_some_and(|due| due < *deadline) => {
+                (OutcomeKind::NotSent, "no slot was free for it until the duration was over".into())
             }
-        }
+            Unsent::After(_) | Unsent::Counted => {
+                self.ending.unsent += 1;
+                return;
+            }
+        };
+        let now = self.now();
+        let mut record = RecordBuilder::new(request, due.unwrap_or(now), self.phase.warmup, self.dispatch.stamp);
+        record.close(now, outcome, reason);
+        self.over.push_back(record.finish());
     }
 }
 

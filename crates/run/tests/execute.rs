@@ -299,6 +299,26 @@ fn a_request_that_was_due_but_found_no_slot_is_not_forgotten() {
     assert_eq!(outcome.close.unsent, 0);
 }
 
+#[test]
+fn a_request_that_was_not_due_within_the_duration_is_counted() {
+    // As of a trace, which goes on.
+    let mut plan = plan(&[0, 1, 60_000, 60_001], 0, None);
+    plan.workload.duration_s = Some(0.1);
+    let outcome = run(&plan, &Scripted::new(|_| Script::Answer(millis(1))), LONG, None);
+    assert_eq!(outcome.outcomes(), [OutcomeKind::Success; 2]);
+    assert_eq!(outcome.close.unsent, 2);
+}
+
+#[test]
+fn an_interruption_does_not_wait_for_the_drain_after_a_duration() {
+    let mut plan = plan(&[0], 0, None);
+    plan.workload.duration_s = Some(0.02);
+    plan.drain = LONG;
+    let outcome = run(&plan, &Scripted::new(|_| Script::Hang), LONG, Some(millis(200)));
+    assert_eq!(outcome.outcomes(), [OutcomeKind::Censored]);
+    assert!(outcome.run.interrupted && outcome.took < Duration::from_secs(10));
+}
+
 /// Two conversations of three turns, 20 ms of thought before each later one.
 fn talks(cap: Option<u32>) -> support::TestPlan {
     let mut plan = plan(&[0; 6], 0, cap);
@@ -359,6 +379,18 @@ fn an_interruption_drops_the_turns_that_wait() {
     use OutcomeKind::{NotSent, Success};
     assert_eq!(outcome.outcomes(), [Success, NotSent, NotSent, Success, NotSent, NotSent]);
     assert!(outcome.took < Duration::from_secs(5));
+}
+
+#[test]
+fn turns_that_no_duration_has_room_for_are_counted() {
+    let mut plan = talks(None);
+    plan.workload.duration_s = Some(0.2);
+    for later in [1, 2, 4, 5] {
+        plan.requests[later].offset_ns = 60_000 * MS;
+    }
+    let outcome = run(&plan, &Scripted::new(|_| Script::Answer(millis(1))), LONG, None);
+    assert_eq!(outcome.outcomes(), [OutcomeKind::Success; 2]);
+    assert_eq!(outcome.close.unsent, 4);
 }
 
 #[test]

@@ -198,6 +198,7 @@ pub(crate) struct TestPlan {
     pub(crate) workload: Workload,
     pub(crate) warmups: Vec<Request>,
     pub(crate) requests: Vec<Request>,
+    pub(crate) drain: Duration,
 }
 
 impl TestPlan {
@@ -235,6 +236,7 @@ pub(crate) fn plan(offsets: &[u64], warmups: u32, max_concurrency: Option<u32>) 
         },
         warmups: (0..u64::from(warmups)).map(|k| request(count + k, 0)).collect(),
         requests: (0..).zip(offsets).map(|(id, offset)| request(id, *offset)).collect(),
+        drain: DRAIN,
     }
 }
 
@@ -373,6 +375,6 @@ pub(crate) fn execute_into(
 ) -> Result<WorkloadRun, RunError> {
     let journal: PathBuf = journal.into();
     let options =
-        RunOptions { journal: &journal, timeout, drain: DRAIN, max_error_rate: 0.05, calibration: None, stop };
+        RunOptions { journal: &journal, timeout, drain: plan.drain, max_error_rate: 0.05, calibration: None, stop };
     execute(plan.plan(), backend, &options, &mut Unwatched, observer)
 }
