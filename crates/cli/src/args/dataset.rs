@@ -89,10 +89,10 @@ pub(crate) struct DatasetArgs {
     #[arg(long, value_name = "N", requires = "dataset_name", value_parser = whole::<u32>(1..=1 << 24))]
     pub(crate) output_len: Option<u32>,
     /// random: length of prompts, without the prefix
-    #[arg(long, value_name = "N", requires = "dataset_name", value_parser = whole::<u32>(1..=1 << 24))]
+    #[arg(long, value_name = "N", requires = "dataset_name", conflicts_with = "input_len", value_parser = whole::<u32>(1..=1 << 24))]
     pub(crate) random_input_len: Option<u32>,
     /// random: length asked for
-    #[arg(long, value_name = "N", requires = "dataset_name", value_parser = whole::<u32>(1..=1 << 24))]
+    #[arg(long, value_name = "N", requires = "dataset_name", conflicts_with = "output_len", value_parser = whole::<u32>(1..=1 << 24))]
     pub(crate) random_output_len: Option<u32>,
     /// random: lengths are drawn evenly from L(1-R) to L(1+R), as vLLM does [default: 0]
     #[arg(long, value_name = "R", requires = "dataset_name", alias = "range-ratio")]
@@ -101,13 +101,13 @@ pub(crate) struct DatasetArgs {
     #[arg(long, value_name = "N", requires = "dataset_name", value_parser = whole::<u32>(0..=1 << 24))]
     pub(crate) random_prefix_len: Option<u32>,
     /// sharegpt: length asked for, instead of that of the answers in the data set
-    #[arg(long, value_name = "N", requires = "dataset_name", value_parser = whole::<u32>(1..=1 << 24))]
+    #[arg(long, value_name = "N", requires = "dataset_name", conflicts_with = "output_len", value_parser = whole::<u32>(1..=1 << 24))]
     pub(crate) sharegpt_output_len: Option<u32>,
     /// sharegpt: whose rules decide what is kept [default: vllm]
     #[arg(long, value_enum, value_name = "WHOSE", requires = "dataset_name")]
     pub(crate) sharegpt_rules: Option<RulesName>,
     /// custom: length asked for; -1 is that of each line [default: -1]
-    #[arg(long, value_name = "N", requires = "dataset_name", allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(-1..=1 << 24))]
+    #[arg(long, value_name = "N", requires = "dataset_name", conflicts_with = "output_len", allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(-1..=1 << 24))]
     pub(crate) custom_output_len: Option<i64>,
     /// prefix_repetition: length of the beginnings [default: 256]
     #[arg(long, value_name = "N", requires = "dataset_name", value_parser = whole::<u32>(1..=1 << 24))]
@@ -119,7 +119,7 @@ pub(crate) struct DatasetArgs {
     #[arg(long, value_name = "N", requires = "dataset_name", value_parser = whole::<u32>(1..=1 << 24))]
     pub(crate) prefix_repetition_num_prefixes: Option<u32>,
     /// prefix_repetition: length asked for [default: 128]
-    #[arg(long, value_name = "N", requires = "dataset_name", value_parser = whole::<u32>(1..=1 << 24))]
+    #[arg(long, value_name = "N", requires = "dataset_name", conflicts_with = "output_len", value_parser = whole::<u32>(1..=1 << 24))]
     pub(crate) prefix_repetition_output_len: Option<u32>,
     /// shared_prefix: number of groups [default: 64]
     #[arg(long, value_name = "N", requires = "dataset_name", alias = "gsp-num-groups", value_parser = whole::<u32>(1..=1 << 24))]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use sagellm_core::{BackendInfo, Clock, Exit, Failure};
 use sagellm_plan::{PlanError, PlanFile};
@@ -53,7 +54,9 @@ impl Output {
 
     /// A place for what may not be kept, on the same disk as the results where that can be.
     pub(super) fn scratch(&self, interrupt: &Interrupt) -> Result<Scratch, Failure> {
-        let folder = nearest(&self.folder).join(format!(".sagellm-benchmark-{}", std::process::id()));
+        // In containers all programs may have the same number.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+        let folder = nearest(&self.folder).join(format!(".sagellm-benchmark-{}-{now:x}", std::process::id()));
         let doomed = folder.clone();
         // Told first, so that a signal finds nothing that it does not know of.
         interrupt.before_exit(move || drop(fs::remove_dir_all(&doomed)));
