@@ -167,6 +167,14 @@ impl Sample {
         })
     }
 
+    /// Whether a cap on concurrency may have held requests back. By the stamps fewer may run at once than the client counts,
+    /// which learns of an end a little later: but not half as many.
+    pub(crate) fn held_back(&self) -> bool {
+        let workload = &self.header.workload;
+        let near = |cap: u32| self.concurrency.is_none_or(|it| it.peak * 2 >= u64::from(cap));
+        workload.max_concurrency.is_some_and(|cap| workload.is_closed_loop() || near(cap))
+    }
+
     /// Whether requests went over HTTP.
     pub(crate) fn over_http(&self) -> bool {
         self.stamps.iter().any(|stamp| *stamp != Stamp::Engine)

@@ -61,9 +61,9 @@ impl Summary {
                 for workload in &mut workloads {
                     note_synthetic(manifest, workload);
                 }
+                check_processor(manifest, &mut workloads);
                 check_manifest(manifest, &workloads, &mut validity);
                 check_settings(manifest, &mut validity);
-                check_processor(manifest, &workloads, &mut validity);
             }
             None => validity.warn(Finding::new(
                 Code::NoManifest,

@@ -77,6 +77,8 @@ pub enum Code {
     PromptsLonger,
     /// Warning: requests failed, though fewer than the limit allows.
     SomeFailed,
+    /// Warning: the requests of the plan were used up before the duration was over.
+    EndedEarly,
     /// Warning: too few successes for a percentile.
     FewSamples,
     /// Warning: the first measured request found everything cold.

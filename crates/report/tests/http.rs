@@ -133,8 +133,10 @@ fn a_client_that_used_up_its_threads_is_told_of() {
         manifest.backend.settings.insert("client_threads".into(), threads.into());
         write_manifest(folder.path(), &manifest);
         write_journal(folder.path(), calibrated(0.1, 0.01), &served(), Some(close));
-        let validity = summarize_folder(folder.path()).unwrap().validity;
-        (validity.has(Code::ClientBusy), validity.verdict)
+        let summary = summarize_folder(folder.path()).unwrap();
+        let of_workload = summary.workloads.iter().map(|workload| workload.details.validity.verdict).next().unwrap();
+        assert_eq!(of_workload, summary.validity.verdict, "what is exported of a workload has its verdict");
+        (summary.validity.has(Code::ClientBusy), summary.validity.verdict)
     };
     assert_eq!(judged(89.0, "1", Stamp::Kernel), (false, Verdict::Valid));
     assert_eq!(judged(90.0, "1", Stamp::Kernel), (true, Verdict::Valid), "a warning");

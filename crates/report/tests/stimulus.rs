@@ -112,9 +112,12 @@ fn a_client_that_pauses_is_found_out() {
 #[test]
 fn a_cap_may_hold_requests_back_and_a_closed_loop_has_no_pattern() {
     let mut header = paced(Arrival::Constant { rate: 50.0 });
-    header.workload.max_concurrency = Some(4);
-    let summary = judged(header, &requests(&even(), |offset| offset + offset / 10));
+    header.workload.max_concurrency = Some(2);
+    let slower = requests(&even(), |offset| offset + offset / 10);
+    let summary = judged(header.clone(), &slower);
     assert!(!has(&summary, Code::Arrivals));
+    header.workload.max_concurrency = Some(1000);
+    assert!(has(&judged(header, &slower), Code::Arrivals), "a cap out of reach holds nothing back");
     assert!(summary.get("arrival_rate_rps").is_some());
     let summary = judged(paced(Arrival::Immediate), &requests(&even(), |offset| offset));
     assert_eq!(summary.reason("arrival_rate_rps"), "the workload has no arrival process");

@@ -175,6 +175,20 @@ fn without_its_closing_line_a_journal_is_unfinished() {
 }
 
 #[test]
+fn a_duration_that_the_requests_did_not_last_for_is_told_of() {
+    let ended = |asked: f64, unsent: u64| {
+        let mut header = header("w", 5);
+        header.workload.duration_s = Some(asked);
+        let mut close = close();
+        (close.end_ns, close.unsent) = (header.start_ns + 1_000 * MS, unsent);
+        let summary = summarize(header, &sequential(5), Some(&close));
+        summary.details.validity.has(Code::EndedEarly)
+    };
+    assert!(ended(60.0, 0));
+    assert!(!ended(1.0, 0) && !ended(60.0, 3));
+}
+
+#[test]
 fn lateness_counts_against_an_open_loop_only() {
     // 2 ms late where the median TTFT is 12 ms.
     let mut records = sequential(5);
@@ -185,6 +199,12 @@ fn lateness_counts_against_an_open_loop_only() {
     let capped = summarize(header.clone(), &records, Some(&close()));
     assert_eq!(reasons(&capped), []);
     assert!(capped.details.validity.has(Code::ClientQueueing), "the cap held requests back");
+    header.workload.max_concurrency = Some(1000);
+    assert_eq!(
+        reasons(&summarize(header.clone(), &records, Some(&close()))),
+        [Code::ScheduleLag],
+        "nobody waits for it"
+    );
     header.workload.max_concurrency = None;
     let open = summarize(header.clone(), &records, Some(&close()));
     assert_eq!(reasons(&open), [Code::ScheduleLag]);

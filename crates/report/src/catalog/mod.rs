@@ -71,7 +71,8 @@ const DELAYS: [Quantity; 2] = [
     },
     Quantity {
         name: "schedule_lag",
-        formula: "sent requests of a − s where no concurrency cap holds requests back: how late the client was",
+        formula: "sent requests of a − s where no concurrency cap holds requests back (more than half of its places stayed \
+                  free): how late the client was",
         undefined: "nothing was sent, or a concurrency cap holds requests back on purpose",
     },
 ];

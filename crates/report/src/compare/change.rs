@@ -155,7 +155,7 @@ impl Change {
             return;
         }
         if let Some(said) = before.no_interval(key).or_else(|| now.no_interval(key)) {
-            self.why = Some(said.to_owned());
+            self.why = Some(said);
             return;
         }
         let requests = before.requests(key).zip(now.requests(key)).map(|(before, now)| before.min(now));

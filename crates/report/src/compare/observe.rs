@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sagellm_core::journal::{Close, Header};
 use sagellm_core::{OutcomeKind, Record, seconds};
-use sagellm_stats::{Estimate, Interval, least_p_of_quantile};
+use sagellm_stats::{Estimate, FEWEST, Interval, least_p_of_quantile};
 
 use crate::goodput::Goodput;
 use crate::journal::Look;
-use crate::latency::Times;
+use crate::latency::{Times, too_few};
 use crate::workload::{Method, WorkloadSummary};
 
 /// Seed of the bootstraps: a comparison of the same files is the same every time.
@@ -100,18 +100,21 @@ impl Observations {
         self.records.is_none() && self.estimates.is_empty()
     }
 
-    /// Why a summary has no interval of a figure; `None` where the records are at hand.
-    pub(super) fn no_interval(&self, key: &str) -> Option<&str> {
+    /// Why a figure has no interval: as its summary says, or, where the records are at hand, because too many of the
+    /// requests ran at once. `None` where neither is so.
+    pub(super) fn no_interval(&self, key: &str) -> Option<String> {
         const UNSAID: &str =
             "its summary has no interval of it: give the folder of the run, or repeat the runs (`run --repeat 5`)";
-        let said = || self.no_interval.get(key).map_or(UNSAID, String::as_str);
-        (self.records.is_none() && !self.estimates.contains_key(key)).then(said)
+        match &self.records {
+            Some(records) => records.too_few_rounds(key),
+            None if self.estimates.contains_key(key) => None,
+            None => Some(self.no_interval.get(key).map_or(UNSAID, String::as_str).to_owned()),
+        }
     }
 
     /// Requests behind a percentile, where the records are at hand.
     pub(super) fn requests(&self, key: &str) -> Option<usize> {
-        let (_, quantity) = key.strip_suffix("_ms")?.split_once('_')?;
-        Some(self.records.as_ref()?.of(quantity)?.len())
+        Some(self.records.as_ref()?.of(quantity_of(key)?)?.len())
     }
 
     /// A figure with its interval: from the records, else as the summary has it.
@@ -130,9 +133,25 @@ impl Observations {
         let values = records.of(quantity)?;
         match stat {
             "avg" => Estimate::mean(values, records.peak, SEED),
+            _ if records.too_few_rounds(key).is_some() => None,
             _ => Estimate::quantile(values, share_of(key)?),
         }
     }
+}
+
+impl Records {
+    /// Why the requests are too few for the interval of a percentile, where they are enough by their number alone: those
+    /// that ran at once share what happened to them, and what a report does not claim no comparison may.
+    fn too_few_rounds(&self, key: &str) -> Option<String> {
+        share_of(key)?;
+        let n = self.of(quantity_of(key)?)?.len();
+        too_few(n as u64, self.peak as u64, FEWEST).filter(|_| n >= FEWEST)
+    }
+}
+
+/// The latency that a key is about.
+fn quantity_of(key: &str) -> Option<&str> {
+    Some(key.strip_suffix("_ms")?.split_once('_')?.1)
 }
 
 /// The share of a percentile, by its key.

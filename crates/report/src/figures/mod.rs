@@ -186,7 +186,7 @@ fn delays(figures: &mut Figures, sample: &Sample) {
         Some(reason) => figures.describe_none("queue_client", &Stat::DELAY, reason),
         None => figures.describe("queue_client", &Stat::DELAY, &sample.waits, NOTHING_SENT),
     }
-    if workload.max_concurrency.is_some() {
+    if sample.held_back() {
         let reason = "a concurrency cap holds requests back on purpose: see queue_client_ms";
         figures.describe_none("schedule_lag", &Stat::DELAY, reason);
     } else {
@@ -238,7 +238,7 @@ fn load(figures: &mut Figures, sample: &Sample) {
     for stat in Stat::ALL {
         let (value, reason) = match (stat, &untold) {
             // The mean needs the totals only.
-            (Stat::Avg, Some(_)) => (Some(sample.tokens.1 as f64 / chunks.count() as f64), ""),
+            (Stat::Avg, Some(_)) => (Some(sample.tokens.1 as f64 / chunks.count() as f64), "no chunk came"),
             (_, Some(reason)) => (None, reason.as_str()),
             (Stat::Std, None) if chunks.count() == 1 => (None, "one value has no spread"),
             (_, None) => (value_of(stat, chunks, &ascending), "no chunk came"),

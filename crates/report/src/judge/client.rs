@@ -3,7 +3,7 @@
 use sagellm_core::Stamp;
 
 use super::{Judge, MOST_DISTURBANCE, percent};
-use crate::validity::{Code, Finding, Validity};
+use crate::validity::{Code, Finding};
 use crate::{Manifest, WorkloadSummary};
 
 /// A place that is empty for less is told of, but handing a request from one thread to another cannot take no time: only
@@ -41,7 +41,7 @@ impl Judge<'_> {
 }
 
 /// Whether the client over HTTP used up the processor time that its threads can have. The manifest knows how many those are.
-pub(crate) fn check_processor(manifest: &Manifest, workloads: &[WorkloadSummary], validity: &mut Validity) {
+pub(crate) fn check_processor(manifest: &Manifest, workloads: &mut [WorkloadSummary]) {
     let threads = manifest.backend.settings.get("client_threads").and_then(|threads| threads.parse::<u32>().ok());
     let Some(threads) = threads else { return };
     let most = 100.0 * f64::from(threads.min(manifest.host.logical_cpus.max(1)));
@@ -50,6 +50,7 @@ pub(crate) fn check_processor(manifest: &Manifest, workloads: &[WorkloadSummary]
         let busy = format!("the client used {used:.0} % of a core, and its threads can use {most:.0} %");
         let mut finding = Finding::new(Code::ClientBusy, busy, super::http::HELP_CLIENT);
         finding.workload = Some(workload.name().to_owned());
+        let validity = &mut workload.details.validity;
         if manifest.backend.stamp == Stamp::User {
             finding.message = format!(
                 "the client was the bottleneck: {}; its own stamps come late then, by an amount that nobody knows",

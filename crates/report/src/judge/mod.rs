@@ -8,7 +8,7 @@ mod stimulus;
 mod surroundings;
 
 use sagellm_core::journal::Close;
-use sagellm_core::{Arrival, OutcomeKind};
+use sagellm_core::{Arrival, OutcomeKind, seconds};
 
 use crate::WorkloadSummary;
 use crate::sample::Sample;
@@ -16,6 +16,8 @@ use crate::validity::{Code, Finding, Validity};
 
 /// An error or delay of the client above this share of the median figure that it disturbs is too much.
 const MOST_DISTURBANCE: f64 = 0.05;
+/// A run that lasts for less than this share of its duration ended early.
+const LEAST_DURATION: f64 = 0.95;
 
 /// Judges one workload.
 pub(crate) fn judge(sample: &Sample, close: Option<&Close>, summary: &WorkloadSummary) -> Validity {
@@ -55,7 +57,7 @@ impl Judge<'_> {
     fn completeness(&mut self) {
         let workload = &self.sample.header.workload;
         // What the end of the duration left over was never due.
-        let planned = u64::from(workload.num_prompts) - self.close.map_or(0, |close| close.unsent);
+        let planned = u64::from(workload.num_prompts).saturating_sub(self.close.map_or(0, |close| close.unsent));
         let sent = self.sample.sent;
         match self.close {
             None => {
@@ -70,7 +72,24 @@ impl Judge<'_> {
                 let message = format!("{} of {planned} planned requests were never sent", planned - sent);
                 self.reject(Code::NeverSent, message, "see the reasons in the journal, and run it again");
             }
-            Some(_) => {}
+            Some(close) => self.duration(close),
+        }
+    }
+
+    /// A load without a schedule gets a supply of requests that is to last for the duration, and a data set may be short.
+    fn duration(&mut self, close: &Close) {
+        let workload = &self.sample.header.workload;
+        let took = seconds(close.end_ns.saturating_sub(self.sample.header.start_ns));
+        let Some(asked) = workload.duration_s.filter(|asked| close.unsent == 0 && took < LEAST_DURATION * asked) else {
+            return;
+        };
+        if workload.arrival == Arrival::Immediate {
+            let message = format!("it ended after {took:.1} s of {asked} s, since all its requests were done");
+            self.warn(
+                Code::EndedEarly,
+                message,
+                "give `--num-prompts` in place of `--duration`, or longer answers".into(),
+            );
         }
     }
 
@@ -124,7 +143,7 @@ impl Judge<'_> {
             self.reject(Code::ScheduleLag, message, self.help_client());
         }
         let wait = self.summary.get("avg_queue_client_ms").filter(|wait| *wait > MOST_DISTURBANCE * ttft);
-        if let (Some(wait), Some(cap)) = (wait, workload.max_concurrency) {
+        if let (Some(wait), Some(cap)) = (wait, workload.max_concurrency.filter(|_| self.sample.held_back())) {
             self.warn(
                 Code::ClientQueueing,
                 format!(

@@ -18,7 +18,7 @@ impl Judge<'_> {
 
     /// A cap on concurrency holds requests back on purpose; what waits for it is told elsewhere.
     fn arrivals(&mut self) {
-        if self.sample.header.workload.max_concurrency.is_some() {
+        if self.sample.held_back() {
             return;
         }
         let both = |key: &str| self.summary.get(&format!("planned_{key}")).zip(self.summary.get(key));
