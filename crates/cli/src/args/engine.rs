@@ -82,11 +82,16 @@ impl EngineArgs {
             dtype: self.dtype.and_then(DtypeName::dtype),
             kv_cache_tokens: self.kv_cache_tokens.unwrap_or(kv_cache_tokens),
             max_num_batched_tokens: self.max_num_batched_tokens.unwrap_or(512),
-            max_num_seqs: self.max_num_seqs.unwrap_or(256),
+            max_num_seqs: self.sequences(),
             prefix_caching: !self.no_enable_prefix_caching,
             draft_tokens: self.spec.map_or(0, |SpecName::Ngram| self.spec_tokens.unwrap_or(8)),
             stream_text,
         }
+    }
+
+    /// How many requests it computes at once.
+    pub(crate) fn sequences(&self) -> usize {
+        self.max_num_seqs.unwrap_or(256)
     }
 
     /// A server has settings of its own.

@@ -153,17 +153,61 @@ pub(super) fn engine(
         let message = format!("`--kv-cache-tokens {given}` is too small: one request needs {longest} tokens");
         return Err(Failure::new(Exit::Usage, message).with_hint(format!("give at least {longest}")));
     }
-    let options = args.engine.options(default_kv_tokens(plan), args.verbose);
+    let options = args.engine.options(default_kv_tokens(plan, args.engine.sequences()), args.verbose);
     Ok(CpuEngine::start(model, &options, clock, progress.bar_only())?)
 }
 
 /// Enough to keep everything that a workload writes, so that nothing is evicted unless a budget asks for it; for long
 /// workloads enough for what runs together, but not less than a modest amount.
-fn default_kv_tokens(plan: &PlanFile) -> usize {
-    let of_workload = |outline: &Outline| {
-        let together = outline.workload.max_concurrency.map_or(outline.requests, u64::from);
-        outline.all_tokens.min((together * outline.largest_tokens).max(MODEST_KV_TOKENS))
-    };
+fn default_kv_tokens(plan: &PlanFile, sequences: usize) -> usize {
+    let of_workload = |outline: &Outline| kv_tokens_of(outline, sequences as u64);
     let tokens = plan.outlines().map(of_workload).max().unwrap_or(0).max(1);
     usize::try_from(tokens).unwrap_or(usize::MAX)
+}
+
+/// The same of one workload, of which the engine computes so many requests at once.
+fn kv_tokens_of(outline: &Outline, sequences: u64) -> u64 {
+    let together = outline.workload.max_concurrency.map_or(outline.requests, u64::from).min(sequences);
+    outline.all_tokens.min((together * outline.largest_tokens).max(MODEST_KV_TOKENS))
+}
+
+#[cfg(test)]
+mod tests {
+    use sagellm_core::{Arrival, Mode, Source, Workload};
+
+    use super::*;
+
+    #[test]
+    fn the_kv_cache_holds_what_runs_together_however_long_the_run() {
+        let tokens = |requests: u32, max_concurrency: Option<u32>| {
+            let workload = Workload {
+                name: "w".into(),
+                mode: Mode::Traffic,
+                source: Source::Text { input_tokens: 256, output_tokens: 256, shared_prefix_tokens: 0 },
+                num_prompts: requests,
+                duration_s: None,
+                max_concurrency,
+                arrival: Arrival::Poisson { rate: 2.0 },
+                num_warmups: 0,
+                seed: 0,
+                goodput: None,
+            };
+            let requests = u64::from(requests);
+            let outline = Outline {
+                workload,
+                hash: String::new(),
+                requests,
+                arrivals: requests,
+                at_once: 0,
+                output_tokens: 256 * requests,
+                last_offset_ns: 0,
+                largest_tokens: 512,
+                all_tokens: 512 * requests,
+            };
+            kv_tokens_of(&outline, 256)
+        };
+        assert_eq!(tokens(10, None), 5120, "everything");
+        assert_eq!(tokens(1_000_000, None), 256 * 512, "what the engine computes at once");
+        assert_eq!(tokens(1_000_000, Some(8)), MODEST_KV_TOKENS);
+    }
 }
