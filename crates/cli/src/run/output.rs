@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use sagellm_core::{BackendInfo, Clock, Exit, Failure};
+use sagellm_core::{BackendInfo, Clock, Exit, Failure, WallTime};
 use sagellm_plan::{PlanError, PlanFile};
 use sagellm_report::{Hashes, Host, MANIFEST_FILE, Manifest, Summary, summarize_folder, write_json, write_results};
 use sagellm_run::Journal;
@@ -55,7 +54,7 @@ impl Output {
     /// A place for what may not be kept, on the same disk as the results where that can be.
     pub(super) fn scratch(&self, interrupt: &Interrupt) -> Result<Scratch, Failure> {
         // In containers all programs may have the same number.
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+        let now = WallTime::now().unix_ns;
         let folder = nearest(&self.folder).join(format!(".sagellm-benchmark-{}-{now:x}", std::process::id()));
         let doomed = folder.clone();
         // Told first, so that a signal finds nothing that it does not know of.
