@@ -317,3 +317,20 @@ fn very_many_values_are_within_a_thousandth_and_say_so() {
     let (mean, of_few) = (sketched.get("avg_itl_ms").unwrap(), exact.get("avg_itl_ms").unwrap());
     assert!((mean - of_few).abs() < 0.5 && (mean - 505.0).abs() < 0.5, "{mean}");
 }
+
+#[test]
+fn nothing_is_said_of_single_chunks_whose_tokens_are_told_only_in_all() {
+    let mut records = served();
+    let chunks: usize = records.iter().map(|record| record.chunks.len()).sum();
+    for record in &mut records {
+        record.output_tokens = 4 * record.chunks.len() as u32;
+    }
+    let summary = judge(&records);
+    assert_eq!(summary.get("avg_chunk_tokens"), Some(4.0), "the totals are enough for it");
+    for key in ["p50_chunk_tokens", "max_chunk_tokens", "avg_itl_token_ms"] {
+        assert_eq!(summary.get(key), None, "{key}");
+        let told = format!("({} tokens came in {chunks} chunks)", 4 * chunks);
+        assert!(summary.reason(key).contains(&told), "{}", summary.reason(key));
+    }
+    assert!(summary.get("avg_itl_ms").is_some(), "the gaps are known");
+}
