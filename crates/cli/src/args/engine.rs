@@ -49,7 +49,7 @@ pub(crate) struct EngineArgs {
     /// Type of the weights [default: auto]
     #[arg(long, value_enum)]
     pub(crate) dtype: Option<DtypeName>,
-    /// Tokens that the KV cache holds [default: enough for the workload]
+    /// Tokens that the KV cache holds [default: enough for what runs at once]
     #[arg(long, value_name = "N", value_parser = whole::<usize>(1..=1 << 32))]
     pub(crate) kv_cache_tokens: Option<usize>,
     /// Tokens computed in one step at most [default: 512]
