@@ -6,7 +6,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Clock, EventSink, Failure, Measured, Nanos, Request, Stamp};
+use crate::{Clock, EventSink, Failure, Measured, Nanos, OutputText, Record, Request, Stamp};
 
 /// A request made ready to be sent, so that nothing slow is left to do when it is due.
 pub type Prepared = Arc<Request>;
@@ -40,6 +40,10 @@ pub trait Backend: Send + Sync {
     fn submit_at(&self, request: Prepared, _due: Nanos, sink: &EventSink) -> Result<(), Failure> {
         self.submit(request, sink)
     }
+
+    /// Finishes the record of an answer whose text came with its end: counts tokens and hashes the text. Called on a thread
+    /// that neither sends nor reads, so that this work makes nothing late.
+    fn complete(&self, _record: &mut Record, _text: OutputText) {}
 
     /// Gives up on a request; its end event follows.
     fn cancel(&self, request: u64);

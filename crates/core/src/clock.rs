@@ -61,6 +61,14 @@ impl Clock {
         wall.unix_ns.saturating_sub(self.wall.unix_ns)
     }
 
+    /// Nanoseconds by which the system's uptime is ahead of this clock. It grows by the time for which the machine is
+    /// suspended, which this clock does not count. `None` where the uptime cannot be read. True to 20 ms.
+    pub fn behind_uptime_ns(&self) -> Option<i64> {
+        let text = std::fs::read_to_string("/proc/uptime").ok()?;
+        let uptime: f64 = text.split_ascii_whitespace().next()?.parse().ok()?;
+        Some((uptime * 1e9) as i64 - self.now().cast_signed())
+    }
+
     /// By how much the system's civil time has moved against this clock since the start. Not near zero when somebody
     /// set the time meanwhile; stamps of the kernel cannot be placed on this clock then.
     pub fn wall_drift_ns(&self) -> i64 {

@@ -40,6 +40,9 @@ pub struct Piece {
     pub text: Option<String>,
     /// From the kernel's receive stamp to this program's read, where there is such a stamp: the client's own delay.
     pub delay_ns: Option<u32>,
+    /// How much earlier than the event's stamp the tokens may have come, because they were read together with later
+    /// bytes; 0 where the stamp is theirs alone.
+    pub uncertainty_ns: u32,
 }
 
 /// The end of a request.
@@ -65,6 +68,8 @@ pub struct End {
     pub output_digest: Option<String>,
     /// What was generated, where the request asked to keep it.
     pub answer: Option<Answer>,
+    /// Text that is still to be counted and hashed, by [`Backend::complete`](crate::Backend::complete).
+    pub output_text: Option<OutputText>,
     /// What only a request over HTTP has.
     pub http: Option<HttpFacts>,
 }
@@ -83,9 +88,17 @@ impl End {
             output_tokens_source,
             output_digest: None,
             answer: None,
+            output_text: None,
             http: None,
         }
     }
+}
+
+/// The whole text of an answer, choice by choice in the order of their numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OutputText {
+    /// The text of each choice: reasoning, visible text and tool calls as they came.
+    pub choices: Vec<String>,
 }
 
 /// What only a request over HTTP has.
@@ -100,8 +113,15 @@ pub struct HttpFacts {
     pub sent_kernel_ns: Option<Nanos>,
     /// When the first token of the visible answer came, after any reasoning.
     pub first_visible_ns: Option<Nanos>,
-    /// Chunks that shared a read, and so a stamp, with a later one.
+    /// Chunks that were read together with later bytes, so that their time is an interval.
     pub merged_chunks: u32,
+    /// Chunks that arrived behind a gap in the byte stream: readable later than the kernel stamped them, so that the time
+    /// of the read counts.
+    pub held_back_chunks: u32,
+    /// Segments that came out of order while the answer was read.
+    pub out_of_order_segments: u32,
+    /// Segments of the request that had to be transmitted again.
+    pub retransmitted_segments: u32,
     /// Output tokens by the server's usage object.
     pub usage_tokens: Option<u32>,
     /// Output tokens by the tokenizer, over the text that came.
@@ -120,6 +140,8 @@ pub struct HttpFacts {
     pub answered_model: Option<String>,
     /// Times that the request was sent again.
     pub retries: u32,
+    /// Whether one of these followed a connection that the server closed before the request could have reached it.
+    pub stale_connection: bool,
 }
 
 /// How a request ended. Everything but `Success` is a failure or censored, and is counted by kind.

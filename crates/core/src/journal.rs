@@ -100,6 +100,10 @@ pub struct Close {
     /// Requests of the plan that were not sent, because its duration was over. They have no record.
     #[serde(default)]
     pub unsent: u64,
+    /// Times at which this program did not run when it should have; `null` where the program that wrote the journal did
+    /// not watch for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stalls: Option<Stalls>,
     /// What the backend counted.
     pub backend: BackendStats,
     /// Memory of what was measured.
@@ -112,6 +116,23 @@ pub struct Close {
     /// What the machine as a whole did.
     #[serde(default = "HostWindow::not_kept")]
     pub host: HostWindow,
+}
+
+/// Times at which the thread that sends requests ran more than 10 ms late: the process was stopped, starved of processor
+/// time, or waited for the disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Stalls {
+    /// How many.
+    pub count: u64,
+    /// All of them together, in nanoseconds.
+    pub total_ns: Nanos,
+    /// The longest, in nanoseconds.
+    pub worst_ns: Nanos,
+    /// Time spent waiting for the journal to be written, in nanoseconds.
+    pub journal_ns: Nanos,
+    /// Time for which the machine was suspended during the run, in nanoseconds; 0 where it is not known.
+    pub suspended_ns: Nanos,
 }
 
 const NOT_KEPT: &str = "the program that wrote the journal did not keep it";

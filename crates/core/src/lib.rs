@@ -21,7 +21,7 @@ mod workload;
 pub use backend::{Backend, BackendInfo, BackendStats, ModelInfo, Prepared, ServerSample, ServerWindow, StepTimes};
 pub use clock::{Clock, Nanos, WallTime, ms, seconds};
 pub use error::{Exit, Failure, UserError};
-pub use event::{End, Event, EventKind, FinishReason, HttpFacts, OutcomeKind, Piece, TokenSource};
+pub use event::{End, Event, EventKind, FinishReason, HttpFacts, OutcomeKind, OutputText, Piece, TokenSource};
 pub use measured::Measured;
 pub use plan::{DataFile, Plan, PlanHeader, PlanLine, Requests};
 pub use progress::{NoProgress, Progress};

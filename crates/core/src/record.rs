@@ -81,20 +81,27 @@ impl Record {
         })
     }
 
-    /// Tokens after the first chunk, n − n1; `None` where there are none. Of an answer with untold tokens the first chunk
-    /// holds n1 = n / chunks.
+    /// Tokens after the first arrival, n − n1; `None` where there are none. Chunks with the stamp of the first came with it
+    /// and count in n1. Of an answer with untold tokens each chunk holds n / chunks.
     pub fn tokens_after_first_chunk(&self) -> Option<f64> {
         let all = f64::from(self.output_tokens);
-        let first = match self.untold_tokens() {
-            0 => self.chunks.first().map_or(0.0, |chunk| f64::from(chunk.tokens)),
-            _ => all / self.chunks.len() as f64,
+        let at = self.chunks.first().map(|chunk| chunk.at_ns);
+        let together = self.chunks.iter().take_while(|chunk| Some(chunk.at_ns) == at);
+        let first: f64 = match self.untold_tokens() {
+            0 => together.map(|chunk| f64::from(chunk.tokens)).sum(),
+            _ => all / self.chunks.len() as f64 * together.count() as f64,
         };
         Some(all - first).filter(|&later| later > 0.0)
     }
+
+    /// How much earlier than its stamp the first token may have come, in nanoseconds.
+    pub fn first_token_uncertainty_ns(&self) -> Nanos {
+        self.chunks.first().map_or(0, |chunk| Nanos::from(chunk.uncertainty_ns))
+    }
 }
 
-/// Tokens that arrived together. Written as a list of its two or three numbers, since a journal holds one for every token;
-/// read also as an object with their names.
+/// Tokens that arrived together. Written as a list of two to four numbers, since a journal holds one for every token; read
+/// also as an object with their names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub struct Chunk {
     /// When, on the clock of the run.
@@ -104,13 +111,17 @@ pub struct Chunk {
     /// From the kernel's receive stamp to this program's read: the client's own delay.
     #[serde(default)]
     pub delay_ns: Option<u32>,
+    /// How much earlier than `at_ns` the tokens may have come; 0 where the stamp is exact.
+    #[serde(default)]
+    pub uncertainty_ns: u32,
 }
 
 impl Serialize for Chunk {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.delay_ns {
-            Some(delay) => (self.at_ns, self.tokens, delay).serialize(serializer),
-            None => (self.at_ns, self.tokens).serialize(serializer),
+        match (self.delay_ns, self.uncertainty_ns) {
+            (None, 0) => (self.at_ns, self.tokens).serialize(serializer),
+            (Some(delay), 0) => (self.at_ns, self.tokens, delay).serialize(serializer),
+            (delay, uncertainty) => (self.at_ns, self.tokens, delay, uncertainty).serialize(serializer),
         }
     }
 }
@@ -122,16 +133,18 @@ impl JsonSchema for Chunk {
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "description": "Tokens that arrived together: when, in nanoseconds on the clock of the run; how many; and, \
-                where the kernel stamped them, the nanoseconds from its stamp to this program's read.",
+            "description": "Tokens that arrived together: when, in nanoseconds on the clock of the run; how many; where the \
+                kernel stamped them, the nanoseconds from its stamp to this program's read (else null); and, where they \
+                were read together with later bytes, how many nanoseconds earlier they may have come.",
             "type": "array",
             "prefixItems": [
                 generator.subschema_for::<Nanos>(),
                 generator.subschema_for::<u32>(),
+                generator.subschema_for::<Option<u32>>(),
                 generator.subschema_for::<u32>(),
             ],
             "minItems": 2,
-            "maxItems": 3,
+            "maxItems": 4,
         })
     }
 }
@@ -213,7 +226,12 @@ impl RecordBuilder {
                 record.first_token_ns.get_or_insert(event.at);
                 record.last_token_ns = Some(event.at);
                 record.output_tokens += piece.tokens;
-                record.chunks.push(Chunk { at_ns: event.at, tokens: piece.tokens, delay_ns: piece.delay_ns });
+                record.chunks.push(Chunk {
+                    at_ns: event.at,
+                    tokens: piece.tokens,
+                    delay_ns: piece.delay_ns,
+                    uncertainty_ns: piece.uncertainty_ns,
+                });
             }
             EventKind::Preempted => record.preemptions += 1,
             EventKind::End(end) => {

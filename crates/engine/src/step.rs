@@ -169,7 +169,7 @@ impl EngineThread {
                 let at = self.clock.now();
                 sequence.tokens.push(token);
                 let text = self.stream_text.then(|| self.tokenizer.decode(&[token]));
-                let piece = Piece { tokens: 1, token: Some(token), text, delay_ns: None };
+                let piece = Piece { tokens: 1, token: Some(token), text, ..Piece::default() };
                 send(sequence, Event { request: sequence.request.id, at, kind: EventKind::Chunk(piece) });
                 let foreseen = draft.get(i) == Some(&token);
                 accepted += usize::from(foreseen);

@@ -11,7 +11,7 @@ use crate::excerpt::{KEPT, excerpt};
 use crate::response::{Eof, Head, Malformed, Part, Response};
 use crate::sse::{EventReader, TooLong};
 use crate::tally::Tally;
-use crate::{CountTokens, Secret};
+use crate::Secret;
 
 /// The body of an error is read this far at most, so that the connection can be used again.
 const MAX_ERROR_BODY: u64 = 1 << 20;
@@ -21,7 +21,6 @@ pub(crate) struct Reading {
     /// The model that is asked for.
     pub(crate) model: String,
     pub(crate) max_line: usize,
-    pub(crate) tokenizer: Option<CountTokens>,
     /// Whether pieces carry their text.
     pub(crate) stream_text: bool,
     /// Whether the server gives a finish reason, so that an answer without one was cut off even where `[DONE]` ends it.
@@ -40,10 +39,26 @@ impl Reading {
 /// When bytes arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Arrival {
-    /// On the clock of the run: by the kernel where it tells, else by us.
+    /// The stamp of the last byte on the clock of the run: the kernel's where it stamps, else that of the read.
     pub(crate) at: Nanos,
-    /// From the kernel's stamp to ours.
-    pub(crate) delay: Option<u32>,
+    /// When they were read.
+    pub(crate) read: Nanos,
+    /// The connection held nothing unread then: the first byte came later.
+    pub(crate) since: Nanos,
+    /// Whether `at` is the kernel's.
+    pub(crate) stamped: bool,
+}
+
+impl Arrival {
+    /// Bytes of which only the moment of the read is known.
+    pub(crate) fn read_at(read: Nanos, since: Nanos) -> Self {
+        Self { at: read, read, since: since.min(read), stamped: false }
+    }
+
+    /// From the kernel's stamp to the read.
+    pub(crate) fn delay(&self) -> Option<u32> {
+        self.stamped.then(|| u32::try_from(self.read - self.at).unwrap_or(u32::MAX))
+    }
 }
 
 /// How far an answer has come.
@@ -144,7 +159,7 @@ impl Answer {
     /// The server closed the connection.
     pub(crate) fn eof(&mut self, at: Nanos, reading: &Reading, emit: &mut impl FnMut(Piece)) {
         match self.response.eof() {
-            Eof::Complete => self.read_end(Arrival { at, delay: None }, reading, emit),
+            Eof::Complete => self.read_end(Arrival::read_at(at, at), reading, emit),
             Eof::Unanswered => {
                 self.give_up(at, OutcomeKind::Connection, "the server closed the connection without an answer");
             }
@@ -170,8 +185,13 @@ impl Answer {
     }
 
     /// When the answer ended, and how.
-    pub(crate) fn end(&mut self, reading: &Reading) -> (Nanos, End) {
-        self.tally.end(reading)
+    pub(crate) fn end(&mut self) -> (Nanos, End) {
+        self.tally.end()
+    }
+
+    /// Whether nothing followed the last piece so far.
+    pub(crate) fn ends_with_piece(&self) -> bool {
+        self.tally.ends_with_piece()
     }
 
     /// When it may be asked again, where this one failed for now: the server refused it and says so, or did not begin to
@@ -372,7 +392,7 @@ mod tests {
 
     #[test]
     fn the_digest_is_of_the_text_and_not_of_its_pieces() {
-        let digest = |events: &[&str]| read(&stream(events), &[]).end.output_digest;
+        let digest = |events: &[&str]| read(&stream(events), &[]).end.output_text.and_then(|text| crate::counting::digest(&text));
         let one = r#"{"choices":[{"text":"ab\n","finish_reason":"stop"}]}"#;
         let two = [r#"{"choices":[{"text":"a"}]}"#, r#"{"choices":[{"text":"b\u000a","finish_reason":"stop"}]}"#];
         assert_eq!(digest(&[one]), digest(&two));
@@ -390,19 +410,5 @@ mod tests {
         assert_eq!(end.outcome, OutcomeKind::Protocol);
         let reason = "the answer is longer than 4194304 bytes of text, though 0 tokens were asked for";
         assert_eq!(end.reason.as_deref(), Some(reason));
-    }
-
-    #[test]
-    fn the_tokenizer_counts_what_the_server_does_not() {
-        let mut reading = reading();
-        reading.tokenizer = Some(std::sync::Arc::new(|text| text.split_whitespace().count() as u32));
-        let one = r#"{"choices":[{"text":"a b"}]}"#;
-        let two = r#"{"choices":[{"text":" c","finish_reason":"stop"}]}"#;
-        let end = answer_as(&stream(&[one, two]), &[], &reading).end;
-        assert_eq!((end.output_tokens, end.output_tokens_source), (3, TokenSource::Tokenizer));
-        let usage = r#"{"choices":[],"usage":{"completion_tokens":5}}"#;
-        let end = answer_as(&stream(&[one, two, usage]), &[], &reading).end;
-        assert_eq!((end.output_tokens, end.output_tokens_source), (5, TokenSource::Usage));
-        assert_eq!(end.http.unwrap().tokenizer_tokens, Some(3), "both are kept");
     }
 }

@@ -7,7 +7,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use mio::{Poll, Waker};
-use sagellm_core::{Backend, BackendInfo, BackendStats, Clock, EventSink, Exit, Failure, Nanos, Prepared, Stamp};
+use sagellm_core::{
+    Backend, BackendInfo, BackendStats, Clock, EventSink, Exit, Failure, Nanos, OutputText, Prepared, Record, Stamp,
+};
 
 use crate::answer::Reading;
 use crate::limits;
@@ -17,7 +19,7 @@ use crate::socket::{StampKeeper, try_stamps};
 use crate::target::check_proxy;
 use crate::tls::TlsMaker;
 use crate::transport::Route;
-use crate::{EndpointType, HttpError, HttpOptions, StampChoice, Target};
+use crate::{CountTokens, EndpointType, HttpError, HttpOptions, StampChoice, Target, counting};
 
 /// What the server itself tells of a window, such as its `/metrics`.
 pub trait StatsSource: Send + Sync {
@@ -32,6 +34,7 @@ pub struct HttpBackend {
     info: BackendInfo,
     clock: Clock,
     stats: Option<Box<dyn StatsSource>>,
+    tokenizer: Option<CountTokens>,
     shards: Vec<Handle>,
     _keeper: Option<StampKeeper>,
 }
@@ -72,7 +75,6 @@ impl HttpBackend {
             reading: Reading {
                 model: options.model.clone(),
                 max_line: options.max_line,
-                tokenizer: options.tokenizer.clone(),
                 stream_text: options.stream_text,
                 finish_reason: options.finish_reason,
                 secrets: options.api_key.iter().chain(&options.secrets).cloned().collect(),
@@ -104,7 +106,7 @@ impl HttpBackend {
         }
         drop(opener);
         let info = describe(&options, threads, keeper.is_some())?;
-        let backend = Self { info, clock, stats, shards, _keeper: keeper };
+        let backend = Self { info, clock, stats, tokenizer: options.tokenizer, shards, _keeper: keeper };
         for done in 0..options.connections {
             // Every address may take as long as one connection, and the threads take their turn.
             let addresses = u32::try_from(common.route.addresses.len()).unwrap_or(1);
@@ -222,6 +224,10 @@ impl Backend for HttpBackend {
         let shard = least.ok_or_else(|| Failure::new(Exit::Bug, "the HTTP client has no threads"))?;
         shard.in_flight.fetch_add(1, Ordering::Relaxed);
         shard.send(Command::Submit { request, due, sink: sink.clone() })
+    }
+
+    fn complete(&self, record: &mut Record, text: OutputText) {
+        counting::complete(record, &text, self.tokenizer.as_ref());
     }
 
     fn cancel(&self, request: u64) {

@@ -11,7 +11,6 @@ pub(crate) fn reading() -> Reading {
     Reading {
         model: "smollm2".into(),
         max_line: 8 << 20,
-        tokenizer: None,
         stream_text: true,
         finish_reason: false,
         secrets: Vec::new(),

@@ -2,7 +2,7 @@
 
 use sagellm_core::{End, Event, EventKind, EventSink, Nanos, Piece, Prepared};
 
-use crate::transport::Departure;
+use crate::transport::{Departure, Losses};
 
 /// A request that was handed over and has not ended.
 pub(crate) struct Flight {
@@ -20,6 +20,11 @@ pub(crate) struct Flight {
     first: Option<Nanos>,
     /// What setting up connections took inside this request.
     connect: Option<Nanos>,
+    /// Chunks whose time is an interval, and chunks that came behind a gap.
+    merged: u32,
+    held_back: u32,
+    /// Signs of loss on the connections that carried it.
+    losses: Losses,
     /// Whether it was sent again because its connection was found closed.
     pub(crate) resent: bool,
     /// Times that it was sent again because it failed.
@@ -37,6 +42,9 @@ impl Flight {
             sent_kernel: None,
             first: None,
             connect: None,
+            merged: 0,
+            held_back: 0,
+            losses: Losses::default(),
             resent: false,
             tries: 0,
         }
@@ -93,6 +101,32 @@ impl Flight {
         self.push(at, EventKind::Chunk(piece));
     }
 
+    /// Of the last `chunks` pieces, the first `uncertain` may have come this much earlier than their stamp says.
+    pub(crate) fn mark_uncertain(&mut self, chunks: usize, uncertain: usize, by: Nanos) {
+        let by = u32::try_from(by).unwrap_or(u32::MAX);
+        if by == 0 {
+            return;
+        }
+        let first = self.events.len().saturating_sub(chunks);
+        for event in self.events.iter_mut().skip(first).take(uncertain) {
+            if let EventKind::Chunk(piece) = &mut event.kind {
+                piece.uncertainty_ns = by;
+                self.merged += 1;
+            }
+        }
+    }
+
+    /// The last `chunks` pieces came behind a gap in the stream of bytes, and were stamped before they could be read.
+    pub(crate) fn mark_held_back(&mut self, chunks: usize) {
+        self.held_back += chunks as u32;
+    }
+
+    /// Segments were lost while a connection carried it.
+    pub(crate) fn lost(&mut self, losses: Losses) {
+        self.losses.out_of_order += losses.out_of_order;
+        self.losses.retransmitted += losses.retransmitted;
+    }
+
     /// What happened since the last time.
     pub(crate) fn news(&mut self) -> impl Iterator<Item = Event> {
         self.events.drain(..)
@@ -106,6 +140,11 @@ impl Flight {
             facts.connect_ns = self.connect;
             facts.sent_kernel_ns = self.sent_kernel.filter(|&sent| sent <= first);
             facts.retries = self.tries + u32::from(self.resent);
+            facts.stale_connection = self.resent;
+            facts.merged_chunks = self.merged;
+            facts.held_back_chunks = self.held_back;
+            facts.out_of_order_segments = self.losses.out_of_order;
+            facts.retransmitted_segments = self.losses.retransmitted;
         }
         self.push(at.max(self.sent.unwrap_or(0)), EventKind::End(Box::new(end)));
         self.sink.send_all(self.events);

@@ -93,7 +93,7 @@ pub struct Read {
 pub fn answer(bytes: &[u8], cuts: &[usize], max_line: usize, key: Option<&str>) -> Read {
     let secrets = key.map(Secret::new).into_iter().collect();
     let reading =
-        Reading { model: "m".into(), max_line, tokenizer: None, stream_text: true, finish_reason: true, secrets };
+        Reading { model: "m".into(), max_line, stream_text: true, finish_reason: true, secrets };
     answer_as(bytes, cuts, &reading)
 }
 
@@ -107,7 +107,7 @@ pub(crate) fn answer_as(bytes: &[u8], cuts: &[usize], reading: &Reading) -> Read
     };
     let mut reusable = None;
     for piece in pieces(bytes, cuts).filter(|piece| !piece.is_empty()) {
-        let arrival = Arrival { at: 7, delay: None };
+        let arrival = Arrival::read_at(7, 7);
         if let Progress::Over { reusable: found } = answer.read(piece, arrival, reading, &mut emit) {
             reusable = Some(found);
             break;
@@ -116,10 +116,6 @@ pub(crate) fn answer_as(bytes: &[u8], cuts: &[usize], reading: &Reading) -> Read
     if reusable.is_none() {
         answer.eof(7, reading, &mut emit);
     }
-    let (_, mut end) = answer.end(reading);
-    if let Some(facts) = &mut end.http {
-        // All pieces of a read share its stamp, so this alone depends on the cuts.
-        facts.merged_chunks = 0;
-    }
+    let (_, end) = answer.end();
     Read { end, tokens, text, reusable }
 }

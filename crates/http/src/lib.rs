@@ -10,6 +10,7 @@ mod bounds;
 #[cfg(test)]
 mod captures;
 mod chunk;
+mod counting;
 mod error;
 mod excerpt;
 mod flight;

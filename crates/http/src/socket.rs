@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 
 use mio::net::TcpStream;
 use sagellm_core::WallTime;
+use sagellm_sys::{TcpState, tcp_state};
 
 /// A connection that never blocks.
 pub(crate) struct Socket {
@@ -87,6 +88,11 @@ impl Socket {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// The kernel's account of the connection.
+    pub(crate) fn tcp_state(&self) -> Option<TcpState> {
+        tcp_state(&self.stream)
     }
 
     /// Takes the stamps of what was sent out of the error queue.

@@ -2,8 +2,7 @@
 
 use std::borrow::Cow;
 
-use sagellm_core::{Answer, End, FinishReason, HttpFacts, Nanos, OutcomeKind, Piece, TokenSource};
-use sha2::{Digest, Sha256};
+use sagellm_core::{Answer, End, FinishReason, HttpFacts, Nanos, OutcomeKind, OutputText, Piece, TokenSource};
 
 use crate::answer::{Arrival, Reading};
 use crate::bounds::Bounds;
@@ -39,6 +38,8 @@ pub(crate) struct Tally {
     /// When something that matters was last read.
     last: Nanos,
     last_piece: Option<Nanos>,
+    /// Whether the last event was a piece.
+    ends_with_piece: bool,
     /// What most chunks of this answer look like.
     pattern: Pattern,
     scratch: String,
@@ -48,8 +49,7 @@ pub(crate) struct Tally {
 #[derive(Default)]
 struct ChoiceState {
     index: u32,
-    hash: Sha256,
-    /// Its whole text, where a tokenizer is to count it.
+    /// Its whole text.
     text: String,
     finished: bool,
 }
@@ -96,6 +96,11 @@ impl Tally {
         self.last_piece
     }
 
+    /// Whether nothing followed the last piece so far.
+    pub(crate) fn ends_with_piece(&self) -> bool {
+        self.ends_with_piece
+    }
+
     pub(crate) fn set_status(&mut self, status: u16) {
         self.facts.status = Some(status);
     }
@@ -125,6 +130,7 @@ impl Tally {
             return;
         }
         self.last = arrival.at;
+        self.ends_with_piece = false;
         if event.error {
             return self.fail(OutcomeKind::ServerError, format!("in the stream: {}", reading.quote(data)));
         }
@@ -197,7 +203,7 @@ impl Tally {
             for content in choice.contents() {
                 carries = true;
                 visible |= !matches!(content, Content::Reasoning(_));
-                self.keep_content(place, content, reading, text.as_mut());
+                self.keep_content(place, content, text.as_mut());
             }
             carrying += u32::from(carries);
             self.read_finish(place, choice);
@@ -216,7 +222,7 @@ impl Tally {
         reading: &Reading,
         emit: &mut impl FnMut(Piece),
     ) {
-        self.keep_text(role, text, reading);
+        self.keep_text(role, text);
         let text = reading.stream_text.then(|| text.to_owned());
         emit(self.piece(1, role.visible, text, arrival));
     }
@@ -239,12 +245,12 @@ impl Tally {
                 format!("the answer has no end: more than {pieces} chunks came, though {asked} tokens were asked for");
             self.fail(OutcomeKind::Protocol, how);
         }
-        self.facts.merged_chunks += u32::from(self.last_piece == Some(arrival.at));
         self.last_piece = Some(arrival.at);
+        self.ends_with_piece = true;
         if visible {
             self.facts.first_visible_ns.get_or_insert(arrival.at);
         }
-        Piece { tokens, text, delay_ns: arrival.delay, ..Piece::default() }
+        Piece { tokens, text, delay_ns: arrival.delay(), ..Piece::default() }
     }
 
     /// How many tokens a chunk holds in which so many choices carry something: what the server's running count grew by,
@@ -301,7 +307,7 @@ impl Tally {
         Some(self.choices.len() - 1)
     }
 
-    fn keep_content(&mut self, place: usize, content: Content<'_>, reading: &Reading, piece: Option<&mut String>) {
+    fn keep_content(&mut self, place: usize, content: Content<'_>, piece: Option<&mut String>) {
         let role = Role { place, visible: matches!(content, Content::Visible(_)) };
         let mut scratch = std::mem::take(&mut self.scratch);
         scratch.clear();
@@ -315,30 +321,26 @@ impl Tally {
                 &scratch
             }
         };
-        self.keep_text(role, text, reading);
+        self.keep_text(role, text);
         if let Some(piece) = piece {
             piece.push_str(text);
         }
         self.scratch = scratch;
     }
 
-    fn keep_text(&mut self, role: Role, text: &str, reading: &Reading) {
+    fn keep_text(&mut self, role: Role, text: &str) {
         self.said += text.len();
         let Bounds { asked, text: most, .. } = self.bounds;
         if self.said > most {
             let how = format!("the answer is longer than {most} bytes of text, though {asked} tokens were asked for");
             return self.fail(OutcomeKind::Protocol, how);
         }
-        let choice = &mut self.choices[role.place];
-        choice.hash.update(text.as_bytes());
         if let Some(answer) = &mut self.answer
             && role == (Role { place: 0, visible: true })
         {
             answer.push_str(text);
         }
-        if reading.tokenizer.is_some() {
-            choice.text.push_str(text);
-        }
+        self.choices[role.place].text.push_str(text);
     }
 
     fn read_finish(&mut self, place: usize, choice: &Choice<'_>) {
@@ -362,18 +364,12 @@ impl Tally {
     }
 
     /// When the answer ended, and how.
-    pub(crate) fn end(&mut self, reading: &Reading) -> (Nanos, End) {
+    pub(crate) fn end(&mut self) -> (Nanos, End) {
         let mut facts = std::mem::take(&mut self.facts);
         facts.usage_tokens = self.usage.completion.or(self.timings.completion);
-        if let Some(count) = &reading.tokenizer
-            && self.said > 0
-        {
-            facts.tokenizer_tokens = Some(self.choices.iter().map(|choice| count(&choice.text)).sum());
-        }
-        let (tokens, source) = match (facts.usage_tokens, facts.tokenizer_tokens) {
-            (Some(tokens), _) => (tokens, TokenSource::Usage),
-            (None, Some(tokens)) => (tokens, TokenSource::Tokenizer),
-            (None, None) => (self.given, TokenSource::Chunks),
+        let (tokens, source) = match facts.usage_tokens {
+            Some(tokens) => (tokens, TokenSource::Usage),
+            None => (self.given, TokenSource::Chunks),
         };
         let (outcome, reason) = match self.failure.take() {
             Some((outcome, reason)) => (outcome, Some(reason)),
@@ -390,7 +386,7 @@ impl Tally {
             finish_reason: self.finish_reason,
             input_tokens: self.usage.prompt.or(self.timings.prompt),
             cached_tokens: self.usage.cached.or(self.timings.cached),
-            output_digest: self.digest(),
+            output_text: self.take_text(),
             answer: self.answer.take().map(|text| Answer { text: Some(text), token_ids: None }),
             http: Some(facts),
             ..End::new(outcome, tokens, source)
@@ -398,14 +394,11 @@ impl Tally {
         (self.last, end)
     }
 
-    /// Fingerprint of the text, choice by choice; none when there was no text.
-    fn digest(&mut self) -> Option<String> {
+    /// The text, choice by choice; none when there was no token.
+    fn take_text(&mut self) -> Option<OutputText> {
         self.last_piece?;
         self.choices.sort_by_key(|choice| choice.index);
-        let mut digests = self.choices.iter_mut().map(|choice| choice.hash.finalize_reset());
-        let first = digests.next()?;
-        let all = digests.fold(first, |all, next| Sha256::new().chain_update(all).chain_update(next).finalize());
-        Some(all.iter().take(8).map(|byte| format!("{byte:02x}")).collect())
+        Some(OutputText { choices: self.choices.iter_mut().map(|choice| std::mem::take(&mut choice.text)).collect() })
     }
 }
 

@@ -62,6 +62,15 @@ pub(crate) struct Departure {
     pub(crate) number: u32,
 }
 
+/// Signs of loss on a connection since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Losses {
+    /// Segments that came out of order.
+    pub(crate) out_of_order: u32,
+    /// Segments of ours that were transmitted again.
+    pub(crate) retransmitted: u32,
+}
+
 #[derive(Debug)]
 enum Phase {
     Connecting,
@@ -83,6 +92,13 @@ pub(crate) struct Transport {
     departure: Option<Departure>,
     /// Nothing that is received from now on can have been received before.
     floor: Nanos,
+    /// When the last read left nothing unread.
+    emptied: Nanos,
+    /// Reads that gave bytes, and segments beyond one for each of them when that was last asked.
+    reads: u32,
+    extra_segments: u32,
+    /// What the kernel said of lost segments when it was last asked.
+    losses: Losses,
     /// Whether the server announced by TLS that nothing more comes.
     closed: bool,
 }
@@ -99,6 +115,10 @@ impl Transport {
             departing: false,
             departure: None,
             floor: clock.now(),
+            emptied: clock.now(),
+            reads: 0,
+            extra_segments: 0,
+            losses: Losses::default(),
             closed: false,
         })
     }
@@ -141,6 +161,7 @@ impl Transport {
                         Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                         Err(error) => return Err(error),
                     };
+                    self.reads += 1;
                     if answered(response, &buffers.raw[..length])? {
                         self.begin_tls(route)?;
                     }
@@ -163,6 +184,7 @@ impl Transport {
                         Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                         Err(error) => return Err(error),
                     };
+                    self.reads += 1;
                     buffers.plain.clear();
                     decrypt(tls, &mut self.socket, &buffers.raw[..length], &mut buffers.plain)?;
                 }
@@ -244,6 +266,36 @@ impl Transport {
         });
     }
 
+    /// Whether all bytes of the last read came in one segment, as far as that can be known: then its stamp is that of each
+    /// of them.
+    pub(crate) fn was_one_segment(&mut self) -> bool {
+        let Some(state) = self.socket.tcp_state() else { return false };
+        let extra = state.data_segments_in.saturating_sub(self.reads);
+        extra == std::mem::replace(&mut self.extra_segments, extra)
+    }
+
+    /// What was lost since this was last asked.
+    pub(crate) fn new_losses(&mut self) -> Losses {
+        let Some(state) = self.socket.tcp_state() else { return Losses::default() };
+        let all = Losses { out_of_order: state.out_of_order_in, retransmitted: state.retransmitted };
+        let before = std::mem::replace(&mut self.losses, all);
+        Losses {
+            out_of_order: all.out_of_order.saturating_sub(before.out_of_order),
+            retransmitted: all.retransmitted.saturating_sub(before.retransmitted),
+        }
+    }
+
+    /// The shortest round trip that the kernel has seen on this connection; `None` where it does not say.
+    pub(crate) fn round_trip(&self) -> Option<Nanos> {
+        let state = self.socket.tcp_state()?;
+        Some(state.min_round_trip_us).filter(|&us| us > 0).map(|us| Nanos::from(us) * 1000)
+    }
+
+    /// When the last read left nothing unread.
+    pub(crate) fn emptied(&self) -> Nanos {
+        self.emptied
+    }
+
     /// When bytes last came, or a request left, whichever was later.
     pub(crate) fn last_heard(&self) -> Nanos {
         self.floor
@@ -270,15 +322,17 @@ impl Transport {
         // A stamp from the future, or from before its cause, is of a clock that was set meanwhile.
         let plausible = |at: &Nanos| *at <= now + TOLERANCE && at + TOLERANCE >= self.floor;
         let stamp = stamp.map(|stamp| clock.at_wall(stamp)).filter(plausible);
+        let since = self.emptied;
         let arrival = match stamp {
-            Some(at) => {
-                let at = at.clamp(self.floor.min(now), now);
-                Arrival { at, delay: Some(u32::try_from(now - at).unwrap_or(u32::MAX)) }
-            }
-            None => Arrival { at: now, delay: None },
+            Some(at) => Arrival { at: at.clamp(self.floor.min(now), now), read: now, since, stamped: true },
+            None => Arrival::read_at(now, since),
         };
         self.floor = arrival.at;
+        self.reads = self.reads.wrapping_add(1);
         let more = length == buffers.raw.len();
+        if !more {
+            self.emptied = now;
+        }
         let raw = &buffers.raw[..length];
         let Some(tls) = &mut self.tls else { return Ok(Received::Bytes { bytes: raw, arrival, more }) };
         buffers.plain.clear();

@@ -50,7 +50,7 @@ fn record() -> impl Strategy<Value = Record> {
                 .map(|(gap, tokens)| {
                     at += gap;
                     let delay_ns = http.as_ref().map(|_| (gap * MS) as u32);
-                    Chunk { at_ns: at * MS / 7, tokens, delay_ns }
+                    Chunk { at_ns: at * MS / 7, tokens, delay_ns, uncertainty_ns: 0 }
                 })
                 .collect();
             Record {
@@ -139,7 +139,7 @@ proptest! {
             first_token_ns: stamps[2],
             last_token_ns: stamps[3],
             end_ns: stamps[4].unwrap_or(u64::MAX),
-            chunks: chunks.into_iter().map(|(at_ns, tokens)| Chunk { at_ns, tokens, delay_ns: None }).collect(),
+            chunks: chunks.into_iter().map(|(at_ns, tokens)| Chunk { at_ns, tokens, delay_ns: None, uncertainty_ns: 0 }).collect(),
             output_tokens,
             ..success(0, 0, 0, 0)
         };

@@ -31,7 +31,7 @@ fn bad() -> Summary {
     manifest.command_line.clear();
     write_manifest(folder.path(), &manifest);
     let mut records = vec![success(0, 1000, 12, 0)];
-    records[0].chunks = vec![sagellm_core::Chunk { at_ns: 1012 * MS, tokens: 4, delay_ns: None }];
+    records[0].chunks = vec![sagellm_core::Chunk { at_ns: 1012 * MS, tokens: 4, delay_ns: None, uncertainty_ns: 0 }];
     records.push(failure(1, 1040, OutcomeKind::Timeout));
     records.push(failure(2, 1080, OutcomeKind::Connection));
     records.push(failure(3, 1120, OutcomeKind::Timeout));

@@ -59,7 +59,7 @@ fn what_is_written_in_other_tools_names_has_the_names_that_they_have() {
 fn the_spread_that_rivals_write_is_that_of_the_values_there_are() {
     // TBT of 10 and 20 ms, and an answer that came in one chunk and has none: √25 over the two.
     let mut records: Vec<_> = (0..3).map(|id| success(id, 1000 + id * 100, 12, 10 * (id + 1))).collect();
-    records[2].chunks = vec![sagellm_core::Chunk { at_ns: 1212 * MS, tokens: 4, delay_ns: None }];
+    records[2].chunks = vec![sagellm_core::Chunk { at_ns: 1212 * MS, tokens: 4, delay_ns: None, uncertainty_ns: 0 }];
     records[2].first_token_ns = Some(1212 * MS);
     records[2].last_token_ns = Some(1212 * MS);
     let folder = tempfile::tempdir().unwrap();

@@ -6,14 +6,15 @@ use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
 use sagellm_core::{
-    Backend, Clock, Event, EventKind, EventSink, Events, Exit, Failure, Nanos, OutcomeKind, Prepared, Record,
+    Backend, Clock, Event, EventKind, EventSink, Events, Exit, Failure, Nanos, OutcomeKind, OutputText, Prepared, Record,
     RecordBuilder, Request, Stamp, event_channel,
 };
 
 use crate::conversation::Conversations;
 use crate::flights::{Flights, Landing};
+use crate::stalls::StallWatch;
 use crate::supply::Supply;
-use crate::{Observer, RunError};
+use crate::Observer;
 
 /// The stop flag is looked at this often at least.
 const POLL: Nanos = 50_000_000;
@@ -62,10 +63,15 @@ pub(crate) struct Ending {
     pub(crate) gone: Option<Failure>,
     /// Requests that the end of the duration kept from being sent. They have no record.
     pub(crate) unsent: u64,
+    /// Whether records could not be kept, so that going on was of no use.
+    pub(crate) unkept: bool,
 }
 
-/// Receives each record as its request ends.
-pub(crate) type Keep<'k> = &'k mut dyn FnMut(Record, &mut dyn Observer) -> Result<(), RunError>;
+/// A finished request, with its text where that is still to be counted.
+pub(crate) type Finished = (Record, Option<OutputText>);
+
+/// Receives each record as its request ends; false when it cannot be kept.
+pub(crate) type Keep<'k> = &'k mut dyn FnMut(Finished, &mut dyn Observer) -> bool;
 
 impl Dispatch<'_> {
     /// Sends the requests and returns when each of them has its record.
@@ -73,15 +79,16 @@ impl Dispatch<'_> {
         &self,
         requests: Supply,
         phase: Phase,
+        stalls: &mut StallWatch,
         observer: &mut dyn Observer,
         keep: Keep<'_>,
-    ) -> Result<Ending, RunError> {
-        let mut turn = Turn::new(self, requests, phase);
-        let result = turn.until_over(observer, keep);
-        if result.is_err() {
+    ) -> Ending {
+        let mut turn = Turn::new(self, requests, phase, stalls);
+        turn.until_over(observer, keep);
+        if turn.ending.unkept {
             turn.flights.running().into_iter().for_each(|id| self.backend.cancel(id));
         }
-        result.map(|()| turn.ending)
+        turn.ending
     }
 
     /// Records the requests of a phase that cannot begin, because the backend is gone.
@@ -90,19 +97,23 @@ impl Dispatch<'_> {
         requests: Supply,
         phase: Phase,
         failure: Failure,
+        stalls: &mut StallWatch,
         observer: &mut dyn Observer,
         keep: Keep<'_>,
-    ) -> Result<Ending, RunError> {
-        let mut turn = Turn::new(self, requests, phase);
+    ) -> Ending {
+        let mut turn = Turn::new(self, requests, phase, stalls);
         turn.lose_backend(failure);
-        turn.until_over(observer, keep)?;
-        Ok(turn.ending)
+        turn.until_over(observer, keep);
+        turn.ending
     }
 }
 
 /// The state of one phase.
 struct Turn<'a> {
     dispatch: &'a Dispatch<'a>,
+    stalls: &'a mut StallWatch,
+    /// When the last wait ended.
+    woke: Nanos,
     /// How long before it is due a request is handed over.
     lead: Nanos,
     phase: Phase,
@@ -114,7 +125,7 @@ struct Turn<'a> {
     /// Since when slots are free, oldest first (closed loop only).
     freed: VecDeque<Nanos>,
     /// Records of requests that ended since the last look.
-    over: VecDeque<Record>,
+    over: VecDeque<Finished>,
     /// What becomes of the requests that were not sent, once no more are sent.
     stopped: Option<Unsent>,
     /// When the drain ends and what still runs is cut off.
@@ -143,10 +154,12 @@ enum Wake {
 }
 
 impl<'a> Turn<'a> {
-    fn new(dispatch: &'a Dispatch<'a>, supply: Supply, phase: Phase) -> Self {
+    fn new(dispatch: &'a Dispatch<'a>, supply: Supply, phase: Phase, stalls: &'a mut StallWatch) -> Self {
         let (sink, events) = event_channel();
         Self {
             dispatch,
+            stalls,
+            woke: dispatch.clock.now(),
             lead: dispatch.backend.lead(),
             phase,
             supply,
@@ -163,7 +176,7 @@ impl<'a> Turn<'a> {
         }
     }
 
-    fn until_over(&mut self, observer: &mut dyn Observer, keep: Keep<'_>) -> Result<(), RunError> {
+    fn until_over(&mut self, observer: &mut dyn Observer, keep: Keep<'_>) {
         loop {
             self.heed_stop();
             self.heed_deadline();
@@ -171,21 +184,24 @@ impl<'a> Turn<'a> {
             // In turns, so that neither the disk nor the terminal makes a due request late.
             loop {
                 self.send_due();
-                let Some(record) = self.over.pop_front() else { break };
-                keep(record, observer)?;
+                let Some(finished) = self.over.pop_front() else { break };
+                if !keep(finished, observer) {
+                    self.ending.unkept = true;
+                    return;
+                }
             }
             if self.nothing_to_send() {
                 self.sink = None;
                 if self.flights.is_empty() {
-                    return Ok(());
+                    return;
                 }
             }
             match self.wait() {
                 Wake::Event(event) => {
-                    self.take(&event, observer);
+                    self.take(event, observer);
                     for _ in 1..AT_ONCE {
                         let Some(event) = self.events.try_next() else { break };
-                        self.take(&event, observer);
+                        self.take(event, observer);
                     }
                 }
                 Wake::Time => {}
@@ -277,7 +293,7 @@ impl<'a> Turn<'a> {
         let Err(failure) = self.dispatch.backend.submit_at(request, scheduled, sink) else { return true };
         if let Some(mut record) = self.flights.withdraw(id) {
             record.close(self.now(), OutcomeKind::Connection, unsent_because(&failure));
-            self.over.push_back(record.finish());
+            self.over.push_back((record.finish(), None));
         }
         self.lose_backend(failure);
         false
@@ -286,6 +302,7 @@ impl<'a> Turn<'a> {
     /// Waits for an event, but no longer than until something is to be done.
     fn wait(&mut self) -> Wake {
         let now = self.now();
+        self.stalls.note(self.woke, now);
         let mut wake = self.flights.earliest_deadline().min(now + POLL).min(self.cut_at.unwrap_or(Nanos::MAX));
         if self.supply.over().is_none() {
             if self.supply.peek().is_none() {
@@ -305,7 +322,10 @@ impl<'a> Turn<'a> {
             }
             wake = wake.min(due.saturating_sub(ahead)).max(now);
         }
-        match self.events.next_within(Duration::from_nanos(wake.saturating_sub(now))) {
+        let waited = self.events.next_within(Duration::from_nanos(wake.saturating_sub(now)));
+        self.woke = self.now();
+        self.stalls.note(wake, self.woke);
+        match waited {
             Ok(event) => Wake::Event(event),
             Err(RecvTimeoutError::Timeout) => Wake::Time,
             Err(RecvTimeoutError::Disconnected) => Wake::BackendLetGo,
@@ -316,28 +336,36 @@ impl<'a> Turn<'a> {
     /// no other time for it.
     fn spin(&mut self, due: Nanos) -> Wake {
         if let Some(event) = self.events.try_next() {
+            self.woke = self.now();
             return Wake::Event(event);
         }
         while self.now() < due {
             std::hint::spin_loop();
         }
+        self.woke = self.now();
+        self.stalls.note(due, self.woke);
         Wake::Time
     }
 
-    fn take(&mut self, event: &Event, observer: &mut dyn Observer) {
-        let landing = self.flights.apply(event, self.timeout());
+    fn take(&mut self, mut event: Event, observer: &mut dyn Observer) {
+        let text = match &mut event.kind {
+            EventKind::End(end) => end.output_text.take(),
+            _ => None,
+        };
+        let landing = self.flights.apply(&event, self.timeout());
         if let Some(Landing::Flying | Landing::Ended { .. }) = landing {
-            observer.on_event(event, self.phase.warmup);
+            observer.on_event(&event, self.phase.warmup);
         }
         match landing {
-            Some(Landing::Ended { record, freed_at }) => self.landed(*record, event, freed_at),
+            Some(Landing::Ended { record, freed_at }) => self.landed((*record, text), &event, freed_at),
             Some(Landing::Freed { freed_at }) => self.free(freed_at),
             Some(Landing::Flying) | None => {}
         }
     }
 
     /// A request is over: its conversation goes on, or its slot is free.
-    fn landed(&mut self, record: Record, event: &Event, freed_at: Nanos) {
+    fn landed(&mut self, finished: Finished, event: &Event, freed_at: Nanos) {
+        let record = &finished.0;
         let answered = record.outcome == OutcomeKind::Success && self.stopped.is_none();
         let goes_on = match &event.kind {
             EventKind::End(end) if answered => {
@@ -350,7 +378,7 @@ impl<'a> Turn<'a> {
             self.end_conversation(record.id, record.outcome);
             self.free(freed_at);
         }
-        self.over.push_back(record);
+        self.over.push_back(finished);
     }
 
     /// The later turns of a conversation cannot follow one that failed, and fail with it.
@@ -378,7 +406,7 @@ impl<'a> Turn<'a> {
         }
         // What came in time but was not looked at yet must not be taken for late.
         while let Some(event) = self.events.try_next() {
-            self.take(&event, observer);
+            self.take(event, observer);
         }
         let now = self.now();
         let (late, dropped) = self.flights.expire(now);
@@ -394,7 +422,8 @@ impl<'a> Turn<'a> {
         for &id in ids {
             self.dispatch.backend.cancel(id);
             let now = self.now();
-            self.over.extend(self.flights.close(id, now, outcome, reason, now.saturating_add(GRACE)));
+            let closed = self.flights.close(id, now, outcome, reason, now.saturating_add(GRACE));
+            self.over.extend(closed.map(|record| (record, None)));
             self.end_conversation(id, outcome);
         }
     }
@@ -491,7 +520,7 @@ impl<'a> Turn<'a> {
         let now = self.now();
         let mut record = RecordBuilder::new(request, due.unwrap_or(now), self.phase.warmup, self.dispatch.stamp);
         record.close(now, outcome, reason);
-        self.over.push_back(record.finish());
+        self.over.push_back((record.finish(), None));
     }
 }
 

@@ -19,6 +19,12 @@ pub enum RunError {
         /// What the system said.
         source: io::Error,
     },
+    /// The system gave no thread for the journal.
+    #[error("cannot start the thread that writes the journal")]
+    Thread {
+        /// What the system said.
+        source: io::Error,
+    },
     /// The plan contradicts itself.
     #[error("the plan of workload `{workload}` cannot be run: {reason}")]
     Plan {
@@ -42,6 +48,7 @@ impl UserError for RunError {
                 }
                 _ => "choose a folder that can be written with `--output`".into(),
             }),
+            Self::Thread { .. } => Some("raise the limit on processes (`ulimit -u`)".into()),
             Self::Plan { .. } => None,
         }
     }

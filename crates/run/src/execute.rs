@@ -6,9 +6,11 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use sagellm_core::journal::{Calibration, Close, Header, Line};
-use sagellm_core::{Backend, Failure, Nanos, OutcomeKind, Plan, Record, SCHEMA_VERSION};
+use sagellm_core::{Backend, Failure, Nanos, OutcomeKind, Plan, SCHEMA_VERSION};
 
-use crate::dispatch::{Dispatch, Phase};
+use crate::dispatch::{Dispatch, Finished, Phase};
+use crate::keeper::Keeper;
+use crate::stalls::StallWatch;
 use crate::supply::Supply;
 use crate::{Journal, Observer, RunError, Watch};
 
@@ -75,69 +77,68 @@ pub fn execute(
     let stamp = backend.info().stamp;
     let dispatch = Dispatch { backend, clock, stamp, timeout: options.timeout, stop: options.stop };
 
-    let mut journal = Journal::create(options.journal)?;
+    let journal = Journal::create(options.journal)?;
     observer.on_begin(&workload);
+    let mut stalls = StallWatch::new(clock);
 
     // The header names the start of the window and comes first, so the warm-up's lines wait for it.
-    let mut warmed: Vec<Record> = Vec::with_capacity(warmups.len());
+    let mut warmed: Vec<Finished> = Vec::with_capacity(warmups.len());
     let phase = Phase { warmup: true, start: clock.now(), cap: Some(1), closed_loop: true, until: None };
-    let warmup = dispatch.run(Supply::of(warmups), phase, observer, &mut |record, observer| {
-        observer.on_request_end(&record);
-        warmed.push(record);
-        Ok(())
-    })?;
+    let warmup = dispatch.run(Supply::of(warmups), phase, &mut stalls, observer, &mut |finished, observer| {
+        observer.on_request_end(&finished.0);
+        warmed.push(finished);
+        true
+    });
 
-    backend.begin_window();
-    watch.begin();
-    let start = clock.now() + LEAD;
-    journal.write(&Line::Header(Header {
-        schema_version: SCHEMA_VERSION,
-        workload: workload.clone(),
-        clock_started: clock.started_at(),
-        start_ns: start,
-        max_error_rate: options.max_error_rate,
-        calibration: options.calibration.clone(),
-    }))?;
-    for record in warmed {
-        journal.write(&Line::Request(record))?;
-    }
-    observer.on_start();
-
-    let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(Nanos::MAX);
-    let until = workload.duration_s.map(|seconds| (start + (seconds * 1e9) as Nanos, nanos(options.drain)));
-    let phase = Phase { warmup: false, start, cap, closed_loop: workload.is_closed_loop(), until };
-    let mut outcomes = BTreeMap::new();
-    let mut keep = |record: Record, observer: &mut dyn Observer| {
-        *outcomes.entry(record.outcome).or_insert(0) += 1;
-        let line = Line::Request(record);
-        journal.write(&line)?;
-        if let Line::Request(record) = &line {
-            observer.on_request_end(record);
+    std::thread::scope(|scope| {
+        let mut keeper = Keeper::start(scope, journal, backend)?;
+        let mut stalls = StallWatch::new(clock);
+        backend.begin_window();
+        watch.begin();
+        let start = clock.now() + LEAD;
+        keeper.line(Line::Header(Header {
+            schema_version: SCHEMA_VERSION,
+            workload: workload.clone(),
+            clock_started: clock.started_at(),
+            start_ns: start,
+            max_error_rate: options.max_error_rate,
+            calibration: options.calibration.clone(),
+        }));
+        for (record, text) in warmed {
+            keeper.request(record, text);
         }
-        Ok(())
-    };
-    let ending = match warmup.gone {
-        None => dispatch.run(requests, phase, observer, &mut keep)?,
-        Some(failure) => dispatch.give_up(requests, phase, failure, observer, &mut keep)?,
-    };
+        observer.on_start();
 
-    let seen = watch.end();
-    let close = Close {
-        end_ns: clock.now(),
-        interrupted: ending.interrupted,
-        wall_drift_ns: Some(clock.wall_drift_ns()),
-        unsent: ending.unsent,
-        backend: backend.window(),
-        memory: seen.memory,
-        client_cpu_percent: seen.client_cpu_percent,
-        server_cpu_percent: seen.server_cpu_percent,
-        host: seen.host,
-    };
-    let line = Line::Close(close);
-    journal.write(&line)?;
-    let journal = journal.close()?;
-    if let Line::Close(close) = &line {
-        observer.on_end(close);
-    }
-    Ok(WorkloadRun { journal, outcomes, interrupted: ending.interrupted, gone: ending.gone })
+        let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(Nanos::MAX);
+        let until = workload.duration_s.map(|seconds| (start + (seconds * 1e9) as Nanos, nanos(options.drain)));
+        let phase = Phase { warmup: false, start, cap, closed_loop: workload.is_closed_loop(), until };
+        let mut outcomes = BTreeMap::new();
+        let mut keep = |(record, text): Finished, observer: &mut dyn Observer| {
+            *outcomes.entry(record.outcome).or_insert(0) += 1;
+            observer.on_request_end(&record);
+            keeper.request(record, text)
+        };
+        let ending = match warmup.gone {
+            None => dispatch.run(requests, phase, &mut stalls, observer, &mut keep),
+            Some(failure) => dispatch.give_up(requests, phase, failure, &mut stalls, observer, &mut keep),
+        };
+
+        let seen = watch.end();
+        let close = Close {
+            end_ns: clock.now(),
+            interrupted: ending.interrupted,
+            wall_drift_ns: Some(clock.wall_drift_ns()),
+            unsent: ending.unsent,
+            stalls: Some(stalls.found(keeper.waited())),
+            backend: backend.window(),
+            memory: seen.memory,
+            client_cpu_percent: seen.client_cpu_percent,
+            server_cpu_percent: seen.server_cpu_percent,
+            host: seen.host,
+        };
+        keeper.line(Line::Close(close.clone()));
+        let journal = keeper.close()?.close()?;
+        observer.on_end(&close);
+        Ok(WorkloadRun { journal, outcomes, interrupted: ending.interrupted, gone: ending.gone })
+    })
 }

@@ -8,13 +8,14 @@ use sagellm_core::journal::Line;
 
 use crate::RunError;
 
-/// An open journal. Each line reaches the operating system before [`Journal::write`] returns, so that what was written
+/// An open journal. Lines reach the operating system whole, with [`Journal::flush`] or [`Journal::write`]: what was flushed
 /// survives a crash of this process.
 #[derive(Debug)]
 pub struct Journal {
     path: PathBuf,
     file: File,
-    line: Vec<u8>,
+    /// Whole lines that are not flushed yet.
+    lines: Vec<u8>,
 }
 
 impl Journal {
@@ -29,30 +30,57 @@ impl Journal {
     /// [`RunError::Journal`] when the file cannot be created.
     pub fn create(path: &Path) -> Result<Self, RunError> {
         match File::create(path) {
-            Ok(file) => Ok(Self { path: path.to_owned(), file, line: Vec::new() }),
+            Ok(file) => Ok(Self { path: path.to_owned(), file, lines: Vec::new() }),
             Err(source) => Err(RunError::Journal { path: path.to_owned(), action: "create", source }),
         }
     }
 
-    /// Appends a line.
+    /// Adds a line to those that wait for [`Journal::flush`].
+    ///
+    /// # Errors
+    /// [`RunError::Journal`] when the line cannot be serialized.
+    pub fn push(&mut self, line: &Line) -> Result<(), RunError> {
+        let before = self.lines.len();
+        match serde_json::to_writer(&mut self.lines, line) {
+            Ok(()) => self.lines.push(b'\n'),
+            Err(error) => {
+                self.lines.truncate(before);
+                return Err(self.failed(error.into()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes that wait for [`Journal::flush`].
+    pub fn pending(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// Hands the waiting lines to the operating system, in one call, so that a crash leaves whole lines.
     ///
     /// # Errors
     /// [`RunError::Journal`] when the disk is full or the file cannot be written; the last line may then be cut.
-    pub fn write(&mut self, line: &Line) -> Result<(), RunError> {
-        self.line.clear();
-        let written = serde_json::to_writer(&mut self.line, line).map_err(Into::into).and_then(|()| {
-            self.line.push(b'\n');
-            // One call, so that a crash between two lines leaves whole lines.
-            self.file.write_all(&self.line)
-        });
+    pub fn flush(&mut self) -> Result<(), RunError> {
+        let written = self.file.write_all(&self.lines);
+        self.lines.clear();
         written.map_err(|source| self.failed(source))
+    }
+
+    /// Appends a line and flushes it.
+    ///
+    /// # Errors
+    /// As [`Journal::push`] and [`Journal::flush`].
+    pub fn write(&mut self, line: &Line) -> Result<(), RunError> {
+        self.push(line)?;
+        self.flush()
     }
 
     /// Ends the journal: its bytes are on the disk when this returns.
     ///
     /// # Errors
     /// [`RunError::Journal`] when the disk reports, only now, that it could not keep them.
-    pub fn close(self) -> Result<PathBuf, RunError> {
+    pub fn close(mut self) -> Result<PathBuf, RunError> {
+        self.flush()?;
         match self.file.sync_all() {
             Ok(()) => Ok(self.path),
             // Pipes and special files cannot be synchronised and need not be.

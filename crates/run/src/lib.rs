@@ -9,7 +9,9 @@ mod error;
 mod execute;
 mod flights;
 mod journal;
+mod keeper;
 mod observer;
+mod stalls;
 mod supply;
 
 pub use error::RunError;

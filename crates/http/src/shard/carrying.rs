@@ -8,9 +8,10 @@ use sagellm_core::{Nanos, OutcomeKind};
 
 use super::Shard;
 use super::connection::{Connection, Use};
-use crate::answer::{Answer, Progress};
+use super::idle::IdleWatch;
+use crate::answer::{Answer, Arrival, Progress};
 use crate::flight::Flight;
-use crate::transport::Received;
+use crate::transport::{Received, Transport};
 
 /// Bytes that are read of one connection before the others have their turn: as many as one full read gives.
 const TURN: usize = 256 << 10;
@@ -20,9 +21,13 @@ const SETTLE: Nanos = 5_000_000;
 const PAUSE: Nanos = 100_000_000;
 /// up to this, where the server does not say how long.
 const LONGEST_PAUSE: Nanos = 5_000_000_000;
-/// A connection on which the last answer ended may be closed by the server while the next request is on its way to it.
-/// Only a close within this time can have that cause.
-const STALE: Nanos = 1_000_000_000;
+/// A connection on which the last answer ended may be closed by the server while the next request is on its way to it. Only
+/// a close that came within a round trip can have that cause; this stands for one that is not known.
+const ROUND_TRIP: Nanos = 1_000_000;
+/// A read that comes later than this after the kernel's stamp is looked into: perhaps a segment was missing before it.
+const LATE: Nanos = 1_000_000;
+/// Stamps of the kernel are placed on the clock of the run as exactly as this.
+const CLOCK_ERROR: Nanos = 20_000;
 
 impl Shard {
     /// Sends a request on a connection that is ready.
@@ -85,6 +90,7 @@ impl Shard {
                 Err(error) => return self.broke(place, &error),
             };
             left = left.saturating_sub(bytes.len());
+            let (arrival, held_back) = readable(arrival, transport, flight.as_mut(), &mut self.idle_watch);
             let mut chunks = 0;
             let told = flight.as_ref().is_some_and(Flight::has_news);
             let progress = match used_for {
@@ -102,6 +108,19 @@ impl Shard {
                 }
             };
             self.pace.heard(arrival.at, arrival.at.saturating_sub(before), chunks);
+            if chunks > 0
+                && let Some(flight) = flight
+            {
+                let all = held_back || !arrival.stamped;
+                let uncertain = if all { chunks } else { chunks - usize::from(answer.ends_with_piece()) };
+                if uncertain > 0 && (all || !transport.was_one_segment()) {
+                    let since = arrival.since.max(self.idle_watch.empty_since());
+                    flight.mark_uncertain(chunks, uncertain, arrival.at.saturating_sub(since));
+                }
+                if held_back {
+                    flight.mark_held_back(chunks);
+                }
+            }
             let news = !told && flight.as_ref().is_some_and(Flight::has_news);
             match progress {
                 Progress::Open => {
@@ -147,7 +166,7 @@ impl Shard {
     /// The server closed its side.
     pub(super) fn closed(&mut self, place: usize) {
         let now = self.clock().now();
-        if self.is_stale(place, now) {
+        if self.is_stale(place) {
             return self.send_again(place);
         }
         let Some(connection) = &mut self.connections[place] else { return };
@@ -160,7 +179,7 @@ impl Shard {
     /// The connection broke, or could not be set up.
     pub(super) fn broke(&mut self, place: usize, error: &io::Error) {
         let now = self.clock().now();
-        if self.is_stale(place, now) {
+        if self.is_stale(place) {
             return self.send_again(place);
         }
         let Some(connection) = &mut self.connections[place] else { return };
@@ -176,15 +195,19 @@ impl Shard {
         self.discard(place);
     }
 
-    /// Whether the server closed a connection that it had kept alive before it can have seen the request.
-    fn is_stale(&self, place: usize, now: Nanos) -> bool {
+    /// Whether the server closed a connection that it had kept alive before it can have seen the request: what it did after
+    /// that takes at least a round trip to show.
+    fn is_stale(&mut self, place: usize) -> bool {
         let Some(Some(connection)) = self.connections.get(place) else { return false };
         let Some(flight) = &connection.flight else { return false };
-        connection.used_for == Use::Busy
-            && connection.served > 0
-            && !flight.resent
-            && !connection.answer.begun()
-            && flight.sent.is_none_or(|sent| now < sent + STALE)
+        let possible =
+            connection.used_for == Use::Busy && connection.served > 0 && !flight.resent && !connection.answer.begun();
+        if !possible {
+            return false;
+        }
+        let closed = connection.transport.emptied().max(self.idle_watch.empty_since());
+        let round_trip = connection.transport.round_trip().unwrap_or(ROUND_TRIP);
+        flight.sent.is_none_or(|sent| closed <= sent + round_trip)
     }
 
     /// Sends the request of a connection that was found closed on a new one.
@@ -213,6 +236,7 @@ impl Shard {
             if flight.awaits_stamp() {
                 connection.transport.sent_stamps(&mut self.buffers, clock, |number, at| flight.stamped(number, at));
             }
+            flight.lost(connection.transport.new_losses());
             self.land(flight, &mut connection.answer);
             connection.served += 1;
         }
@@ -227,7 +251,7 @@ impl Shard {
             return self.keep_until(due, flight);
         }
         self.reach.in_flight.fetch_sub(1, Ordering::Relaxed);
-        let (at, end) = answer.end(&self.common.reading);
+        let (at, end) = answer.end();
         flight.land(at, end);
     }
 
@@ -242,4 +266,28 @@ impl Shard {
         let in_time = |sent| due < self.common.timeouts.over(sent);
         flight.sent.is_none_or(in_time).then_some(due)
     }
+}
+
+/// The stamp as a reader could have had it. The kernel stamps a segment when it comes, even behind a gap, but nothing behind a
+/// gap can be read before that is filled: then only the moment of the read is known, and that the bytes were not readable
+/// when the connection was last empty. True for such a read.
+fn readable(
+    arrival: Arrival,
+    transport: &mut Transport,
+    flight: Option<&mut Flight>,
+    idle: &mut IdleWatch,
+) -> (Arrival, bool) {
+    let prompt = arrival.read - arrival.at < LATE && arrival.at + CLOCK_ERROR >= arrival.since;
+    if !arrival.stamped || prompt {
+        return (arrival, false);
+    }
+    let since = arrival.since.max(idle.empty_since());
+    let losses = transport.new_losses();
+    if let Some(flight) = flight {
+        flight.lost(losses);
+    }
+    if arrival.at + CLOCK_ERROR < since || losses.out_of_order > 0 {
+        return (Arrival::read_at(arrival.read, since), true);
+    }
+    (Arrival { since, ..arrival }, false)
 }

@@ -7,6 +7,7 @@
 mod alarm;
 mod carrying;
 mod connection;
+mod idle;
 mod opening;
 mod pace;
 
@@ -23,6 +24,7 @@ use sagellm_core::{Clock, EventSink, Nanos, OutcomeKind, Prepared};
 
 use self::alarm::Alarm;
 use self::connection::{Connection, Use};
+use self::idle::IdleWatch;
 use self::pace::Pace;
 use crate::answer::{Answer, Reading};
 use crate::flight::Flight;
@@ -151,6 +153,7 @@ pub(crate) struct Shard {
     earliest: Nanos,
     alarm: Alarm,
     pace: Pace,
+    idle_watch: IdleWatch,
     buffers: Buffers,
 }
 
@@ -178,6 +181,7 @@ impl Shard {
             earliest: Nanos::MAX,
             alarm,
             pace,
+            idle_watch: IdleWatch::default(),
             buffers: Buffers::new(),
         })
     }
@@ -189,10 +193,10 @@ impl Shard {
         for _ in 0..stock.ahead {
             self.open(None, 0, true);
         }
+        self.idle_watch = IdleWatch::of_this_thread();
         let mut events = Events::with_capacity(1024);
         loop {
-            let wait = self.wait();
-            match self.poll.poll(&mut events, wait) {
+            match self.await_events(&mut events) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 // Without readiness nothing can go on; the requests see that their channel closes.
@@ -223,6 +227,22 @@ impl Shard {
             }
             self.rest(now);
         }
+    }
+
+    /// Waits until something is ready. It looks before it sleeps: only then it is known that nothing was waiting.
+    fn await_events(&mut self, events: &mut Events) -> io::Result<()> {
+        let now = self.clock().now();
+        self.idle_watch.settle(now);
+        self.poll.poll(events, Some(Duration::ZERO))?;
+        if events.is_empty() {
+            let wait = self.wait();
+            if wait != Some(Duration::ZERO) {
+                self.idle_watch.nothing_ready(now);
+                self.poll.poll(events, wait)?;
+                self.idle_watch.woke(self.clock().now());
+            }
+        }
+        Ok(())
     }
 
     /// Leaves the connections alone for a moment where that costs nothing. A command ends the rest.

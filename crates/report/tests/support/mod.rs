@@ -42,7 +42,7 @@ pub(crate) fn header(name: &str, num_prompts: u32) -> Header {
 pub(crate) fn success(id: u64, sent_ms: u64, ttft_ms: u64, gap_ms: u64) -> Record {
     let sent = sent_ms * MS;
     let chunks: Vec<Chunk> = (0..4)
-        .map(|place| Chunk { at_ns: sent + (ttft_ms + place * gap_ms) * MS, tokens: 1, delay_ns: None })
+        .map(|place| Chunk { at_ns: sent + (ttft_ms + place * gap_ms) * MS, tokens: 1, delay_ns: None, uncertainty_ns: 0 })
         .collect();
     let last = chunks[3].at_ns;
     Record {

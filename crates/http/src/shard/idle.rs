@@ -1,0 +1,100 @@
+//! Since when bytes that are read now can have been waiting.
+//!
+//! While a thread sleeps in its wait for readiness, nothing waits to be read: the first byte that comes makes it runnable.
+//! So whatever it finds on waking came after it became runnable, which is the moment at which it ran again less the time
+//! that it waited for a processor. Linux accounts for that time.
+
+use sagellm_core::Nanos;
+use sagellm_sys::RunDelay;
+
+/// The account is read again after so long, so that the delays of one wait are not charged to another.
+const FRESH: Nanos = 1_000_000;
+
+/// Knows when every connection of the thread was last empty.
+#[derive(Debug, Default)]
+pub(super) struct IdleWatch {
+    delay: Option<RunDelay>,
+    /// When the account was read, and what it said.
+    read: (Nanos, u64),
+    /// Every connection was empty then, or later.
+    empty_at: Nanos,
+    /// When the last sleep ended, if it has not been looked into.
+    woke: Option<Nanos>,
+}
+
+impl IdleWatch {
+    /// Watches the calling thread.
+    pub(super) fn of_this_thread() -> Self {
+        let delay = RunDelay::of_this_thread();
+        let read = (0, delay.as_ref().and_then(RunDelay::nanos).unwrap_or(0));
+        Self { delay, read, ..Self::default() }
+    }
+
+    /// Nothing was ready at `at` or later.
+    pub(super) fn nothing_ready(&mut self, at: Nanos) {
+        self.empty_at = self.empty_at.max(at);
+    }
+
+    /// The thread slept, after nothing had been ready, and runs again since `at`.
+    pub(super) fn woke(&mut self, at: Nanos) {
+        self.woke = Some(at);
+    }
+
+    /// A moment at which every connection was empty: what is read now came after it.
+    pub(super) fn empty_since(&mut self) -> Nanos {
+        if let Some(woke) = self.woke.take()
+            && let Some(total) = self.delay.as_ref().and_then(RunDelay::nanos)
+        {
+            let waited = total.saturating_sub(self.read.1);
+            self.read = (woke, total);
+            self.empty_at = self.empty_at.max(woke.saturating_sub(waited));
+        }
+        self.empty_at
+    }
+
+    /// Everything that was ready has been read. Called before each wait.
+    pub(super) fn settle(&mut self, now: Nanos) {
+        self.woke = None;
+        if now >= self.read.0 + FRESH
+            && let Some(total) = self.delay.as_ref().and_then(RunDelay::nanos)
+        {
+            self.read = (now, total);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Nanos = 1_000_000;
+
+    #[test]
+    fn without_an_account_the_last_look_counts() {
+        let mut idle = IdleWatch::default();
+        assert_eq!(idle.empty_since(), 0);
+        idle.nothing_ready(3 * MS);
+        idle.woke(9 * MS);
+        assert_eq!(idle.empty_since(), 3 * MS);
+        idle.nothing_ready(2 * MS);
+        assert_eq!(idle.empty_since(), 3 * MS, "it does not fall");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_sleep_ends_when_the_first_byte_comes() {
+        let mut idle = IdleWatch::of_this_thread();
+        if idle.delay.is_none() {
+            return;
+        }
+        idle.settle(MS);
+        idle.nothing_ready(MS);
+        std::thread::sleep(std::time::Duration::from_millis(1));
+        // It ran again within a minute, whatever else runs here.
+        let woke = 60_000 * MS;
+        idle.woke(woke);
+        let since = idle.empty_since();
+        assert!(since > MS && since <= woke, "{since}");
+        assert_eq!(idle.empty_since(), since, "known until the next sleep");
+    }
+}
