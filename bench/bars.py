@@ -72,7 +72,7 @@ def bars_of(name: str, server: str, load: str, mine: dict, rival: dict, stamp: s
     if stamp == "user" and load in RIGHT:
         for stat in ("mean", "p99"):
             found.append(at_most(f"{name}: TTFT error, {stat}, of vllm-rs's", ratio(f"ttft_error_{stat}_ms"), 0.5, "×"))
-    # Without delays bench-server, which writes every token by itself, is what limits both clients.
+    # Without delays, bench-server limits both clients, because it needs a write for each token.
     if load in RIGHT or (load, server) == ("flat-out", "simulator"):
         cost = ratio("cpu_s_per_million_tokens_after_start")
         found.append(at_most(f"{name}: CPU per token after the start, of vllm-rs's", cost, CPU_RATIO, "×"))

@@ -81,7 +81,7 @@ class Simulator:
 
 
 class Server:
-    """`bench/server`, which shares no code with the program; each token has a write of its own."""
+    """`bench/server`, which shares no code with the program and sends each token with a separate write."""
 
     name = "bench-server"
 

@@ -1,7 +1,7 @@
 //! A server of OpenAI's completions that streams at exact times and notes when it wrote every token.
 //!
 //! One thread owns all connections. Every token is due at an absolute time (arrival of the request + TTFT + k × ITL) and
-//! leaves by a write of its own. The first line on standard output ends with the URL. The server stops at the end of
+//! is sent with a separate write. The first line on standard output ends with the URL. The server stops at the end of
 //! standard input and then writes what it noted to `--truth`, one JSON object per request.
 
 mod answer;
@@ -66,7 +66,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(("127.0.0.1", options.port))?;
     let port = listener.local_addr()?.port();
     let tls = options.tls.as_deref().map(tls::config).transpose()?;
-    // Without a delay the thread never sleeps and would take the processor from its client.
+    // Without a delay the thread never sleeps, which would starve a client on the same processor.
     let priority = if plan.itl > 0 && realtime::enable() { "real-time" } else { "normal" };
     let scheme = if tls.is_some() { "https" } else { "http" };
     let mut out = std::io::stdout();
