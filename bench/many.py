@@ -16,7 +16,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from clients import HOME, Simulator, cost_of
+from contenders import cost_of
+from servers import HOME, Simulator
 
 
 def main() -> int:
@@ -29,7 +30,7 @@ def main() -> int:
     args = parser.parse_args()
     args.program = args.program.resolve()
 
-    with tempfile.TemporaryDirectory() as folder, Simulator(args.program, "0ms", "0ms") as simulator:
+    with tempfile.TemporaryDirectory() as folder, Simulator(args.program, 0, 0) as simulator:
         command = [args.program, "run", "--backend", "openai", "--base-url", simulator.url]
         command += ["--dataset-name", "random", "--random-input-len", "16"]
         command += ["--random-output-len", str(args.tokens), "--num-prompts", str(args.requests)]

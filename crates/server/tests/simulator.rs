@@ -115,6 +115,14 @@ fn times_are_kept_and_the_truth_tells_them() {
     std::io::Write::write_all(&mut stream, b"DELETE /admin/truth HTTP/1.1\r\n\r\n").unwrap();
     read_response(&mut stream);
     assert_eq!(server.truth(), []);
+    std::io::Write::write_all(&mut stream, b"PUT /admin/truth HTTP/1.1\r\n\r\n").unwrap();
+    read_response(&mut stream);
+    ask(&mut stream, "/v1/completions", &body);
+    let truth = &server.truth()[0];
+    let gaps = truth.write_gaps_ns.as_ref().unwrap();
+    assert_eq!((gaps.len(), gaps.iter().map(|gap| gap.1).sum()), (truth.writes as usize, 5));
+    assert_eq!(gaps[0].0, truth.first_write_ns.unwrap() - truth.arrival_ns);
+    assert_eq!(gaps.iter().map(|gap| gap.0).sum::<u64>(), truth.last_write_ns.unwrap() - truth.arrival_ns);
 }
 
 #[test]

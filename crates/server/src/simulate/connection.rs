@@ -149,7 +149,8 @@ impl Connection {
         let number = shared.next_request();
         let turn = shared.queue.as_ref().map_or(arrival.at, |queue| queue.enter(arrival.at));
         let generation = Generation::new(ask, shared.text, &shared.options, number, turn, created, request.keep_alive);
-        let notes = Notes::new(request.header("x-request-id").map(str::to_owned), arrival);
+        let name = request.header("x-request-id").map(str::to_owned);
+        let notes = Notes::new(name, arrival, shared.truth.keeps_each_write());
         shared.running.fetch_add(1, Ordering::Relaxed);
         self.answer = Some((generation, notes));
         None

@@ -26,6 +26,10 @@ impl Shared {
                 self.truth.clear();
                 Response::text(200, "text/plain", "")
             }
+            "/admin/truth" if method == "PUT" => {
+                self.truth.keep_each_write();
+                Response::text(200, "text/plain", "")
+            }
             "/admin/truth" => match self.truth.lines() {
                 Ok(lines) => Response::text(200, "application/jsonl", lines),
                 Err(error) => Response::json(500, &error_body(500, &error.to_string(), None)),

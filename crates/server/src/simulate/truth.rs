@@ -1,7 +1,7 @@
 //! What a simulator truly did.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -35,6 +35,10 @@ pub struct Truth {
     pub latest_ns: u64,
     /// Whether all was written; otherwise the client went before.
     pub whole: bool,
+    /// After `PUT /admin/truth`: each write with its number of tokens. The first time is counted from the arrival, each
+    /// other one from the write before; in nanoseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub write_gaps_ns: Option<Vec<(u64, u32)>>,
 }
 
 /// The same while it happens, on the clock of the server.
@@ -47,15 +51,20 @@ pub(crate) struct Notes {
     pub(crate) tokens: u32,
     pub(crate) writes: u32,
     pub(crate) latest: Nanos,
+    pub(crate) gaps: Option<Vec<(Nanos, u32)>>,
 }
 
 impl Notes {
-    pub(crate) fn new(request: Option<String>, arrival: Arrival) -> Self {
-        Self { request, arrival, first_write: None, last_write: None, tokens: 0, writes: 0, latest: 0 }
+    pub(crate) fn new(request: Option<String>, arrival: Arrival, each_write: bool) -> Self {
+        let gaps = each_write.then(Vec::new);
+        Self { request, arrival, first_write: None, last_write: None, tokens: 0, writes: 0, latest: 0, gaps }
     }
 
     /// Notes a write of `tokens` begun at `at`, the first of which was due at `due`.
     pub(crate) fn write(&mut self, at: Nanos, tokens: u32, due: Nanos) {
+        if let Some(gaps) = &mut self.gaps {
+            gaps.push((at.saturating_sub(self.last_write.unwrap_or(self.arrival.at)), tokens));
+        }
         self.first_write.get_or_insert(at);
         self.last_write = Some(at);
         self.tokens += tokens;
@@ -76,23 +85,27 @@ impl Notes {
             writes: self.writes,
             latest_ns: self.latest,
             whole,
+            write_gaps_ns: self.gaps,
         }
     }
 }
 
 /// The answers so far.
 #[derive(Debug, Default)]
-pub(crate) struct Log(Mutex<VecDeque<Truth>>);
+pub(crate) struct Log {
+    answers: Mutex<VecDeque<Truth>>,
+    each_write: AtomicBool,
+}
 
 impl Truth {
-    /// Bytes of its line in `/admin/truth` at most, with a UUID as the name of the request.
+    /// Bytes of its line in `/admin/truth` at most, with a UUID as the name of the request and without every write.
     pub const LONGEST_LINE: u64 = 320;
 }
 
 impl Log {
     fn lock(&self) -> MutexGuard<'_, VecDeque<Truth>> {
         // What a thread that failed had noted is true all the same.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn push(&self, notes: Notes, clock: Clock, whole: bool) {
@@ -106,6 +119,15 @@ impl Log {
 
     pub(crate) fn all(&self) -> Vec<Truth> {
         self.lock().iter().cloned().collect()
+    }
+
+    /// Notes every write of the requests that begin from now on. Eight bytes and more for each token.
+    pub(crate) fn keep_each_write(&self) {
+        self.each_write.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn keeps_each_write(&self) -> bool {
+        self.each_write.load(Ordering::Relaxed)
     }
 
     pub(crate) fn clear(&self) {
@@ -197,6 +219,7 @@ mod tests {
             writes: u32::MAX,
             latest_ns: u64::MAX,
             whole: false,
+            write_gaps_ns: None,
         });
         let length = log.lines().unwrap().len() as u64;
         assert!((Truth::LONGEST_LINE / 2..=Truth::LONGEST_LINE).contains(&length), "{length}");
@@ -206,13 +229,14 @@ mod tests {
     fn stamps_become_unix_time() {
         let clock = Clock::start();
         let now = clock.now();
-        let mut notes = Notes::new(None, Arrival { at: now, by_kernel: true });
+        let mut notes = Notes::new(None, Arrival { at: now, by_kernel: true }, true);
         notes.write(now + 50, 1, now + 40);
         notes.write(now + 90, 2, now + 60);
         let truth = notes.finish(clock, true);
         assert_eq!(truth.first_write_ns.unwrap() - truth.arrival_ns, 50);
         assert_eq!(truth.last_write_ns.unwrap() - truth.arrival_ns, 90);
         assert_eq!((truth.tokens, truth.writes, truth.latest_ns), (3, 2, 30));
+        assert_eq!(truth.write_gaps_ns, Some(vec![(50, 1), (40, 2)]));
         assert!(truth.arrival_ns.abs_diff(WallTime::now().unix_ns) < 1_000_000_000);
     }
 }
