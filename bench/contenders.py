@@ -83,7 +83,7 @@ def ours(args, server, load: Load, folder: str) -> Reported:
             requests[f"{prefix}{line['id']:012x}"] = ((first - line["sent_ns"]) / 1e6, tbt)
             chunks += len(line["chunks"])
             merged += line["http"].get("merged_chunks") or 0
-            uncertain += line["http"].get("uncertain_chunks") or 0
+            uncertain += line["http"].get("merged_chunks") or 0
     validity = summary["validity"]
     more = {
         "valid": float(validity["verdict"] == "VALID"),

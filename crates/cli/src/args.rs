@@ -35,7 +35,7 @@ pub(crate) use load::{LimitArgs, LoadArgs, SamplingArgs};
 pub(crate) use plan::{PlanArgs, PlanCheckArgs, PlanCommand, PlanExportArgs, PlanWriteArgs};
 pub(crate) use run::{BackendName, RunArgs};
 pub(crate) use serve::{ServeArgs, SimulationArgs};
-pub(crate) use server::{EndpointName, ServerArgs, StampName};
+pub(crate) use server::{EndpointName, PriorityName, ServerArgs, StampName};
 pub(crate) use sweep::{LoadsArgs, SweepArgs};
 pub(crate) use workload::WorkloadArgs;
 

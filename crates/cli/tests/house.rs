@@ -25,13 +25,8 @@ const MAY_IMPORT: [(&str, &[&str]); 11] = [
 ];
 
 /// Where unsafe code is allowed: vector instructions, mapping of weights, and an allocator that a test counts with.
-const UNSAFE: [&str; 5] = [
-    "engine/src/kernels/mod.rs",
-    "model/src/map.rs",
-    "model/tests/damage.rs",
-    "sys/src/priority.rs",
-    "sys/src/tcp.rs",
-];
+const UNSAFE: [&str; 5] =
+    ["engine/src/kernels/mod.rs", "model/src/map.rs", "model/tests/damage.rs", "sys/src/priority.rs", "sys/src/tcp.rs"];
 
 /// Beginnings of paths that mean something on one machine only.
 const PLACES: [&str; 3] = ["/home/", "/root/", "/Users/"];

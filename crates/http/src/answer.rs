@@ -6,12 +6,12 @@ use std::fmt::Write as _;
 
 use sagellm_core::{End, Nanos, OutcomeKind, Piece, Request};
 
+use crate::Secret;
 use crate::chunk::Chunk;
 use crate::excerpt::{KEPT, excerpt};
 use crate::response::{Eof, Head, Malformed, Part, Response};
 use crate::sse::{EventReader, TooLong};
 use crate::tally::Tally;
-use crate::Secret;
 
 /// The body of an error is read this far at most, so that the connection can be used again.
 const MAX_ERROR_BODY: u64 = 1 << 20;
@@ -392,7 +392,9 @@ mod tests {
 
     #[test]
     fn the_digest_is_of_the_text_and_not_of_its_pieces() {
-        let digest = |events: &[&str]| read(&stream(events), &[]).end.output_text.and_then(|text| crate::counting::digest(&text));
+        let digest = |events: &[&str]| {
+            read(&stream(events), &[]).end.output_text.and_then(|text| crate::counting::digest(&text))
+        };
         let one = r#"{"choices":[{"text":"ab\n","finish_reason":"stop"}]}"#;
         let two = [r#"{"choices":[{"text":"a"}]}"#, r#"{"choices":[{"text":"b\u000a","finish_reason":"stop"}]}"#];
         assert_eq!(digest(&[one]), digest(&two));

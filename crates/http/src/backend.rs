@@ -10,6 +10,7 @@ use mio::{Poll, Waker};
 use sagellm_core::{
     Backend, BackendInfo, BackendStats, Clock, EventSink, Exit, Failure, Nanos, OutputText, Prepared, Record, Stamp,
 };
+use sagellm_sys::Priority;
 
 use crate::answer::Reading;
 use crate::limits;
@@ -46,6 +47,8 @@ struct Handle {
     woken: Arc<AtomicBool>,
     in_flight: Arc<AtomicUsize>,
     thread: Option<JoinHandle<()>>,
+    /// What the thread runs at; `None` where the system refused what was asked for.
+    priority: Option<Priority>,
 }
 
 impl HttpBackend {
@@ -102,10 +105,12 @@ impl HttpBackend {
             let share = |all: usize| (all + threads - 1 - number) / threads;
             let stock =
                 Stock { ahead: share(options.connections), reserve: share(options.reserve), room: room / threads };
-            shards.push(Handle::start(number, Arc::clone(&common), writer, stock, opener.clone())?);
+            shards.push(Handle::start(number, Arc::clone(&common), writer, stock, opener.clone(), options.priority)?);
         }
         drop(opener);
-        let info = describe(&options, threads, keeper.is_some())?;
+        let priority = granted(&shards, options.priority)?;
+        let mut info = describe(&options, threads, keeper.is_some())?;
+        info.settings.insert("client_priority".into(), priority.name().into());
         let backend = Self { info, clock, stats, tokenizer: options.tokenizer, shards, _keeper: keeper };
         for done in 0..options.connections {
             // Every address may take as long as one connection, and the threads take their turn.
@@ -163,6 +168,32 @@ fn describe(options: &HttpOptions, threads: usize, stamping: bool) -> Result<Bac
     Ok(info)
 }
 
+/// Raises the priority of the calling thread: what it runs at then, `None` where what was asked for is refused.
+fn raise(priority: Option<Priority>) -> Option<Priority> {
+    match priority {
+        Some(asked) => asked.apply_to_this_thread().then_some(asked),
+        None if Priority::High.apply_to_this_thread() => Some(Priority::High),
+        None => Some(Priority::Normal),
+    }
+}
+
+/// What all threads run at.
+fn granted(shards: &[Handle], asked: Option<Priority>) -> Result<Priority, HttpError> {
+    let refused = || {
+        let name = asked.unwrap_or(Priority::Normal).name();
+        HttpError::Setting(format!(
+            "the system does not permit the priority `{name}`: run with CAP_SYS_NICE, raise the limit (`ulimit -e` or \
+             `ulimit -r`), or leave `--priority` out"
+        ))
+    };
+    shards
+        .iter()
+        .map(|shard| shard.priority)
+        .collect::<Option<Vec<_>>>()
+        .and_then(|all| all.first().copied())
+        .ok_or_else(refused)
+}
+
 impl Handle {
     fn start(
         number: usize,
@@ -170,6 +201,7 @@ impl Handle {
         writer: RequestWriter,
         stock: Stock,
         opener: Sender<Result<(), String>>,
+        priority: Option<Priority>,
     ) -> Result<Self, HttpError> {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKE)?;
@@ -178,9 +210,14 @@ impl Handle {
         let in_flight = Arc::new(AtomicUsize::new(0));
         let reach = Reach { commands: receiver, woken: Arc::clone(&woken), in_flight: Arc::clone(&in_flight) };
         let shard = Shard::new(common, writer, poll, reach)?;
-        let thread =
-            std::thread::Builder::new().name(format!("http-{number}")).spawn(move || shard.run(stock, opener))?;
-        Ok(Self { commands, waker, woken, in_flight, thread: Some(thread) })
+        let (report, granted) = channel();
+        let work = move || {
+            let _ = report.send(raise(priority));
+            shard.run(stock, opener);
+        };
+        let thread = std::thread::Builder::new().name(format!("http-{number}")).spawn(work)?;
+        let priority = granted.recv().ok().flatten();
+        Ok(Self { commands, waker, woken, in_flight, thread: Some(thread), priority })
     }
 
     fn send(&self, command: Command) -> Result<(), Failure> {

@@ -8,13 +8,7 @@ use crate::fuzzing::{Read, answer_as};
 
 /// How the answers are read.
 pub(crate) fn reading() -> Reading {
-    Reading {
-        model: "smollm2".into(),
-        max_line: 8 << 20,
-        stream_text: true,
-        finish_reason: false,
-        secrets: Vec::new(),
-    }
+    Reading { model: "smollm2".into(), max_line: 8 << 20, stream_text: true, finish_reason: false, secrets: Vec::new() }
 }
 
 /// Reads an answer in pieces that end at `cuts`, after which the server closes the connection.

@@ -92,8 +92,7 @@ pub struct Read {
 /// Reads an answer to a request for the model `m`, after which the server closes the connection.
 pub fn answer(bytes: &[u8], cuts: &[usize], max_line: usize, key: Option<&str>) -> Read {
     let secrets = key.map(Secret::new).into_iter().collect();
-    let reading =
-        Reading { model: "m".into(), max_line, stream_text: true, finish_reason: true, secrets };
+    let reading = Reading { model: "m".into(), max_line, stream_text: true, finish_reason: true, secrets };
     answer_as(bytes, cuts, &reading)
 }
 

@@ -44,4 +44,5 @@ pub use options::{
 pub use probe::{Probe, ProbeError, ProbeOptions, ServedModel, Understood, prepare};
 pub use profile::{Accepts, PROFILES, Profile};
 pub use request_id::RequestIds;
+pub use sagellm_sys::Priority;
 pub use target::Target;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sagellm_core::{BackendInfo, Request};
+use sagellm_sys::Priority;
 use serde_json::{Map, Value};
 
 use crate::{HttpError, RequestIds, Target};
@@ -43,6 +44,8 @@ pub struct HttpOptions {
     pub proxy: Option<Target>,
     /// Who takes the stamps.
     pub stamp: StampChoice,
+    /// Priority of the threads that serve connections; `None` takes [`Priority::High`] where the system permits it.
+    pub priority: Option<Priority>,
     /// Threads that serve connections; 0 takes as many as the processors suggest.
     pub client_threads: usize,
     /// Connections opened before the first request.
@@ -93,6 +96,7 @@ impl HttpOptions {
             tls: TlsOptions::default(),
             proxy: None,
             stamp: StampChoice::Kernel,
+            priority: None,
             client_threads: 0,
             connections: 0,
             most_connections: 0,

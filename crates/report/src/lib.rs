@@ -28,6 +28,7 @@ mod stimulus;
 mod summary;
 pub mod sweep;
 mod throughput;
+mod uncertainty;
 mod validity;
 mod wire;
 mod workload;

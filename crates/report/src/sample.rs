@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use sagellm_core::journal::{Close, Header};
-use sagellm_core::{FinishReason, OutcomeKind, Record, Stamp, TokenSource};
+use sagellm_core::{FinishReason, OutcomeKind, Record, Stamp, TokenSource, ms};
 use sagellm_stats::{Concurrency, Distribution};
 
 use crate::WorkloadSummary;
@@ -14,6 +14,7 @@ use crate::goodput::Goodput;
 use crate::latency::{Latencies, Times, signed_ms};
 use crate::stimulus::Stimulus;
 use crate::throughput::Throughput;
+use crate::uncertainty::Uncertainty;
 use crate::wire::Wire;
 
 /// Where it is not known of more than this share of the tokens in which chunk they came, nothing is said of single chunks.
@@ -47,6 +48,9 @@ pub struct Sample {
     /// Output tokens of which it is not known in which chunk they came.
     pub(crate) untold_tokens: u64,
     pub(crate) wire: Wire,
+    pub(crate) uncertainty: Uncertainty,
+    /// Time for which places of a closed loop stayed empty between two requests, in milliseconds.
+    pub(crate) empty_ms: f64,
     pub(crate) stamps: Vec<Stamp>,
     pub(crate) token_sources: Vec<TokenSource>,
     /// `None` without an objective.
@@ -83,6 +87,8 @@ impl Sample {
             chunk_tokens: Distribution::default(),
             untold_tokens: 0,
             wire: Wire::default(),
+            uncertainty: Uncertainty::default(),
+            empty_ms: 0.0,
             stamps: Vec::new(),
             token_sources: Vec::new(),
             goodput,
@@ -118,11 +124,14 @@ impl Sample {
         let times = Times::of(record, sent).filter(|_| success);
         self.course.push(sent, record.end_ns, success, record.output_tokens, times);
         let good = success && self.goodput.as_mut().is_some_and(|goodput| goodput.push(times.as_ref()));
-        self.waits.push(signed_ms(record.scheduled_ns, sent));
+        let wait = signed_ms(record.scheduled_ns, sent);
+        self.waits.push(wait);
+        self.empty_ms += wait.max(0.0);
         self.throughput.push(record, sent, success, good);
         self.wire.push(record, sent, success);
         if success {
             self.latencies.push(record, sent, times.as_ref());
+            self.uncertainty.push(record);
             self.throughput.push_chunks(record, self.header.start_ns);
             self.tokens.0 += u64::from(record.input_tokens);
             self.tokens.1 += u64::from(record.output_tokens);
@@ -173,6 +182,14 @@ impl Sample {
         let workload = &self.header.workload;
         let near = |cap: u32| self.concurrency.is_none_or(|it| it.peak * 2 >= u64::from(cap));
         workload.max_concurrency.is_some_and(|cap| workload.is_closed_loop() || near(cap))
+    }
+
+    /// Share of the time of all places of a closed loop in which they were empty; `None` for other loads.
+    pub(crate) fn empty_share(&self) -> Option<f64> {
+        let workload = &self.header.workload;
+        let places = u64::from(workload.max_concurrency.filter(|_| workload.is_closed_loop())?).min(self.sent);
+        let window = self.throughput.window.map(|(first, last)| ms(last - first))?;
+        (window > 0.0 && places > 0).then(|| self.empty_ms / (window * places as f64))
     }
 
     /// Whether requests went over HTTP.

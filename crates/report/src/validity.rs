@@ -11,8 +11,11 @@ pub struct Validity {
     pub verdict: Verdict,
     /// Why not; empty when valid.
     pub reasons: Vec<Finding>,
-    /// What to bear in mind all the same.
+    /// What to bear in mind when using them.
     pub warnings: Vec<Finding>,
+    /// What was seen and requires no action.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<Finding>,
 }
 
 /// Whether figures may be used.
@@ -53,8 +56,12 @@ pub enum Code {
     NeverSent,
     /// Invalid: the client was late.
     ScheduleLag,
-    /// Invalid: places of a closed loop stayed empty, because the client filled them late.
+    /// Invalid, or a warning where it is little: slots of a closed loop stayed empty, because the client filled them late.
     HandOver,
+    /// Invalid: the client did not run for a part of the time, because it was stopped, starved or suspended.
+    ClientStalled,
+    /// Invalid: chunks were read together, so that times are known too roughly.
+    UncertainTimes,
     /// Invalid: requests were not sent in the pattern of the plan.
     Arrivals,
     /// Invalid: the server counts other tokens in the prompts than the plan.
@@ -89,11 +96,13 @@ pub enum Code {
     Drift,
     /// Warning: requests waited for a free place in the client.
     ClientQueueing,
-    /// Warning: the client read late, which the kernel's stamps do not suffer from.
+    /// Note: chunks were read late, though none of the times depends on it.
     ClientLate,
+    /// Warning: segments were lost on the path between client and server.
+    LossyPath,
     /// Warning: the client used up its processor time. Invalid: the same with stamps of its own.
     ClientBusy,
-    /// Warning: nobody knows the client's own error.
+    /// Warning: the client's own error is not known.
     ClientErrorUnknown,
     /// Warning: the server's metrics could not be read at the end, so its counters end a little before.
     MetricsCut,
@@ -183,9 +192,14 @@ impl Validity {
         self.warnings.push(finding);
     }
 
+    pub(crate) fn note(&mut self, finding: Finding) {
+        self.notes.push(finding);
+    }
+
     /// Takes over what was found elsewhere.
     pub(crate) fn absorb(&mut self, other: &Self) {
         other.reasons.iter().cloned().for_each(|finding| self.reject(finding));
         other.warnings.iter().cloned().for_each(|finding| self.warn(finding));
+        other.notes.iter().cloned().for_each(|finding| self.note(finding));
     }
 }

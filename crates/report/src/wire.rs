@@ -16,6 +16,15 @@ pub(crate) struct Wire {
     /// From the kernel's receive stamp to this program's read, of every chunk, in milliseconds.
     pub(crate) delays: Distribution,
     pub(crate) merged_chunks: u64,
+    /// Chunks that came behind a gap in the stream of bytes.
+    pub(crate) held_back_chunks: u64,
+    /// Segments of answers that came out of order, segments of requests that were transmitted again, and the requests that
+    /// had any of these.
+    pub(crate) out_of_order: u64,
+    pub(crate) retransmitted: u64,
+    pub(crate) lossy_requests: u64,
+    /// Retries that followed a connection which the server had closed while it was idle.
+    pub(crate) stale_connections: u64,
     /// Chunks of records that the kernel stamps, and those of them that this program had to stamp.
     pub(crate) stamped: (u64, u64),
     /// Times for setting up connections inside requests, in milliseconds.
@@ -36,7 +45,9 @@ pub(crate) struct Answers {
     pub(crate) usage: Total,
     /// Output tokens by the tokenizer.
     pub(crate) tokenizer: Total,
-    /// Usage and tokenizer, summed over the answers that have both.
+    /// Answers that both counted.
+    pub(crate) checked: u64,
+    /// Usage and tokenizer, summed over these.
     pub(crate) both: (u64, u64),
     /// By how many tokens more than one the two differ, summed answer by answer: errors that cancel in the sums of the counts
     /// do not here. A text that is cut again may well come out a token longer or shorter than it was.
@@ -78,6 +89,11 @@ impl Wire {
         }
         let Some(http) = &record.http else { return };
         self.merged_chunks += u64::from(http.merged_chunks);
+        self.held_back_chunks += u64::from(http.held_back_chunks);
+        self.out_of_order += u64::from(http.out_of_order_segments);
+        self.retransmitted += u64::from(http.retransmitted_segments);
+        self.lossy_requests += u64::from(http.out_of_order_segments + http.retransmitted_segments > 0);
+        self.stale_connections += u64::from(http.stale_connection);
         http.connect_ns.into_iter().for_each(|time| self.connects.push(ms(time)));
         self.retries += u64::from(http.retries);
         self.retried_requests += u64::from(http.retries > 0);
@@ -93,6 +109,7 @@ impl Answers {
         self.usage.add(http.usage_tokens);
         self.tokenizer.add(http.tokenizer_tokens);
         if let (Some(usage), Some(tokenizer)) = (http.usage_tokens, http.tokenizer_tokens) {
+            self.checked += 1;
             self.both.0 += u64::from(usage);
             self.both.1 += u64::from(tokenizer);
             self.differences += u64::from(usage.abs_diff(tokenizer).saturating_sub(1));

@@ -6,15 +6,15 @@ use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
 use sagellm_core::{
-    Backend, Clock, Event, EventKind, EventSink, Events, Exit, Failure, Nanos, OutcomeKind, OutputText, Prepared, Record,
-    RecordBuilder, Request, Stamp, event_channel,
+    Backend, Clock, Event, EventKind, EventSink, Events, Exit, Failure, Nanos, OutcomeKind, OutputText, Prepared,
+    Record, RecordBuilder, Request, Stamp, event_channel,
 };
 
+use crate::Observer;
 use crate::conversation::Conversations;
 use crate::flights::{Flights, Landing};
 use crate::stalls::StallWatch;
 use crate::supply::Supply;
-use crate::Observer;
 
 /// The stop flag is looked at this often at least.
 const POLL: Nanos = 50_000_000;

@@ -2,7 +2,7 @@
 
 use clap::{Args, ValueEnum};
 
-use super::{StampName, Time, number, whole};
+use super::{PriorityName, StampName, Time, number, whole};
 
 /// The forms of a calibration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -36,6 +36,13 @@ pub(crate) struct CalibrateArgs {
     /// Who takes the stamps [default: kernel]
     #[arg(long, value_enum, value_name = "WHO")]
     pub(crate) stamp: Option<StampName>,
+    /// Tokenizer that counts answers, as in a run: a folder, a tokenizer.json, a .gguf file or a hub name; the simulator
+    /// then answers with its words [default: none]
+    #[arg(long, value_name = "SPEC")]
+    pub(crate) tokenizer: Option<String>,
+    /// Scheduling priority of the client's threads [default: high where permitted]
+    #[arg(long, value_enum, value_name = "PRIORITY")]
+    pub(crate) priority: Option<PriorityName>,
     /// Threads of the client [default: from the processors]
     #[arg(long, value_name = "N", value_parser = whole::<usize>(1..=64))]
     pub(crate) client_threads: Option<usize>,

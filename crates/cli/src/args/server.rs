@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use sagellm_core::Failure;
-use sagellm_http::StampChoice;
+use sagellm_http::{Priority, StampChoice};
 
 use super::{refuse, whole};
 
@@ -32,6 +32,28 @@ impl StampName {
         match given {
             Some(Self::User) => StampChoice::User,
             Some(Self::Kernel) | None => StampChoice::Kernel,
+        }
+    }
+}
+
+/// How the scheduler treats the threads that read answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PriorityName {
+    /// As other programs
+    Normal,
+    /// Before ordinary programs (nice -20)
+    High,
+    /// Before everything ordinary (SCHED_FIFO)
+    Realtime,
+}
+
+impl PriorityName {
+    /// For the client.
+    pub(crate) fn choice(self) -> Priority {
+        match self {
+            Self::Normal => Priority::Normal,
+            Self::High => Priority::High,
+            Self::Realtime => Priority::RealTime,
         }
     }
 }
@@ -74,6 +96,10 @@ pub(crate) struct ServerArgs {
     /// Who takes the stamps [default: kernel]
     #[arg(long, value_enum, value_name = "WHO")]
     pub(crate) stamp: Option<StampName>,
+    /// Scheduling priority of the threads that read answers; `high` and `realtime` need CAP_SYS_NICE [default: high where
+    /// permitted]
+    #[arg(long, value_enum, value_name = "PRIORITY")]
+    pub(crate) priority: Option<PriorityName>,
     /// Threads that read answers [default: from the processors]
     #[arg(long, value_name = "N", value_parser = whole::<usize>(1..=64))]
     pub(crate) client_threads: Option<usize>,
@@ -128,6 +154,7 @@ impl ServerArgs {
             ("--launch", self.launch.is_some()),
             ("--server-pid", self.server_pid.is_some()),
             ("--stamp", self.stamp.is_some()),
+            ("--priority", self.priority.is_some()),
             ("--client-threads", self.client_threads.is_some()),
             ("--no-calibrate", self.no_calibrate),
             ("--timeout-first-token", self.timeout_first_token.is_some()),

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use sagellm_core::{Arrival, Exit, Failure};
-use sagellm_http::StampChoice;
+use sagellm_http::{Priority, StampChoice};
 use serde::{Serialize, Serializer};
 
-use crate::args::{CalibrateArgs, StampName};
+use crate::args::{CalibrateArgs, PriorityName, StampName};
 
 /// Longest time for one answer.
 const LONGEST_ANSWER: Duration = Duration::from_secs(60);
@@ -37,6 +37,9 @@ pub(crate) struct Load {
     /// Who takes the stamps.
     #[serde(skip)]
     pub(crate) stamp: StampChoice,
+    /// Priority of the client's threads; `None` for its default.
+    #[serde(skip)]
+    pub(crate) priority: Option<Priority>,
     /// Threads of the client; 0 for its default.
     pub(crate) client_threads: usize,
     /// Threads of the simulator.
@@ -60,6 +63,7 @@ impl Load {
             ttft: args.ttft.0,
             itl: args.itl.0,
             stamp: StampName::choice(args.stamp),
+            priority: args.priority.map(PriorityName::choice),
             client_threads: args.client_threads.unwrap_or(0),
             server_threads: args.server_threads,
         };
@@ -147,6 +151,7 @@ pub(super) mod tests {
             ttft: Duration::from_millis(50),
             itl: Duration::from_millis(10),
             stamp: StampChoice::User,
+            priority: None,
             client_threads: 1,
             server_threads: 1,
         }

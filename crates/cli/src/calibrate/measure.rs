@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
@@ -11,7 +12,8 @@ use sagellm_core::{
     Backend, BackendInfo, Clock, Exit, Failure, Measured, Mode, ModelInfo, Nanos, OutcomeKind, Plan, Prompt, Record,
     Request, Sampling, Source, Stamp, Workload, seconds,
 };
-use sagellm_http::{HttpBackend, HttpOptions, RequestFields, RequestIds};
+use sagellm_http::{CountTokens, HttpBackend, HttpOptions, RequestFields, RequestIds};
+use sagellm_model::Tokenizer;
 use sagellm_run::{Observed, RunOptions, Silent, Watch, execute};
 use sagellm_server::Truth;
 use sagellm_stats::Spans;
@@ -109,10 +111,27 @@ impl Measurement {
     }
 }
 
+/// What the client does besides reading, as in the run that is calibrated for.
+#[derive(Clone, Default)]
+pub(crate) struct ClientOptions {
+    /// Counts the tokens of answers.
+    pub(crate) tokenizer: Option<CountTokens>,
+    /// Tokenizer whose words the simulator answers with; `None` for its own.
+    pub(crate) simulated: Option<String>,
+    /// Retries of failed requests.
+    pub(crate) retries: u32,
+}
+
+/// Counts the tokens of a text.
+pub(crate) fn counter(tokenizer: Tokenizer) -> CountTokens {
+    // Text that cannot be encoded has no tokens to be counted; usage and chunks are still there.
+    Arc::new(move |text| tokenizer.encode(text, false).map_or(0, |ids| u32::try_from(ids.len()).unwrap_or(u32::MAX)))
+}
+
 /// Measures a simulated server under a load. Nothing is left of it, not even when a signal ends the program.
-pub(crate) fn measure(load: &Load, interrupt: &Interrupt) -> Result<Measurement, Failure> {
+pub(crate) fn measure(load: &Load, client: &ClientOptions, interrupt: &Interrupt) -> Result<Measurement, Failure> {
     let clock = Clock::start();
-    let simulator = SimulatorProcess::start(load)?;
+    let simulator = SimulatorProcess::start(load, client.simulated.as_deref())?;
     let of_simulator = || process_cpu_seconds_of(simulator.pid());
     let connections = (load.streams as usize).min(load.requests as usize);
     let ids = RequestIds::draw();
@@ -120,7 +139,10 @@ pub(crate) fn measure(load: &Load, interrupt: &Interrupt) -> Result<Measurement,
         fields: RequestFields { ignore_eos: true, ..RequestFields::default() },
         request_ids: ids.clone(),
         stamp: load.stamp,
+        priority: load.priority,
         client_threads: load.client_threads,
+        tokenizer: client.tokenizer.clone(),
+        retries: client.retries,
         connections,
         ..HttpOptions::new(simulator.target()?, "/v1/completions", "simulated", simulated())
     };

@@ -15,11 +15,12 @@ use std::num::NonZero;
 use sagellm_core::{Exit, Failure};
 
 use crate::args::{CalibrateArgs, CalibrateFormat};
+use crate::run::open_options;
 use crate::signals::Interrupt;
 use crate::terminal::{Printer, Progress};
 pub(crate) use error::Spread;
 pub(crate) use load::Load;
-pub(crate) use measure::{Measurement, measure};
+pub(crate) use measure::{ClientOptions, Measurement, counter, measure};
 pub(crate) use simulator::LISTENING;
 use streams::MostStreams;
 
@@ -34,12 +35,13 @@ pub(crate) fn calibrate(args: &CalibrateArgs, printer: &Printer) -> Result<Exit,
         "measuring a simulated server: {} streams, {} requests of {} tokens",
         load.streams, load.requests, load.tokens
     ));
-    let at_load = measure(&load, &interrupt)?;
+    let client = client_options(args, &progress)?;
+    let at_load = measure(&load, &client, &interrupt)?;
     progress.line_unless_quiet("measuring it again without any delay");
     let full_load = load.full_speed();
-    let full_speed = measure(&full_load, &interrupt)?;
+    let full_speed = measure(&full_load, &client, &interrupt)?;
     let budget = args.search_time.0;
-    let most = (!budget.is_zero()).then(|| MostStreams::search(&load, budget, &interrupt, &progress));
+    let most = (!budget.is_zero()).then(|| MostStreams::search(&load, &client, budget, &interrupt, &progress));
     let text = match args.format {
         CalibrateFormat::Table => table(&load, &at_load, &full_load, &full_speed, most.as_ref()),
         CalibrateFormat::Json => json(&load, &at_load, &full_speed, most.as_ref())?,
@@ -49,6 +51,13 @@ pub(crate) fn calibrate(args: &CalibrateArgs, printer: &Printer) -> Result<Exit,
     at_load.check()?;
     full_speed.check()?;
     Ok(Exit::Ok)
+}
+
+/// What the client does besides reading.
+fn client_options(args: &CalibrateArgs, progress: &Progress) -> Result<ClientOptions, Failure> {
+    let Some(named) = &args.tokenizer else { return Ok(ClientOptions::default()) };
+    let tokenizer = sagellm_model::open_tokenizer(named, &open_options(), progress)?;
+    Ok(ClientOptions { tokenizer: Some(counter(tokenizer)), simulated: Some(named.clone()), retries: 0 })
 }
 
 fn table(

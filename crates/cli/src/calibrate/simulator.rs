@@ -23,7 +23,7 @@ pub(super) struct SimulatorProcess {
 }
 
 impl SimulatorProcess {
-    pub(super) fn start(load: &Load) -> Result<Self, Failure> {
+    pub(super) fn start(load: &Load, tokenizer: Option<&str>) -> Result<Self, Failure> {
         let failed = |why: String| Failure::new(Exit::Backend, format!("cannot start the simulator: {why}"));
         let program = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
         let milliseconds = |time: Duration| format!("{}us", time.as_micros());
@@ -31,6 +31,7 @@ impl SimulatorProcess {
             .args(["serve", "--simulate", "--port", "0", "--until-eof"])
             .args(["--ttft", &milliseconds(load.ttft), "--itl", &milliseconds(load.itl)])
             .args(["--server-threads", &load.server_threads.to_string()])
+            .args(tokenizer.into_iter().flat_map(|named| ["--tokenizer", named]))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

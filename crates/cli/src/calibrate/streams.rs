@@ -5,7 +5,7 @@ use std::time::Duration;
 use sagellm_core::{Clock, Failure, seconds};
 use serde::Serialize;
 
-use super::{Load, Measurement, measure};
+use super::{ClientOptions, Load, Measurement, measure};
 use crate::signals::Interrupt;
 use crate::terminal::Progress;
 
@@ -41,7 +41,13 @@ enum Step {
 
 impl MostStreams {
     /// Doubles the streams from those of `load`, or halves them until they can be followed, for as long as `budget`.
-    pub(super) fn search(load: &Load, budget: Duration, interrupt: &Interrupt, progress: &Progress) -> Self {
+    pub(super) fn search(
+        load: &Load,
+        client: &ClientOptions,
+        budget: Duration,
+        interrupt: &Interrupt,
+        progress: &Progress,
+    ) -> Self {
         let clock = Clock::start();
         let within_budget = |streams: u32, last_s: f64| {
             let spent = seconds(clock.now());
@@ -56,7 +62,7 @@ impl MostStreams {
             progress.line_unless_quiet(&format!("looking for the most streams: {streams}"));
             let before = clock.now();
             let load = load.at_once(streams);
-            let measured = measure(&load, interrupt)?;
+            let measured = measure(&load, client, interrupt)?;
             measured.check()?;
             last_s = seconds(clock.now() - before);
             Ok(Some(measured))

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sagellm_core::{Arrival, RatePhase, seconds};
 use sagellm_plan::Outline;
 
-use crate::args::{ServerArgs, StampName};
+use crate::args::{PriorityName, ServerArgs, StampName};
 use crate::calibrate::Load;
 
 /// Streams at most: more would take longer than a run should wait.
@@ -55,6 +55,7 @@ pub(super) fn load(outline: &Outline, options: &ServerArgs) -> Load {
         ttft: TTFT,
         itl: ITL,
         stamp: StampName::choice(options.stamp),
+        priority: options.priority.map(PriorityName::choice),
         client_threads: options.client_threads.unwrap_or(0),
         server_threads: 1,
     }

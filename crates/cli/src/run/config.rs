@@ -86,6 +86,7 @@ fn of_server(options: &ServerArgs) -> impl Iterator<Item = (String, String)> {
         ("launch", none(options.launch.as_deref().map(|command| hide_in_command(command, &mut |_| ())))),
         ("server_pid", none(options.server_pid.map(|pid| pid.to_string()))),
         ("stamp", stamp.into()),
+        ("priority", or(options.priority.map(|name| name.choice().name().to_owned()), "high where permitted")),
         ("client_threads", or(options.client_threads.map(|n| n.to_string()), "from the processors")),
         ("calibrate", (!options.no_calibrate).to_string()),
         ("timeout_connect_s", connect_timeout(options).to_string()),

@@ -25,6 +25,7 @@ use observer::Reporter;
 use output::Output;
 pub(crate) use output::PLAN_FILE;
 pub(crate) use repeat::worse;
+pub(crate) use subject::open_options;
 use subject::{Ready, Subject};
 
 /// Plans, measures, saves, and shows; the exit code says whether the result can be used.

@@ -25,8 +25,8 @@ use super::connections::Connections;
 use super::setup;
 use super::subject::{Ready, open_options};
 use super::watch::{Launch, ServerWatch};
-use crate::args::{EndpointName, RunArgs, ServerArgs, StampName, refuse};
-use crate::calibrate::{Load, measure};
+use crate::args::{EndpointName, PriorityName, RunArgs, ServerArgs, StampName, refuse};
+use crate::calibrate::{ClientOptions, Load, counter, measure};
 use crate::secrets::Secrets;
 use crate::signals::Interrupt;
 use crate::terminal::{Progress, Unit};
@@ -151,7 +151,12 @@ impl Server {
                 continue;
             }
             progress.start(&format!("calibrating the client at {}", calibration::name(&load)), None, Unit::Tokens);
-            let measured = measure(&load, interrupt).and_then(|measured| measured.check().map(|()| measured));
+            let client = ClientOptions {
+                tokenizer: Some(counter(self.tokenizer.clone())),
+                simulated: None,
+                retries: args.server.retries.unwrap_or(0),
+            };
+            let measured = measure(&load, &client, interrupt).and_then(|measured| measured.check().map(|()| measured));
             progress.stop(None);
             let measured = measured.map_err(|failure| {
                 let message = format!("the client could not be calibrated: {}", failure.message);
@@ -175,11 +180,6 @@ impl Server {
         let options = &args.server;
         let connections = Connections::of(plan);
         let path = self.profile.path(self.endpoint);
-        let counter = self.tokenizer.clone();
-        let count = move |text: &str| {
-            // Text that cannot be encoded has no tokens to be counted; usage and chunks still tell.
-            counter.encode(text, false).map_or(0, |ids| u32::try_from(ids.len()).unwrap_or(u32::MAX))
-        };
         let mut info = self.probe.info(self.profile);
         info.settings.insert("base_url".into(), self.access.target.url(""));
         info.settings.insert("tls_insecure".into(), options.insecure.to_string());
@@ -193,6 +193,7 @@ impl Server {
             tls: self.access.tls.clone(),
             proxy: self.access.proxy.clone(),
             stamp: StampName::choice(options.stamp),
+            priority: options.priority.map(PriorityName::choice),
             client_threads: options.client_threads.unwrap_or(0),
             connections: connections.ahead,
             most_connections: connections.at_once,
@@ -202,7 +203,7 @@ impl Server {
             timeout_between: seconds("--timeout-between", options.timeout_between)?,
             timeout_connect: self.timeout_connect,
             retries: options.retries.unwrap_or(0),
-            tokenizer: Some(Arc::new(count)),
+            tokenizer: Some(counter(self.tokenizer.clone())),
             stream_text: args.verbose,
             finish_reason: self.probe.understood.finish_reason,
             ..HttpOptions::new(self.access.target.clone(), path, self.probe.model.id.clone(), info)

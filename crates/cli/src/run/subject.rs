@@ -131,6 +131,6 @@ impl Subject {
 }
 
 /// Where models and tokenizers are found.
-pub(super) fn open_options() -> OpenOptions {
+pub(crate) fn open_options() -> OpenOptions {
     OpenOptions { hub: HubOptions::from_env() }
 }

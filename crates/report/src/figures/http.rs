@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use sagellm_core::journal::{Close, ErrorSpread};
-use sagellm_core::{Measured, OutcomeKind, ServerWindow, Stamp};
+use sagellm_core::{Measured, OutcomeKind, ServerWindow, Stamp, ms};
 
 use super::{Figures, NO_CLOSE, combine};
 use crate::registry::Stat;
 use crate::sample::Sample;
+use crate::uncertainty::Uncertainty;
 use crate::wire::Total;
 use crate::workload::ServerSource;
 
@@ -17,6 +18,7 @@ const ENGINE: &str = "the engine runs in this process: nothing lies between it a
 /// Sets the figures and says who told those of the server.
 pub(super) fn compute(figures: &mut Figures, sample: &Sample, close: Option<&Close>) -> BTreeMap<String, ServerSource> {
     client(figures, sample);
+    stalls(figures, sample, close);
     error(figures, sample);
     tokens(figures, sample);
     let mut server = Server { figures, over_http: sample.over_http(), source: BTreeMap::new() };
@@ -37,8 +39,44 @@ fn client(figures: &mut Figures, sample: &Sample) {
     figures.describe("connect", &Stat::DELAY, &wire.connects, why("every request found a connection ready"));
     let no_visible = "no successful answer has a visible token, or the client did not tell it apart";
     figures.describe("ttft_visible", &Stat::VISIBLE, &wire.answers.visible, why(no_visible));
-    figures.set("merged_chunks", http.then_some(wire.merged_chunks as f64), ENGINE);
-    figures.set("retries", http.then_some(wire.retries as f64), ENGINE);
+    let counts = [
+        ("merged_chunks", wire.merged_chunks),
+        ("held_back_chunks", wire.held_back_chunks),
+        ("out_of_order_segments", wire.out_of_order),
+        ("retransmitted_segments", wire.retransmitted),
+        ("retries", wire.retries),
+        ("stale_connections", wire.stale_connections),
+    ];
+    for (key, count) in counts {
+        figures.set(key, http.then_some(count as f64), ENGINE);
+    }
+    let Uncertainty { first, tbt, gaps } = &sample.uncertainty;
+    let shares = [
+        ("ttft_uncertainty_ms", first.mean()),
+        ("p99_ttft_uncertainty_ms", first.quantile(0.99)),
+        ("tbt_uncertainty_ms", tbt.mean()),
+        ("uncertain_first_tokens", first.share()),
+        ("uncertain_gaps", gaps.share()),
+    ];
+    for (key, value) in shares {
+        figures.set(key, value.filter(|_| http), why("no successful request has what this is about"));
+    }
+}
+
+/// When this program did not run, and what that left empty.
+fn stalls(figures: &mut Figures, sample: &Sample, close: Option<&Close>) {
+    let stalls = close.and_then(|close| close.stalls);
+    let reason = if close.is_some() { "the program that wrote the journal did not watch for it" } else { NO_CLOSE };
+    figures.set("client_stall_ms", stalls.map(|it| ms(it.total_ns)), reason);
+    figures.set("max_client_stall_ms", stalls.map(|it| ms(it.worst_ns)), reason);
+    figures.set("journal_wait_ms", stalls.map(|it| ms(it.journal_ns)), reason);
+    figures.set("suspended_ms", stalls.map(|it| ms(it.suspended_ns)), reason);
+    let refilled = sample.empty_share().is_some();
+    let reason = "the load is not a closed loop, or nothing was sent";
+    let of = |value: Option<f64>| value.filter(|_| refilled);
+    figures.set("avg_slot_refill_ms", of(sample.waits.mean()), reason);
+    figures.set("max_slot_refill_ms", of(sample.waits.max()), reason);
+    figures.set("empty_slot_share", sample.empty_share(), reason);
 }
 
 /// The error that a calibration found.
@@ -70,7 +108,16 @@ fn tokens(figures: &mut Figures, sample: &Sample) {
         }
     };
     figures.set_measured("usage_output_tokens", &complete(answers.usage, "usage from the server"));
-    figures.set_measured("tokenizer_output_tokens", &complete(answers.tokenizer, "count by a tokenizer"));
+    let by_tokenizer = match answers.checked {
+        checked if checked > 0 && checked < succeeded && answers.usage.told == succeeded => Measured::unknown(format!(
+            "the server counts too, so only {checked} of {succeeded} answers were counted, as a check"
+        )),
+        _ => complete(answers.tokenizer, "count by a tokenizer"),
+    };
+    figures.set_measured("tokenizer_output_tokens", &by_tokenizer);
+    let checked = (sample.over_http() && succeeded > 0).then_some(answers.checked as f64);
+    let none = if sample.over_http() { "no request succeeded" } else { ENGINE };
+    figures.set("checked_token_counts", checked, none);
     let chunks = Total { sum: answers.content_chunks, told: succeeded };
     figures.set_measured("content_chunks", &complete(chunks, ""));
     let no_pair = if sample.over_http() { "no successful answer was counted by both" } else { ENGINE };

@@ -38,6 +38,7 @@ impl Figures {
                 self.reasons.remove(key);
             }
             None => {
+                self.values.remove(key);
                 self.reasons.insert(key.into(), reason.into());
             }
         }
@@ -77,6 +78,9 @@ fn value_of(stat: Stat, values: &Distribution, ascending: &Ascending<'_>) -> Opt
         Stat::Percentile(_, q) => ascending.quantile(q),
     }
 }
+
+/// A gap whose ends lie within more than this share of the median gap is not known.
+const MOST_GAP_UNCERTAINTY: f64 = 0.05;
 
 /// What is computed of a sample.
 pub(crate) struct Computed {
@@ -135,10 +139,10 @@ fn latencies(figures: &mut Figures, sample: &Sample) {
     figures.describe("ttft", &Stat::ALL, &of.ttft.values, no_token);
     figures.describe("tbt", &Stat::ALL, &of.tbt.values, one_chunk);
     figures.describe("tpot", &Stat::ALL, &of.tpot.values, no_token);
-    figures.describe("itl", &Stat::ALL, &of.gaps, one_chunk);
+    gaps(figures, sample, "itl", &of.gaps, one_chunk);
     match sample.untold() {
         Some(reason) => figures.describe_none("itl_token", &Stat::ALL, &reason),
-        None => figures.describe("itl_token", &Stat::ALL, &of.token_gaps, one_chunk),
+        None => gaps(figures, sample, "itl_token", &of.token_gaps, one_chunk),
     }
     figures.describe("e2e", &Stat::ALL, &of.e2e.values, no_token);
     inflated(figures, sample, "ttft_inflated", &of.ttft, no_token);
@@ -154,6 +158,28 @@ fn latencies(figures: &mut Figures, sample: &Sample) {
         match no_schedule(&sample.header.workload) {
             Some(reason) => figures.describe_none(quantity, &Stat::ALL, reason),
             None => figures.describe(quantity, &Stat::ALL, values, no_token),
+        }
+    }
+}
+
+/// Gaps between chunks, and no percentile of them that lies among those whose ends are known too roughly. The mean is that of
+/// first and last token.
+fn gaps(figures: &mut Figures, sample: &Sample, quantity: &str, values: &Distribution, none: &str) {
+    figures.describe(quantity, &Stat::ALL, values, none);
+    let Some(median) = values.ascending().quantile(0.5) else { return };
+    let widths = &sample.uncertainty.gaps;
+    for stat in Stat::ALL {
+        let width = match stat {
+            Stat::Percentile(_, q) => widths.quantile(q),
+            Stat::Max => widths.quantile(1.0),
+            Stat::Std => widths.mean(),
+            Stat::Avg | Stat::Min => continue,
+        };
+        if width.is_some_and(|width| width > MOST_GAP_UNCERTAINTY * median) {
+            let share = widths.share().unwrap_or(0.0) * 100.0;
+            let reason =
+                format!("{share:.2} % of the gaps are between chunks that were read together: this lies among them");
+            figures.set(&stat.key(quantity), None, &reason);
         }
     }
 }

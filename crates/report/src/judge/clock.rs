@@ -17,6 +17,8 @@ impl Judge<'_> {
         }
         self.drift();
         let (chunks, by_user) = self.sample.wire.stamped;
+        // Those behind a gap have a finding of their own.
+        let by_user = by_user.saturating_sub(self.sample.wire.held_back_chunks);
         if by_user > 0 {
             let message = format!(
                 "{by_user} of {chunks} chunks are stamped by this program, since the kernel's stamp was missing or cannot be \

@@ -8,22 +8,31 @@ use crate::validity::Code;
 /// Counts of tokens that differ by more than this share make the figures per token worthless.
 const MOST_DISCREPANCY: f64 = 0.02;
 
-/// What makes the client faster.
-pub(super) const HELP_CLIENT: &str =
-    "give the client more threads (`--client-threads`) or a machine of its own, or lower the load";
+/// A run with lost segments in more than this share of its requests is on a path that shapes its figures.
+const MOST_LOSSY: f64 = 0.01;
+/// The mean of a time may be uncertain by this share of its median at most.
+const MOST_UNCERTAINTY: f64 = 0.01;
 
 impl Judge<'_> {
     pub(super) fn http(&mut self) {
         self.hand_over();
+        self.stalls();
         self.client_error();
+        self.uncertain_times();
         self.clock();
         self.client_delay();
+        self.lossy_path();
         self.token_counts();
         self.server();
         self.retries();
     }
 
+    /// A calibration is evidence where the stamps are the client's own. Where they are the kernel's, the run itself shows how
+    /// far its times may be off: see [`Judge::uncertain_times`].
     fn client_error(&mut self) {
+        if !self.sample.stamps.contains(&Stamp::User) {
+            return;
+        }
         for (name, quantity, error) in [("TTFT", "ttft", "client_error"), ("TBT", "tbt", "client_error_tbt")] {
             let median = self.summary.get(&format!("p50_{quantity}_ms"));
             let error = self.summary.get(&format!("p99_{error}_ms"));
@@ -35,10 +44,10 @@ impl Judge<'_> {
                      than {} of the median of {median:.3} ms",
                     percent(MOST_DISTURBANCE)
                 );
-                self.reject(Code::ClientError, message, HELP_CLIENT);
+                self.reject(Code::ClientError, message, &self.help_client());
             }
         }
-        if self.sample.header.calibration.is_none() && self.sample.stamps.contains(&Stamp::User) {
+        if self.sample.header.calibration.is_none() {
             self.warn(
                 Code::ClientErrorUnknown,
                 "the client's own error is not known: the stamps are its own, and it was not calibrated".into(),
@@ -47,17 +56,53 @@ impl Judge<'_> {
         }
     }
 
-    /// The kernel's stamps are right however late the client is, so this is no reason against the figures.
+    /// Chunks that waited together to be read have one stamp, that of the last: the time of the others is an interval.
+    fn uncertain_times(&mut self) {
+        let median = |quantity: &str| self.summary.get(&format!("p50_{quantity}_ms")).filter(|median| *median > 0.0);
+        let width = &self.sample.uncertainty;
+        let (first, tbt) = (median("ttft"), median("tbt"));
+        let checks = [
+            ("p99 of the TTFT", width.first.quantile(0.99), first, MOST_DISTURBANCE),
+            ("mean TTFT", width.first.mean(), first, MOST_UNCERTAINTY),
+            ("mean TBT", width.tbt.mean(), tbt, MOST_UNCERTAINTY),
+        ];
+        for (name, width, median, most) in checks {
+            let Some((width, median)) = width.zip(median).filter(|(width, median)| *width > most * median) else {
+                continue;
+            };
+            let message = format!(
+                "chunks waited together to be read, so the {name} is known to {width:.3} ms only, more than {} of the median \
+                 of {median:.3} ms",
+                percent(most)
+            );
+            return self.reject(Code::UncertainTimes, message, &self.help_client());
+        }
+    }
+
+    /// The kernel stamps what comes, so a chunk that is read late, but alone, has the right time.
     fn client_delay(&mut self) {
         let medians = [("TBT", self.summary.get("p50_tbt_ms")), ("TTFT", self.summary.get("p50_ttft_ms"))];
         let Some((name, median)) = medians.into_iter().find_map(|(name, median)| Some((name, median?))) else { return };
         if let Some(delay) = self.summary.get("p99_client_delay_ms").filter(|it| *it > MOST_DISTURBANCE * median) {
             let message = format!(
-                "the client was late: it read chunks {delay:.3} ms (p99) after the kernel had them, more than {} of the \
-                 median {name} of {median:.3} ms; the stamps are the kernel's, so the figures stay right",
+                "chunks were read {delay:.3} ms (p99) after the kernel stamped them, more than {} of the median {name} of \
+                 {median:.3} ms; times are taken from the stamps",
                 percent(MOST_DISTURBANCE)
             );
-            self.warn(Code::ClientLate, message, HELP_CLIENT.into());
+            self.note(Code::ClientLate, message);
+        }
+    }
+
+    /// Loss on the path is part of what a user sees, but not of the server.
+    fn lossy_path(&mut self) {
+        let wire = &self.sample.wire;
+        if wire.lossy_requests as f64 > MOST_LOSSY * self.sample.sent as f64 {
+            let message = format!(
+                "TCP segments were lost on the path in {} of {} requests ({} out of order, {} transmitted again): latencies \
+                 include the wait for them, and {} chunks behind gaps are stamped when they became readable",
+                wire.lossy_requests, self.sample.sent, wire.out_of_order, wire.retransmitted, wire.held_back_chunks
+            );
+            self.warn(Code::LossyPath, message, "measure from a machine that is nearer to the server".into());
         }
     }
 
@@ -66,10 +111,11 @@ impl Judge<'_> {
         if let Some(share) = share {
             let (usage, tokenizer) = self.sample.wire.answers.both;
             let message = format!(
-                "the counts of output tokens differ by {}, more than {}: {usage} in all by the server's usage, {tokenizer} by \
-                 the tokenizer",
+                "the counts of output tokens differ by {}, more than {}: {usage} by the server's usage, {tokenizer} by the \
+                 tokenizer in the {} answers that were checked",
                 percent(share),
-                percent(MOST_DISCREPANCY)
+                percent(MOST_DISCREPANCY),
+                self.sample.wire.answers.checked
             );
             let remedy = "give the tokenizer of the model that is served with `--tokenizer`";
             self.reject(Code::TokenCounts, message, remedy);
@@ -105,15 +151,18 @@ impl Judge<'_> {
         let wire = &self.sample.wire;
         if wire.retries > 0 {
             let message = format!(
-                "{} of {} requests had to be sent again ({} retries); their latencies count from the first time",
-                wire.retried_requests, self.sample.sent, wire.retries
+                "{} of {} requests were sent again ({} retries, {} because the server had closed the idle connection before \
+                 the request could reach it); their latencies count from the first time",
+                wire.retried_requests, self.sample.sent, wire.retries, wire.stale_connections
             );
             self.warn(
                 Code::Retries,
                 message,
-                "a server that closes idle connections early causes this: raise its keep-alive time; so does one that \
-                 refuses for now, with `--retries`: lower the load"
-                    .into(),
+                if wire.stale_connections == wire.retries {
+                    "raise the server's keep-alive time".into()
+                } else {
+                    "lower the load, or find out why the server refused or dropped requests".into()
+                },
             );
         }
     }

@@ -16,6 +16,8 @@ use crate::validity::{Code, Finding, Validity};
 
 /// An error or delay of the client above this share of the median figure that it disturbs is too much.
 const MOST_DISTURBANCE: f64 = 0.05;
+/// From this share of the machine's CPU time on, other processes are the likely cause of a late client.
+const OTHERS_IN_THE_WAY: f64 = 0.25;
 /// A run that lasts for less than this share of its duration ended early.
 const LEAST_DURATION: f64 = 0.95;
 
@@ -34,7 +36,8 @@ pub(crate) fn judge(sample: &Sample, close: Option<&Close>, summary: &WorkloadSu
     judge.footing();
     let name = Some(sample.header.workload.name.clone());
     let mut validity = judge.validity;
-    validity.reasons.iter_mut().chain(&mut validity.warnings).for_each(|finding| finding.workload.clone_from(&name));
+    let Validity { reasons, warnings, notes, .. } = &mut validity;
+    reasons.iter_mut().chain(warnings).chain(notes).for_each(|finding| finding.workload.clone_from(&name));
     validity
 }
 
@@ -52,6 +55,10 @@ impl Judge<'_> {
 
     fn warn(&mut self, code: Code, message: String, remedy: String) {
         self.validity.warn(Finding::new(code, message, remedy));
+    }
+
+    fn note(&mut self, code: Code, message: String) {
+        self.validity.note(Finding::new(code, message, ""));
     }
 
     fn completeness(&mut self) {
@@ -140,7 +147,7 @@ impl Judge<'_> {
                 "requests were sent {lag:.3} ms late on average, more than {} of the median TTFT of {ttft:.3} ms",
                 percent(MOST_DISTURBANCE)
             );
-            self.reject(Code::ScheduleLag, message, self.help_client());
+            self.reject(Code::ScheduleLag, message, &self.help_client());
         }
         let wait = self.summary.get("avg_queue_client_ms").filter(|wait| *wait > MOST_DISTURBANCE * ttft);
         if let (Some(wait), Some(cap)) = (wait, workload.max_concurrency.filter(|_| self.sample.held_back())) {
@@ -156,10 +163,19 @@ impl Judge<'_> {
     }
 
     /// What makes the client keep its times.
-    fn help_client(&self) -> &'static str {
-        match self.sample.over_http() {
-            true => http::HELP_CLIENT,
-            false => "leave a core to the client (`--threads`), lower the request rate, or quieten the machine",
+    fn help_client(&self) -> String {
+        let others = self.summary.get("other_cpu_share").filter(|share| *share > OTHERS_IN_THE_WAY);
+        match (self.sample.over_http(), others) {
+            (true, Some(share)) => format!(
+                "other processes used {} of the machine's CPU time: stop them, or run the client on a machine of its own",
+                percent(share)
+            ),
+            (true, None) => {
+                "give the client more threads (`--client-threads`) or a machine of its own, or lower the load".into()
+            }
+            (false, _) => {
+                "leave a core to the client (`--threads`), lower the request rate, or stop other programs".into()
+            }
         }
     }
 

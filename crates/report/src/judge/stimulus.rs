@@ -43,7 +43,7 @@ impl Judge<'_> {
         }
         if !wrong.is_empty() {
             let message = format!("requests were not sent in the pattern of the plan: {}", wrong.join(", "));
-            self.reject(Code::Arrivals, message, self.help_client());
+            self.reject(Code::Arrivals, message, &self.help_client());
         }
     }
 

@@ -31,6 +31,7 @@ pub(crate) fn markdown(summary: &Summary) -> String {
         text.push('\n');
     }
     findings(&mut text, "Warnings", &grouped(summary, &summary.validity.warnings));
+    findings(&mut text, "Notes", &grouped(summary, &summary.validity.notes));
     if let Some(manifest) = &summary.environment {
         environment(&mut text, manifest);
         reproduce(&mut text, manifest);
@@ -45,7 +46,11 @@ fn findings(text: &mut String, title: &str, findings: &[(String, &Finding)]) {
     let _ = write!(text, "### {title}\n\n");
     for (who, finding) in findings {
         let who = if who.is_empty() { String::new() } else { format!("{}: ", code(who)) };
-        let _ = writeln!(text, "- {who}{}. *What to do:* {}.", escape(&finding.message), escape(&finding.remedy));
+        let remedy = match finding.remedy.as_str() {
+            "" => String::new(),
+            remedy => format!(" *What to do:* {}.", escape(remedy)),
+        };
+        let _ = writeln!(text, "- {who}{}.{remedy}", escape(&finding.message));
     }
     text.push('\n');
 }

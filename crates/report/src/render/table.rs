@@ -39,6 +39,14 @@ pub(crate) fn table(summary: &Summary, look: Look) -> String {
         hanging(&mut text, "- ", &format!("{who}{}", finding.message));
         hanging(&mut text, "  → ", &finding.remedy);
     }
+    let seen = grouped(summary, &summary.validity.notes);
+    if !seen.is_empty() {
+        let _ = writeln!(text, "\n{}", paint("Notes", BOLD, colour));
+    }
+    for (who, finding) in seen {
+        let who = if who.is_empty() { who } else { format!("{who}: ") };
+        hanging(&mut text, "- ", &format!("{who}{}", finding.message));
+    }
     text
 }
 

@@ -6,7 +6,7 @@ pub(crate) mod sides;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use sagellm_core::journal::{Calibration, Close, ErrorSpread, Header, HostWindow, Line, Memory};
+use sagellm_core::journal::{Calibration, Close, ErrorSpread, Header, HostWindow, Line, Memory, Stalls};
 use sagellm_core::{
     Arrival, BackendInfo, BackendStats, Chunk, FinishReason, HttpFacts, Measured, Mode, ModelInfo, OutcomeKind, Record,
     SCHEMA_VERSION, ServerWindow, Source, Stamp, StepTimes, TokenSource, WallTime, Workload,
@@ -42,7 +42,12 @@ pub(crate) fn header(name: &str, num_prompts: u32) -> Header {
 pub(crate) fn success(id: u64, sent_ms: u64, ttft_ms: u64, gap_ms: u64) -> Record {
     let sent = sent_ms * MS;
     let chunks: Vec<Chunk> = (0..4)
-        .map(|place| Chunk { at_ns: sent + (ttft_ms + place * gap_ms) * MS, tokens: 1, delay_ns: None, uncertainty_ns: 0 })
+        .map(|place| Chunk {
+            at_ns: sent + (ttft_ms + place * gap_ms) * MS,
+            tokens: 1,
+            delay_ns: None,
+            uncertainty_ns: 0,
+        })
         .collect();
     let last = chunks[3].at_ns;
     Record {
@@ -138,6 +143,7 @@ pub(crate) fn close() -> Close {
         end_ns: 9_000 * MS,
         interrupted: false,
         wall_drift_ns: Some(0),
+        stalls: Some(Stalls::default()),
         backend: BackendStats {
             kv_used_tokens: Measured::known(132),
             kv_used_bytes: Measured::known(132 * 73_728),
