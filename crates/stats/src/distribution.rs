@@ -231,7 +231,8 @@ mod tests {
             let (got, exact) = (ascending.quantile(q).unwrap(), crate::quantile(&sorted, q).unwrap());
             assert!((got - exact).abs() <= exact * 0.001, "q {q}: {got} is not {exact}");
         }
-        let (got, exact) = (ascending.quantile_interval(0.9, values.len() as f64), crate::quantile_interval(&sorted, 0.9));
+        let (got, exact) =
+            (ascending.quantile_interval(0.9, values.len() as f64), crate::quantile_interval(&sorted, 0.9));
         assert!((got.unwrap().high - exact.unwrap().high).abs() <= exact.unwrap().high * 0.001);
         assert_eq!((ascending.quantile(0.0), ascending.quantile(1.0)), (distribution.min(), distribution.max()));
         let (mean, std) = (crate::mean(&values).unwrap(), crate::sample_std(&values).unwrap());

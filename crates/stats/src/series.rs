@@ -172,9 +172,11 @@ mod tests {
             let (series, values) = alike(n, memory);
             assert!(series.batches.len() <= MOST_BATCHES);
             assert_eq!((series.count(), series.batch), (n as u64, 4));
-            let whole = Series { batches: values.iter().map(|value| (*value, 1.0)).collect(), batch: 1, ..series.clone() };
+            let whole =
+                Series { batches: values.iter().map(|value| (*value, 1.0)).collect(), batch: 1, ..series.clone() };
             let batches = Batches::of_closed_loop(n as u64, 7).unwrap();
-            let width = |series: &Series| series.estimate(&batches).map(|it| it.interval.high - it.interval.low).unwrap();
+            let width =
+                |series: &Series| series.estimate(&batches).map(|it| it.interval.high - it.interval.low).unwrap();
             let (got, wanted) = (width(&series), width(&whole));
             assert!((got / wanted - 1.0).abs() < 0.01, "memory {memory}: {got} is not {wanted}");
             // x' = m x + noise is worth n (1 − m)/(1 + m).
