@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Finds out how often the 95 % intervals hold the truth, as they are shown to a user.
 
-    bench/coverage.py [--trials 500] [--longest 5000] [--seed 1] [--all] [--json FILE]
+    bench/coverage.py [--trials 500] [--longest 5000] [--seed 1] [--json FILE]
     bench/coverage.py --end-to-end 60 [--requests 250] [--load 0.75] [--closed N] [--program PATH]
 
 Without a server: the example `coverage` of the crate `sagellm-report` simulates a queue and passes its records through the
@@ -11,10 +11,11 @@ come by a Poisson process at 50 to 90 % load, or as a closed loop. A run begins 
 The truth is what repeating the run would give on average: the mean of the figure over all trials. It is not the steady state of an
 endless run, which a short run from an empty queue does not estimate.
 
-A cell is a figure under a load, with a number of requests. Its verdict:
+A cell is a figure under a load, with a number of requests; the table has the share of its intervals that held the truth. Its
+verdict:
 
-- `ok`: shown in every run, and the coverage is within 93 and 97 %, or not significantly outside;
-- `none`: never shown;
+- a share alone: shown in every run, and the coverage is within 93 and 97 %, or not significantly outside;
+- `-`: never shown;
 - `low`, `HIGH`: coverage significantly below 93 or above 97 % (binomial, 1 % on either side);
 - `SOME`: shown in some runs only, which would be the calm ones. Fewer than 1 % of either kind are let pass.
 
@@ -36,8 +37,10 @@ from pathlib import Path
 HOME = Path(__file__).resolve().parent.parent
 LOWEST, HIGHEST, ERROR = 0.93, 0.97, 0.01
 SLOTS, SERVICE_S = 4, 0.040
-FIGURES = [f"{stat}_{of}_ms" for of in ("ttft", "e2e", "tbt") for stat in ("avg", "p50", "p90", "p95", "p99")]
-FIGURES += ["request_throughput_rps", "output_throughput_tps"]
+STATS = ("avg", "p50", "p90", "p95", "p99")
+LATENCIES = ("ttft", "e2e", "tbt")
+THROUGHPUTS = ["request_throughput_rps", "output_throughput_tps"]
+FIGURES = [f"{stat}_{of}_ms" for of in LATENCIES for stat in STATS] + THROUGHPUTS
 
 
 def at_most(count: int, n: int, p: float) -> float:
@@ -62,31 +65,25 @@ def verdict(shown: int, held: int, trials: int) -> str:
     return "ok"
 
 
-def name(cell: dict) -> str:
-    return f"{cell['loop']:<6} {cell['load']:>4.2f} of {cell['slots']:>2}  {cell['lengths']:<6} n={cell['n']:<6}"
-
-
-def judge(cells: list[dict], everything: bool) -> bool:
+def judge(cells: list[dict]) -> bool:
     """Prints the cells; whether one is too bold or shown to calm runs only."""
     counts: dict[str, int] = {}
-    print(f"{'load':<36}{'figure':<26}{'shown':>7}{'held':>8}  verdict")
+    heads = "".join(f"{head:>12}" for head in (*STATS, "requests/s", "tokens/s"))
+    print(f"{'loop':<7}{'load':<12}{'lengths':<8}{'n':>6}  {'of':<5}{heads}\n")
     for cell in cells:
-        without = []
-        for key in FIGURES:
-            figure = cell["figures"].get(key)
-            if figure is None:
-                continue
-            found = verdict(figure["shown"], figure["held"], cell["trials"])
-            counts[found] = counts.get(found, 0) + 1
-            if found == "none" and not everything:
-                without.append(key)
-                continue
-            held = f"{100 * figure['held'] / figure['shown']:.1f} %" if figure["shown"] else "-"
-            shown = f"{100 * figure['shown'] / cell['trials']:.0f} %"
-            print(f"{name(cell):<36}{key:<26}{shown:>7}{held:>8}  {found}")
-        if without:
-            print(f"{name(cell):<36}no interval: {', '.join(without)}")
-    print(", ".join(f"{count} {found}" for found, count in sorted(counts.items())))
+        head = f"{cell['loop']:<7}{cell['load']:.2f} of {cell['slots']:<4}{cell['lengths']:<8}{cell['n']:>6}"
+        for of in LATENCIES:
+            keys = [f"{stat}_{of}_ms" for stat in STATS] + (THROUGHPUTS if of == LATENCIES[0] else [])
+            texts = []
+            for key in keys:
+                figure = cell["figures"][key]
+                shown, held = figure["shown"], figure["held"]
+                found = verdict(shown, held, cell["trials"])
+                counts[found] = counts.get(found, 0) + 1
+                share = f"{100 * held / shown:.1f}" if shown else "-"
+                texts.append(share if found in ("ok", "none") else f"{share} {found}")
+            print(f"{head}  {of:<5}" + "".join(f"{text:>12}" for text in texts))
+    print("\n" + ", ".join(f"{count} {found}" for found, count in sorted(counts.items())))
     return any(counts.get(found) for found in ("low", "SOME"))
 
 
@@ -148,7 +145,6 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=500, help="runs per cell")
     parser.add_argument("--longest", type=int, default=5000, help="requests of the longest runs; up to 50000")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--all", action="store_true", help="print a line for figures without an interval too")
     parser.add_argument("--json", type=Path, help="write the cells to this file")
     parser.add_argument("--end-to-end", type=int, metavar="RUNS", help="run the real program so often instead")
     parser.add_argument("--requests", type=int, default=250, help="requests of a real run")
@@ -159,7 +155,7 @@ def main() -> None:
     cells = end_to_end(args) if args.end_to_end else simulated(args)
     if args.json:
         args.json.write_text(json.dumps(cells), encoding="utf-8")
-    if judge(cells, args.all):
+    if judge(cells):
         sys.exit(1)
 
 

@@ -118,6 +118,11 @@ impl Batches {
         self.n
     }
 
+    /// Requests of a round of a closed loop; else 1.
+    pub(crate) fn round(&self) -> usize {
+        self.round
+    }
+
     /// How many batches there are.
     pub fn count(&self) -> usize {
         self.count

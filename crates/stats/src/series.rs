@@ -67,12 +67,19 @@ impl Series {
     /// that each request took are `by_latency`.
     ///
     /// By the law of Little the throughput of a full loop is its cap over the mean latency, which is what the spread comes
-    /// from: requests that end together make the times from end to end jump from one batch to the next. What the ends add
-    /// to it is the same at the end of the run as at the end of each batch, and counts once.
+    /// from: requests that end together make the times from end to end jump from one batch to the next. To this comes what
+    /// the end of the run adds, when slots are empty until the last request ends. For exponential latencies that idle time
+    /// per slot has (Σ (1/i − 1/N)²) times their variance, over i from 1 to the N that ran at once (by the spacings of
+    /// Rényi, "On the theory of order statistics", 1953); where latencies are alike, it is as uncertain as the ends of two
+    /// batches, which show in how much their times vary more than their latencies.
     pub fn closed_loop_throughput(&self, by_latency: &Self, batches: &Batches) -> Option<Estimate> {
-        let by_end = self.relative_variance(batches)?;
-        let by_latency = by_latency.relative_variance(batches)?;
-        self.with_variance(batches, by_latency + (by_end - by_latency).max(0.0) / batches.count() as f64)
+        let (by_end, inner) = (self.relative_variance(batches)?, by_latency.relative_variance(batches)?);
+        let ends = 2.0 * (by_end - inner).max(0.0) / batches.count() as f64;
+        let (n, (_, time), (_, latencies)) = (self.count as f64, sum(&self.batches), sum(&by_latency.batches));
+        let latency_variance = (by_latency.squares.2 / n - (latencies / n).powi(2)).max(0.0);
+        let slots = batches.round() as f64;
+        let spacings: f64 = (1..=batches.round()).map(|slot| (1.0 / slot as f64 - 1.0 / slots).powi(2)).sum();
+        self.with_variance(batches, inner + ends.max(spacings * latency_variance / (time * time)))
     }
 
     fn with_variance(&self, batches: &Batches, relative_variance: f64) -> Option<Estimate> {

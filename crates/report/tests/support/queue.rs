@@ -28,7 +28,7 @@ pub(crate) enum Offered {
 pub(crate) enum Lengths {
     /// Four tokens, the time of a request within 5 % of the mean.
     Alike,
-    /// A geometric number of tokens.
+    /// Two tokens and a geometric number of further ones, two on average.
     Varied,
 }
 
@@ -92,7 +92,7 @@ impl Queue {
     fn served(&self, id: u64, sent: u64, started: u64, random: &mut SplitMix64) -> Record {
         let tokens = match self.lengths {
             Lengths::Alike => TOKENS as u32,
-            Lengths::Varied => 1 + (exponential(random) / -(1.0 - 1.0 / TOKENS).ln()) as u32,
+            Lengths::Varied => 2 + (exponential(random) / 1.5_f64.ln()) as u32,
         };
         let token = TOKEN_NS * (0.95 + 0.1 * random.unit());
         let at_ns = |place: u32| started + (f64::from(place + 1) * token) as u64;
