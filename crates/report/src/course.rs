@@ -4,11 +4,12 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use sagellm_core::{Mode, Nanos, Workload, seconds};
-use sagellm_stats::{Change, Concurrency, Distribution, FEWEST_BLOCKS, Series, Spans};
+use sagellm_stats::{Batches, Change, Concurrency, Distribution, Series, Spans};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::latency::{Times, requests};
+use crate::batching::requests;
+use crate::latency::Times;
 
 /// Share of the concurrency cap from which on a closed loop is at its load.
 const FULL: f64 = 0.95;
@@ -16,9 +17,8 @@ const FULL: f64 = 0.95;
 /// Fewest requests that can show a steady state, as `sagellm_stats::steady` has it.
 const FEWEST: usize = 50;
 
-/// Fewest rounds of a closed loop that can: as many as throughput needs blocks. A round is as many ends as requests run
-/// at once.
-const FEWEST_ROUNDS: usize = FEWEST_BLOCKS;
+/// Fewest rounds of a closed loop that can. A round is as many ends as requests run at once.
+const FEWEST_ROUNDS: usize = 3;
 
 /// Requests in the order in which they ended; 56 bytes each.
 #[derive(Debug, Default)]
@@ -87,14 +87,14 @@ impl Course {
         spans.concurrency()
     }
 
-    /// Finds the steady window and what happened in it. `seed` is that of the resampling.
-    pub(crate) fn steady(&mut self, workload: &Workload, seed: u64) -> Result<Steady, NotSteady> {
+    /// Finds the steady window and what happened in it.
+    pub(crate) fn steady(&mut self, workload: &Workload) -> Result<Steady, NotSteady> {
         // In place: a stable sort takes half as much memory again.
         self.0.sort_unstable_by_key(|row| (row.sent, row.end));
         match workload.max_concurrency {
             _ if workload.mode == Mode::Batch => Err(NotSteady::Batch),
-            Some(cap) if workload.is_closed_loop() => Ok(self.within(self.full(cap)?, SteadyMethod::Cap, seed)),
-            _ => Ok(self.within(self.settled()?, SteadyMethod::Mser5, seed)),
+            Some(cap) if workload.is_closed_loop() => Ok(self.within(self.full(cap)?, SteadyMethod::Cap)),
+            _ => Ok(self.within(self.settled()?, SteadyMethod::Mser5)),
         }
     }
 
@@ -150,7 +150,7 @@ impl Course {
         self.0.iter().map(running).collect()
     }
 
-    fn within(&self, (start, end): (Nanos, Nanos), method: SteadyMethod, seed: u64) -> Steady {
+    fn within(&self, (start, end): (Nanos, Nanos), method: SteadyMethod) -> Steady {
         let first = self.0.first().map_or(start, |row| row.sent);
         let mut steady = Steady {
             method,
@@ -183,21 +183,25 @@ impl Course {
         }
         steady.little = (inside > 0).then(|| inside.abs_diff(of_sent) as f64 / inside as f64);
         // Requests that ran at once are alike.
-        let block = (inside as f64 / (end - start).max(1) as f64).ceil() as u64;
+        let together = (inside as f64 / (end - start).max(1) as f64).ceil() as u64;
+        let batches = |n| match method {
+            SteadyMethod::Cap => Batches::of_closed_loop(n, together),
+            SteadyMethod::Mser5 => Batches::few(n),
+        };
         let sent_within = || self.0.iter().filter(|row| (start..end).contains(&row.sent)).filter_map(|row| row.times);
-        steady.drift[0].1 = drift(sent_within().map(|times| times.ttft), steady.ttft.count(), block, seed);
-        steady.drift[1].1 = drift(sent_within().filter_map(|times| times.tbt), steady.tbt.count(), block, seed);
+        steady.drift[0].1 = drift(sent_within().map(|times| times.ttft), steady.ttft.count(), batches);
+        steady.drift[1].1 = drift(sent_within().filter_map(|times| times.tbt), steady.tbt.count(), batches);
         steady
     }
 }
 
-/// How the mean changed from the first to the second half of `n` values, of which `block` neighbours ran together.
-fn drift(values: impl Iterator<Item = f64>, n: u64, block: u64, seed: u64) -> Option<Change> {
+/// How the mean changed from the first to the second half of `n` values.
+fn drift(values: impl Iterator<Item = f64>, n: u64, batches: impl Fn(u64) -> Option<Batches>) -> Option<Change> {
     let mut halves = [Series::default(), Series::default()];
     for (place, value) in (0..).zip(values) {
         halves[usize::from(place >= n / 2)].push(value);
     }
-    let [first, second] = halves.map(|half| half.estimate(block, seed));
+    let [first, second] = halves.map(|half| half.estimate(&batches(half.count())?));
     second?.change_from(&first?)
 }
 

@@ -1,9 +1,9 @@
 //! How long requests took, gathered one request after the other.
 
 use sagellm_core::{Chunk, Nanos, Record, ms};
-use sagellm_stats as stats;
-use sagellm_stats::{Distribution, Series};
+use sagellm_stats::{Ascending, Distribution, Estimate, Series};
 
+use crate::batching::Load;
 use crate::workload::{self, Method};
 
 /// Values of which percentiles are wanted, and an interval of their mean.
@@ -46,42 +46,28 @@ impl Latency {
         self.course.push(value);
     }
 
-    /// Requests that ran together share a step's time: a block holds at least `peak` requests, as many as ran at once.
-    pub(crate) fn mean_interval(&self, peak: u64, seed: u64) -> workload::Interval {
+    pub(crate) fn mean_interval(&self, load: Load) -> workload::Interval {
         let n = self.values.count();
-        let reason = too_few(n, peak, stats::FEWEST_BLOCKS)
-            .unwrap_or_else(|| "the values do not vary about a positive mean".into());
-        workload::Interval::new(
-            self.course.interval(peak, seed),
-            n,
-            self.course.effective_n(),
-            Method::BlockBootstrap,
-            reason,
-        )
+        let batches = load.mean(n);
+        let found = batches.as_ref().ok().and_then(|batches| self.course.estimate(batches));
+        workload::Interval::new(Method::BatchMeans, n, &batches, found, self.course.effective_n())
     }
 
-    /// Of a percentile. Rounds are surely independent, and the median needs as many values of that kind as make
-    /// [`FEWEST`](stats::FEWEST): what correlation shows of fewer is not to be relied on.
-    pub(crate) fn quantile_interval(&self, q: f64, peak: u64) -> workload::Interval {
+    /// Of a percentile, from the values in ascending order.
+    pub(crate) fn quantile_interval(&self, ascending: &Ascending<'_>, q: f64, load: Load) -> workload::Interval {
         let n = self.values.count();
-        // A sketch forgets the order: what the mean is worth, a quantile is worth about as much.
-        let worth = self.values.quantile_effective_n(q).or_else(|| self.course.effective_n());
-        let too_few = too_few(n, peak, stats::FEWEST).filter(|_| n >= stats::FEWEST as u64);
-        let found =
-            worth.filter(|_| too_few.is_none()).and_then(|worth| self.values.ascending().quantile_interval(q, worth));
-        let fewest = stats::values_for_quantile_interval(q).unwrap_or(u64::MAX);
-        let reason = match worth {
-            Some(worth) if n >= fewest => too_few.unwrap_or_else(|| {
-                format!(
-                    "{}, alike among neighbours, are worth {} independent ones: an interval of this percentile \
-                     needs {fewest}",
-                    requests(n),
-                    worth.floor()
-                )
-            }),
-            _ => format!("only {}: an interval of this percentile needs {fewest}", requests(n)),
-        };
-        workload::Interval::new(found, n, worth, Method::OrderStatistics, reason)
+        let batches = load.quantile(n, q);
+        let found = batches.as_ref().ok().and_then(|batches| {
+            // A sketch forgets the order: what the mean is worth, a quantile is worth about as much.
+            let of_mean = || {
+                let worth = self.course.effective_n()?;
+                let (value, interval) = (ascending.quantile(q)?, ascending.quantile_interval(q, worth)?);
+                Some((Estimate { value, interval, degrees: batches.degrees(), least_p: 0.0 }, worth))
+            };
+            ascending.quantile_estimate(q, batches).or_else(of_mean)
+        });
+        let (found, worth) = found.unzip();
+        workload::Interval::new(Method::OrderStatistics, n, &batches, found, worth)
     }
 }
 
@@ -128,18 +114,4 @@ impl Latencies {
 /// From `from` to `to` in milliseconds, negative when `to` is earlier.
 pub(crate) fn signed_ms(from: Nanos, to: Nanos) -> f64 {
     if to >= from { ms(to - from) } else { -ms(from - to) }
-}
-
-/// Why there is no interval, when it is for want of requests, or of `rounds` of the `peak` that ran at once.
-pub(crate) fn too_few(n: u64, peak: u64, rounds: usize) -> Option<String> {
-    let fewest = stats::FEWEST as u64;
-    if n < fewest {
-        return Some(format!("only {}: an interval needs {fewest}", requests(n)));
-    }
-    let few = n / peak.max(1) < rounds as u64;
-    few.then(|| format!("up to {peak} of {} ran at once: too few rounds to see how they vary", requests(n)))
-}
-
-pub(crate) fn requests(n: u64) -> String {
-    if n == 1 { "1 request".into() } else { format!("{n} requests") }
 }

@@ -4,6 +4,7 @@
 //! its figures, a [`Summary`] those of a run; [`render`] turns one into text. The summary at the end of `run` and that
 //! of `report` are both rebuilt from the journals on disk by [`load`].
 
+mod batching;
 mod catalog;
 pub mod compare;
 mod course;

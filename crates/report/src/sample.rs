@@ -9,7 +9,6 @@ use sagellm_stats::{Concurrency, Distribution};
 use crate::WorkloadSummary;
 use crate::course::{Course, NotSteady, Steady};
 use crate::damage::Guard;
-use crate::figures::SEED;
 use crate::goodput::Goodput;
 use crate::latency::{Latencies, Times, signed_ms};
 use crate::stimulus::Stimulus;
@@ -147,7 +146,7 @@ impl Sample {
     pub fn finish(mut self, close: Option<&Close>) -> WorkloadSummary {
         let mut course = std::mem::take(&mut self.course);
         self.concurrency = course.concurrency();
-        self.steady = course.steady(&self.header.workload, SEED);
+        self.steady = course.steady(&self.header.workload);
         WorkloadSummary::of(&self, close)
     }
 

@@ -3,23 +3,35 @@
 use std::collections::BTreeMap;
 
 use sagellm_core::{Nanos, Record, seconds};
-use sagellm_stats::{FEWEST_BLOCKS, Series};
+use sagellm_stats::Series;
 
-use crate::latency::too_few;
+use crate::batching::Load;
 use crate::workload::{Interval, Method};
 
-/// Amounts per time since the former end.
+/// Amounts per time.
 ///
-/// Throughput is a ratio of sums: the window is the sum of the times from one end to the next, so pairs of (amount, time
-/// since the former end) are resampled.
+/// Throughput is a ratio of sums: the window is the sum of the times from one end to the next, or, of the arrivals, from one
+/// sending to the next.
 #[derive(Debug, Default)]
 pub(crate) struct Throughput {
     /// First sent and last end.
     pub(crate) window: Option<(Nanos, Nanos)>,
+    last_sent: Option<Nanos>,
     /// In the order of [`KEYS`].
-    series: [Series; 5],
+    series: [Rates; 5],
     /// Output tokens of the successes, second by second since the start of the workload; seconds without any are left out.
     tokens_of: BTreeMap<u64, u64>,
+}
+
+/// Amounts of one kind over different times.
+#[derive(Debug, Default)]
+struct Rates {
+    /// By how much the request made the window longer.
+    by_end: Series,
+    /// How long it took.
+    by_latency: Series,
+    /// By how much later it was sent than all before it.
+    by_arrival: Series,
 }
 
 const SECOND: Nanos = 1_000_000_000;
@@ -45,8 +57,13 @@ impl Throughput {
         } else {
             [0.0; 5]
         };
-        for (series, amount) in self.series.iter_mut().zip(amounts) {
-            series.push_pair(amount, time);
+        let former = self.last_sent.unwrap_or(sent);
+        self.last_sent = Some(former.max(sent));
+        let (latency, arrival) = (seconds(record.end_ns.saturating_sub(sent)), seconds(sent.saturating_sub(former)));
+        for (rates, amount) in self.series.iter_mut().zip(amounts) {
+            rates.by_end.push_pair(amount, time);
+            rates.by_latency.push_pair(amount, latency);
+            rates.by_arrival.push_pair(amount, arrival);
         }
     }
 
@@ -62,16 +79,28 @@ impl Throughput {
         self.tokens_of.values().max().copied()
     }
 
-    /// The intervals by key. Requests that ran together end together: a block holds at least `peak` requests, as many as
-    /// ran at once.
-    pub(crate) fn intervals(&self, objective: bool, peak: u64, seed: u64) -> impl Iterator<Item = (String, Interval)> {
+    /// The intervals by key, about the figures that `value` gives.
+    ///
+    /// Throughput under open-loop load varies as the arrivals and the sizes of requests do; goodput as latencies do.
+    pub(crate) fn intervals(
+        &self,
+        objective: bool,
+        load: Load,
+        value: impl Fn(&str) -> Option<f64>,
+    ) -> impl Iterator<Item = (String, Interval)> {
         let asked = KEYS.into_iter().zip(&self.series).filter(move |(key, _)| objective || *key != GOODPUT);
-        asked.map(move |(key, series)| {
-            let n = series.count();
-            let reason = too_few(n, peak, FEWEST_BLOCKS)
-                .unwrap_or_else(|| "too many requests without tokens or without time between them".into());
-            let found = series.interval(peak, seed);
-            (key.to_owned(), Interval::new(found, n, series.effective_n(), Method::BlockBootstrap, reason))
+        asked.map(move |(key, rates)| {
+            let n = rates.by_end.count();
+            let batches = if key == GOODPUT { load.mean(n) } else { load.throughput(n) };
+            let found = batches.as_ref().ok().and_then(|batches| match load {
+                Load::Open => rates.by_arrival.estimate(batches)?.about(value(key)?).into(),
+                Load::Closed { .. } => rates.by_end.closed_loop_throughput(&rates.by_latency, batches),
+            });
+            let effective_n = match load {
+                Load::Open => rates.by_arrival.effective_n(),
+                Load::Closed { .. } => rates.by_end.effective_n(),
+            };
+            (key.to_owned(), Interval::new(Method::BatchMeans, n, &batches, found, effective_n))
         })
     }
 }

@@ -7,6 +7,7 @@ use std::fmt;
 use sagellm_core::journal::{Calibration, Close};
 use sagellm_core::{Measured, OutcomeKind, Stamp, TokenSource, Workload};
 use sagellm_stats as stats;
+use sagellm_stats::{Batches, Estimate};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::ser::{Error as _, SerializeMap};
@@ -14,6 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 use crate::SteadyMethod;
+use crate::batching::TooFew;
 use crate::figures::{self, Computed, Figures};
 use crate::judge::judge;
 use crate::registry::{self, Stat};
@@ -66,7 +68,7 @@ pub struct Details {
     /// The steady part of the run; `null` when there is none, for the reason of `steady_start_s`.
     #[serde(default)]
     pub steady: Option<SteadyWindow>,
-    /// 95 % intervals of the headline figures, and of the median, p95 and p99 of TTFT, TBT and E2E.
+    /// 95 % intervals of the headline figures, and of the percentiles of TTFT, TBT, TPOT and E2E.
     pub intervals: BTreeMap<String, Interval>,
     /// Successes that each percentile needs before it may be claimed, and how many are missing.
     pub tail_samples: BTreeMap<String, TailSamples>,
@@ -108,19 +110,26 @@ pub struct Interval {
     pub effective_n: Option<f64>,
     /// How it was found.
     pub method: Method,
+    /// Batches whose spread it comes from; `null` when there is no interval.
+    #[serde(default)]
+    pub batches: Option<u64>,
     /// Why there is none.
     pub reason: Option<String>,
+    /// Observations that it needs, where they are too few.
+    #[serde(default)]
+    pub needed: Option<u64>,
 }
 
 /// How an interval was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Method {
-    /// Order statistics with the binomial ranks of as many independent values as these are worth: no distribution is
-    /// assumed, and correlation of neighbours is allowed for.
+    /// Order statistics with the binomial ranks of as many independent values as these are worth by the spread of batches:
+    /// no distribution is assumed, and correlation of neighbors is allowed for.
     OrderStatistics,
-    /// Moving-block bootstrap: correlation of neighbours is allowed for.
-    BlockBootstrap,
+    /// The spread of batches of neighbors, with Student's t: correlation of neighbors is allowed for.
+    #[serde(alias = "block_bootstrap")]
+    BatchMeans,
 }
 
 /// The data behind a percentile.
@@ -136,19 +145,24 @@ pub struct TailSamples {
 
 impl Interval {
     pub(crate) fn new(
-        found: Option<stats::Interval>,
-        n: u64,
-        effective_n: Option<f64>,
         method: Method,
-        reason: String,
+        n: u64,
+        batches: &Result<Batches, TooFew>,
+        found: Option<Estimate>,
+        effective_n: Option<f64>,
     ) -> Self {
+        const NOTHING: &str = "the values are no positive numbers";
+        let too_few = batches.as_ref().err();
+        let reason = || too_few.map_or(NOTHING, |too_few| &too_few.reason).to_owned();
         Self {
-            low: found.map(|interval| interval.low),
-            high: found.map(|interval| interval.high),
+            low: found.map(|found| found.interval.low),
+            high: found.map(|found| found.interval.high),
             n,
             effective_n: effective_n.filter(|n| n.is_finite()),
             method,
-            reason: found.is_none().then_some(reason),
+            batches: batches.as_ref().ok().filter(|_| found.is_some()).map(|batches| batches.count() as u64),
+            reason: found.is_none().then(reason),
+            needed: too_few.map(|too_few| too_few.needed),
         }
     }
 }

@@ -467,3 +467,17 @@ proptest! {
         prop_assert!(outcome.took < Duration::from_secs(8));
     }
 }
+
+#[test]
+fn counting_answers_delays_no_request() {
+    let mut backend = Scripted::new(|_| Script::Answer(millis(1)));
+    backend.counting = millis(100);
+    let outcome = run(&plan(&[0; 20], 0, Some(1)), &backend, LONG, None);
+    let records = outcome.measured();
+    assert_eq!(records.len(), 20);
+    assert!(records.iter().all(|record| record.output_digest.as_deref() == Some("counted")), "all are finished");
+    let sent = |record: &Record| record.sent_ns.unwrap();
+    let took = sent(records[19]) - sent(records[0]);
+    // On the sending thread the counting alone would take 1.9 s.
+    assert!(took < 1500 * MS, "{} ms", took / MS);
+}

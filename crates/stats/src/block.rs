@@ -1,28 +1,22 @@
-//! How many neighbours are resampled together.
+//! How many neighbors are alike, as the values themselves show it.
 
 use crate::correlation::{autocovariance, centred};
 
 /// How much longer blocks are than would give the least squared error of the variance. Longer blocks miss less of the
 /// correlation; that there are fewer of them is paid for by Student's t. For the coverage of an interval the former
 /// matters more (Sun, Phillips & Jin, "Optimal bandwidth selection in heteroskedasticity–autocorrelation robust
-/// testing", 2008); by how much was found by simulation, see `tests/coverage.rs`.
+/// testing", 2008); by how much was found by simulation.
 const LONGER: f64 = 3.0;
 
 /// Fewest blocks that a correlation found in the data may leave.
 const FEWEST_LEFT: usize = 5;
 
-/// The block length that suits the correlation in `values`, which are in the order in which they were made.
+/// The block length that suits the correlation in `values`, which are in the order in which they were made: three times
+/// the length of Politis & White, "Automatic block-length selection for the dependent bootstrap" (2004), for circular blocks
+/// with the correction of Patton, Politis & White (2009), and at most a fifth of the values.
 ///
-/// At least the cube root of `n`, the order that Hall, Horowitz & Jing, "On blocking rules for the bootstrap with
-/// dependent data" (1995), find best for a variance; where neighbours are alike, three times the length of Politis &
-/// White, "Automatic block-length selection for the dependent bootstrap" (2004), for circular blocks with the correction of
-/// Patton, Politis & White (2009). At most a fifth of the values.
-pub fn block_length(values: &[f64]) -> usize {
-    let cube_root = (values.len() as f64).cbrt().round() as usize;
-    correlated_block_length(values).unwrap_or(cube_root).max(1)
-}
-
-/// The block length when correlation asks for a longer one than the cube root of `n`.
+/// `None` when it is no more than the cube root of `n`, the order that Hall, Horowitz & Jing, "On blocking rules for the
+/// bootstrap with dependent data" (1995), find best for a variance: neighbors are not alike.
 pub(crate) fn correlated_block_length(values: &[f64]) -> Option<usize> {
     let n = values.len();
     let wanted = (LONGER * politis_white(values)).min((n / FEWEST_LEFT) as f64);
@@ -120,12 +114,13 @@ mod tests {
 
     #[test]
     fn bounds() {
-        let independent = [6, 10, 100, 1000].map(|n| block_length(&series(n, 0.0, 9)));
-        assert_eq!(independent, [2, 2, 5, 10], "cube roots");
-        assert_eq!(block_length(&(0..100).map(f64::from).collect::<Vec<_>>()), 20, "a fifth, of a drift");
-        assert_eq!((block_length(&[]), block_length(&[1.0; 8])), (1, 2));
+        let independent = [6, 10, 100, 1000].map(|n| correlated_block_length(&series(n, 0.0, 9)));
+        assert_eq!(independent, [None; 4]);
+        let drift: Vec<f64> = (0..100).map(f64::from).collect();
+        assert_eq!(correlated_block_length(&drift), Some(20), "a fifth");
+        assert_eq!((correlated_block_length(&[]), correlated_block_length(&[1.0; 8])), (None, None));
         let alternating: Vec<f64> = (0..100).map(|at| f64::from(at % 2)).collect();
-        assert_eq!(block_length(&alternating), 5, "as of independent ones");
+        assert_eq!(correlated_block_length(&alternating), None, "as of independent ones");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Many values: exact while they are few, and within 0.1 % however many they become.
 
-use crate::quantile::{at, interpolate, interval_places};
-use crate::{Interval, Sketch};
+use crate::quantile::{at, interpolate, interval_places, quantile_worth};
+use crate::{Batches, Estimate, Interval, Sketch, least_p_of_quantile};
 
 /// Up to so many values are kept as they are; they take a megabyte.
 const MOST_EXACT: usize = 1 << 17;
@@ -99,16 +99,6 @@ impl Distribution {
         }
     }
 
-    /// The number of independent values that would know the `q` quantile as well as these; see
-    /// [`quantile_effective_n`](crate::quantile_effective_n). `None` of nothing, and when only a sketch is kept, which
-    /// forgets the order.
-    pub fn quantile_effective_n(&self, q: f64) -> Option<f64> {
-        match &self.store {
-            Store::Exact(values) => crate::quantile_effective_n(values, q),
-            Store::Sketch(_) => None,
-        }
-    }
-
     /// The values in ascending order, for as many quantiles as are wanted.
     pub fn ascending(&self) -> Ascending<'_> {
         let order = match &self.store {
@@ -165,11 +155,27 @@ impl Ascending<'_> {
         })
     }
 
-    /// The 95 % interval of the `q` quantile of values that are worth `effective_n` independent ones; see
-    /// [`correlated_quantile_interval`](crate::correlated_quantile_interval).
-    pub fn quantile_interval(&self, q: f64, effective_n: f64) -> Option<Interval> {
-        let (low, high) = interval_places(self.of.count, q, effective_n)?;
+    /// The 95 % interval of the `q` quantile of values that are worth so many independent ones: the order statistics that
+    /// lie as far out, in shares, as those of [`quantile_interval`](crate::quantile_interval) would among so many. An end
+    /// that would lie beyond all values is the outermost one.
+    pub fn quantile_interval(&self, q: f64, worth: f64) -> Option<Interval> {
+        let (low, high) = interval_places(self.of.count, q, worth)?;
         Some(Interval { low: at(low, |rank| self.at(rank)), high: at(high, |rank| self.at(rank)) })
+    }
+
+    /// The `q` quantile of values in the order in which they were made, with its 95 % interval: what they are worth is
+    /// seen from the spread of the share above the quantile over `batches` (the indicator method of Bloch & Gastwirth,
+    /// "On a simple estimate of the reciprocal of the density function", 1968, and of Heidelberger & Lewis, "Quantile
+    /// estimation in dependent sequences", 1984). Returned with that number.
+    ///
+    /// `None` when the batches are of another number of values, and when only a sketch is kept, which forgets the order.
+    pub fn quantile_estimate(&self, q: f64, batches: &Batches) -> Option<(Estimate, f64)> {
+        let Store::Exact(values) = &self.of.store else { return None };
+        let value = self.quantile(q)?;
+        let worth = quantile_worth(values, value, batches)?;
+        let interval = self.quantile_interval(q, worth)?;
+        let least_p = least_p_of_quantile(q, worth);
+        Some((Estimate { value, interval, degrees: batches.degrees(), least_p }, worth.min(values.len() as f64)))
     }
 }
 
@@ -207,7 +213,7 @@ mod tests {
         for q in [0.0, 0.1, 0.5, 0.99, 0.999, 1.0] {
             assert_eq!(distribution.ascending().quantile(q), crate::quantile(&sorted, q));
             assert_eq!(
-                distribution.ascending().quantile_interval(q, f64::INFINITY),
+                distribution.ascending().quantile_interval(q, MOST_EXACT as f64),
                 crate::quantile_interval(&sorted, q)
             );
         }
@@ -225,7 +231,8 @@ mod tests {
             let (got, exact) = (ascending.quantile(q).unwrap(), crate::quantile(&sorted, q).unwrap());
             assert!((got - exact).abs() <= exact * 0.001, "q {q}: {got} is not {exact}");
         }
-        let (got, exact) = (ascending.quantile_interval(0.9, f64::INFINITY), crate::quantile_interval(&sorted, 0.9));
+        let (got, exact) =
+            (ascending.quantile_interval(0.9, values.len() as f64), crate::quantile_interval(&sorted, 0.9));
         assert!((got.unwrap().high - exact.unwrap().high).abs() <= exact.unwrap().high * 0.001);
         assert_eq!((ascending.quantile(0.0), ascending.quantile(1.0)), (distribution.min(), distribution.max()));
         let (mean, std) = (crate::mean(&values).unwrap(), crate::sample_std(&values).unwrap());

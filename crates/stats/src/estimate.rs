@@ -1,7 +1,7 @@
 //! A figure, how far it can be off, and how two of them differ.
 
+use crate::Interval;
 use crate::student::{t_975, t_beyond};
-use crate::{Interval, correlated_quantile_interval, quantile, quantile_effective_n};
 
 /// A figure with its 95 % interval.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -33,27 +33,20 @@ pub struct Change {
 }
 
 impl Estimate {
-    /// The `q` quantile of observations in the order in which they were made, with the interval of
-    /// [`correlated_quantile_interval`]. `None` when they are too few for it.
-    pub fn quantile(values: &[f64], q: f64) -> Option<Self> {
-        let effective_n = quantile_effective_n(values, q)?;
-        let mut sorted = values.to_vec();
-        sorted.sort_unstable_by(f64::total_cmp);
-        let interval = correlated_quantile_interval(&sorted, q, effective_n)?;
-        Some(Self {
-            value: quantile(&sorted, q)?,
-            interval,
-            degrees: effective_n - 1.0,
-            least_p: least_p_of_quantile(q, effective_n),
-        })
+    /// The same relative interval about another value of the figure: where the interval comes from a part of what the
+    /// figure is made of. Both values must be positive.
+    pub fn about(self, value: f64) -> Self {
+        let by = value / self.value;
+        let interval = Interval { low: self.interval.low * by, high: self.interval.high * by };
+        Self { value, interval, ..self }
     }
 
     /// How this figure differs from `before`, which was estimated from other observations.
     ///
     /// The intervals of the two make that of their difference: by Zou & Donner, "Construction of confidence limits about
     /// effect measures" (2008), each end lies as far from the difference as the two ends of which it consists, squared
-    /// and added up. For the ratio this is done on logarithms. The p-value takes the degrees of freedom of Welch, "The
-    /// generalization of Student's problem" (1947).
+    /// and added up. For the ratio this is done on logarithms. What is added up are standard errors, and the end and the
+    /// p-value take the degrees of freedom of Welch, "The generalization of Student's problem" (1947).
     ///
     /// `None` when a figure or an end of its interval is not a positive number.
     pub fn change_from(&self, before: &Self) -> Option<Change> {
@@ -84,19 +77,23 @@ impl Estimate {
     }
 
     fn less(&self, other: &Self) -> Difference {
-        let above = [self.interval.high - self.value, other.value - other.interval.low];
-        let below = [self.value - self.interval.low, other.interval.high - other.value];
         let value = self.value - other.value;
-        let spreads = if value > 0.0 { below } else { above };
-        let [own, others] = spreads.map(|spread| spread * spread);
-        let uncertain = own * own / self.degrees + others * others / other.degrees;
-        Difference {
-            value,
-            below: below[0].hypot(below[1]),
-            above: above[0].hypot(above[1]),
-            degrees: (own + others).powi(2) / uncertain,
-        }
+        let (below, degrees_below) =
+            add_up((self.value - self.interval.low, self.degrees), (other.interval.high - other.value, other.degrees));
+        let (above, degrees_above) =
+            add_up((self.interval.high - self.value, self.degrees), (other.value - other.interval.low, other.degrees));
+        Difference { value, below, above, degrees: if value > 0.0 { degrees_below } else { degrees_above } }
     }
+}
+
+/// The distance from a difference to an end of its interval, and its degrees of freedom, from those of the two ends of
+/// which it consists. Each distance is a standard error times Student's t of its own degrees.
+fn add_up(own: (f64, f64), others: (f64, f64)) -> (f64, f64) {
+    let [own, others] = [own, others].map(|(distance, degrees)| (distance / t_975(degrees), degrees));
+    let (a, b) = (own.0 * own.0, others.0 * others.0);
+    let degrees = (a + b).powi(2) / (a * a / own.1 + b * b / others.1);
+    let error = own.0.hypot(others.0);
+    (if error > 0.0 { t_975(degrees) * error } else { 0.0 }, degrees)
 }
 
 /// The smallest p-value, of a test on both sides, that `effective_n` independent observations can give about their `q`
@@ -126,7 +123,8 @@ mod tests {
     fn distances_add_up_squared() {
         // 3 below and 4 above; 12 above: √(3² + 12²)… each end of the difference takes the opposite end of the other.
         let change = estimate(100.0, 97.0, 104.0).change_from(&estimate(60.0, 57.0, 64.0)).unwrap();
-        assert_eq!((change.shift, change.shift_interval), (40.0, Interval { low: 35.0, high: 45.0 }));
+        let Interval { low, high } = change.shift_interval;
+        assert!(change.shift == 40.0 && (low - 35.0).abs() < 1e-9 && (high - 45.0).abs() < 1e-9, "{change:?}");
         assert!((change.ratio - 100.0 / 60.0).abs() < 1e-12);
     }
 
@@ -138,7 +136,7 @@ mod tests {
         let now = estimate(0.1_f64.exp(), (0.1 - half).exp(), (0.1 + half).exp());
         let before = estimate(1.0, (-half).exp(), half.exp());
         let change = now.change_from(&before).unwrap();
-        assert!((change.p_value / 4.069_520_174e-4 - 1.0).abs() < 1e-6, "{}", change.p_value);
+        assert!((change.p_value / 4.069_520_174e-4 - 1.0).abs() < 1e-5, "{}", change.p_value);
         let back = before.change_from(&now).unwrap();
         assert!((back.p_value - change.p_value).abs() < 1e-12, "either way is the same");
         assert!((change.ratio_interval.low * back.ratio_interval.high - 1.0).abs() < 1e-12);
@@ -152,6 +150,28 @@ mod tests {
         assert_eq!(least_p_of_quantile(0.99, 10.0), 1.0);
         let few = Estimate { least_p: 0.011_841, ..estimate(200.0, 199.0, 201.0) };
         assert_eq!(few.change_from(&estimate(100.0, 99.0, 101.0)).unwrap().p_value, 0.011_841);
+    }
+
+    #[test]
+    fn few_batches_have_the_test_of_welch() {
+        // (1/5 + 4/10)² / ((1/5)²/4 + (4/10)²/9), and √0.6 · scipy.stats.t.ppf(0.975, 12.96).
+        let of = |mean: f64, std: f64, n: f64| {
+            let half = t_975(n - 1.0) * std / n.sqrt();
+            Estimate {
+                value: mean,
+                interval: Interval { low: mean - half, high: mean + half },
+                degrees: n - 1.0,
+                least_p: 0.0,
+            }
+        };
+        let difference = of(10.0, 1.0, 5.0).less(&of(8.0, 2.0, 10.0));
+        assert!((difference.degrees - 12.96).abs() < 1e-9, "{}", difference.degrees);
+        assert!((difference.below - 1.673_939_541).abs() < 1e-6, "{}", difference.below);
+    }
+
+    #[test]
+    fn an_interval_moves_with_its_value() {
+        assert_eq!(estimate(10.0, 9.0, 12.0).about(20.0), estimate(20.0, 18.0, 24.0));
     }
 
     #[test]

@@ -4,16 +4,16 @@
 //! the values given (a spread of one value, an interval of three) is `None`, never a zero. All randomness is a pure
 //! function of a seed.
 //!
-//! - Figures and their intervals: [`quantile()`], [`Distribution`], [`Series`], [`Estimate`].
+//! - Figures and their intervals: [`quantile()`], [`Distribution`], [`Series`], [`Batches`], [`Estimate`].
 //! - Two systems: [`Estimate::change_from`] of one run each, and [`holm`] over many figures; [`hodges_lehmann`] and
 //!   [`mann_whitney`] of repeated runs, and [`step_down`] over many figures; [`verdict()`].
 //! - Enough data: [`queries_needed`], [`SequentialShare`], [`SequentialMean`].
 //! - The course of a run, and of many: [`steady`], [`autocorrelation`], [`effective_n`], [`change_points`].
 //! - Arrivals: [`dispersion_index`], [`exponential_test`].
 
+mod batches;
 mod binomial;
 mod block;
-mod bootstrap;
 mod change_points;
 mod concurrency;
 mod correlation;
@@ -37,8 +37,7 @@ mod student;
 mod tail;
 mod verdict;
 
-pub use block::block_length;
-pub use bootstrap::{FEWEST, FEWEST_BLOCKS, mean_interval, ratio_interval};
+pub use batches::Batches;
 pub use change_points::{ChangePoint, change_points};
 pub use concurrency::{Concurrency, Spans};
 pub use correlation::{autocorrelation, effective_n};
@@ -48,9 +47,7 @@ pub use distribution::{Ascending, Distribution};
 pub use estimate::{Change, Estimate, least_p_of_quantile};
 pub use holm::holm;
 pub use kolmogorov::{KolmogorovTest, exponential_test, kolmogorov_test};
-pub use quantile::{
-    correlated_quantile_interval, quantile, quantile_effective_n, quantile_interval, values_for_quantile_interval,
-};
+pub use quantile::{quantile, quantile_effective_n, quantile_interval, values_for_quantile_interval};
 pub use random::SplitMix64;
 pub use rank::{RankTest, mann_whitney};
 pub use sequential::{SequentialMean, SequentialShare, Standing};
@@ -62,6 +59,9 @@ pub use step_down::{runs_missing, step_down};
 pub use student::t_975;
 pub use tail::{over_allowed, queries_needed, successes_needed};
 pub use verdict::{SIGNIFICANCE, Verdict, runs_needed, verdict};
+
+/// Fewest observations for an interval: as many as the median needs without any assumption.
+pub const FEWEST: usize = 6;
 
 /// A two-sided 95 % interval.
 #[derive(Clone, Copy, Debug, PartialEq)]

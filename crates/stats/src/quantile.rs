@@ -1,9 +1,9 @@
 //! Quantiles, and intervals for them that assume no distribution.
 
-use crate::Interval;
 use crate::binomial::Binomial;
 use crate::block::{correlated_block_length, variance_of_mean};
 use crate::student::{Z_975, t_975};
+use crate::{Batches, Interval};
 
 /// Share of cases that each end of an interval may miss.
 const TAIL: f64 = 0.025;
@@ -31,23 +31,40 @@ pub(crate) fn interpolate(n: u64, q: f64) -> Option<(u64, u64, f64)> {
 /// interval would be wider than it need be. `None` when there are too few values for both ends: the median needs 6, p95
 /// 72, p99 368.
 ///
-/// The values must be independent; for others see [`correlated_quantile_interval`].
+/// The values must be independent; for others see [`Ascending::quantile_estimate`](crate::Ascending::quantile_estimate).
 pub fn quantile_interval(sorted: &[f64], q: f64) -> Option<Interval> {
-    correlated_quantile_interval(sorted, q, sorted.len() as f64)
-}
-
-/// The same of values that are worth `effective_n` independent ones, see [`quantile_effective_n`]: the ends lie as far
-/// out, in shares, as they would among so many.
-pub fn correlated_quantile_interval(sorted: &[f64], q: f64, effective_n: f64) -> Option<Interval> {
-    let (low, high) = interval_places(sorted.len() as u64, q, effective_n)?;
+    let n = sorted.len() as u64;
+    let (low, high) = interval_places(n, q, n as f64).filter(|_| Some(n) >= values_for_quantile_interval(q))?;
     Some(Interval { low: at(low, |rank| sorted[rank as usize]), high: at(high, |rank| sorted[rank as usize]) })
 }
 
+/// Most independent values that a value may count as. Batches that happen to be alike make the values look worth more than
+/// they are; a limit of 1 would make the interval of independent values too wide in the half of all runs.
+const MAX_WORTH: f64 = 1.5;
+
+/// The number of independent values that would have an interval of the `q` quantile as wide as these, in the order in which
+/// they were made: the variance that the share of values above the quantile would have if they were independent, over the
+/// one that batches show; less what is lost since batches are few, the square of 1.96 over Student's t. From 1 to 1.5 n.
+pub(crate) fn quantile_worth(values: &[f64], limit: f64, batches: &Batches) -> Option<f64> {
+    let n = values.len() as f64;
+    if batches.n() != values.len() {
+        return None;
+    }
+    let above = |values: &[f64]| values.iter().filter(|value| **value > limit).count() as f64;
+    let sums: Vec<(f64, f64)> = batches.ranges(1).map(|it| (above(&values[it.clone()]), it.len() as f64)).collect();
+    let (over, of) = sums.iter().fold((0.0, 0.0), |sum, batch| (sum.0 + batch.0, sum.1 + batch.1));
+    let share: f64 = over / of;
+    // Without a value above it in any batch there is nothing to see.
+    let Some(relative) = batches.relative_variance(&sums) else { return Some(n) };
+    let few = batches.factor() / Z_975;
+    Some((share * (1.0 - share) / (relative * share * share) / (few * few)).min(MAX_WORTH * n).max(1.0))
+}
+
 /// The number of independent values that would know the `q` quantile as well as these, in the order in which they were
-/// made. `None` of nothing.
+/// made, where their correlation may be judged by the values themselves. `None` of nothing.
 ///
 /// All of them where neighbours are not alike. Else it is n times the variance that the share of values above the quantile
-/// would have if they were independent, over the one that blocks of [`block_length`](crate::block_length) show; less what
+/// would have if they were independent, over the one that blocks of that length show; less what
 /// is lost since these are few, the square of 1.96 over Student's t. At least 1 and never more than n.
 pub fn quantile_effective_n(values: &[f64], q: f64) -> Option<f64> {
     let n = values.len() as f64;
@@ -70,14 +87,19 @@ pub(crate) fn at(place: f64, value: impl Fn(u64) -> f64) -> f64 {
     if weight == 0.0 { low } else { low + (value(below as u64 + 1) - low) * weight }
 }
 
-/// The places, counted from zero, of the ends of [`correlated_quantile_interval`].
-pub(crate) fn interval_places(n: u64, q: f64, effective_n: f64) -> Option<(f64, f64)> {
-    let worth = effective_n.min(n as f64).floor();
-    let low = lower_place(worth as u64, q)?;
-    let high = worth - 1.0 - lower_place(worth as u64, 1.0 - q)?;
+/// The places, counted from zero, of the ends of the interval of the `q` quantile of `n` values that are worth so many
+/// independent ones: they lie as far out, in shares, as they would among those. An end that would lie beyond all values is
+/// the outermost one.
+pub(crate) fn interval_places(n: u64, q: f64, worth: f64) -> Option<(f64, f64)> {
+    if n == 0 || !(q > 0.0 && q < 1.0) {
+        return None;
+    }
+    let (last, worth) = ((n - 1) as f64, worth.floor().max(1.0));
     // A place stands for the share of all values that lies below it.
     let scaled = |place: f64| (place + 1.0) * (n + 1) as f64 / (worth + 1.0) - 1.0;
-    Some((scaled(low).max(0.0), scaled(high).min((n - 1) as f64)))
+    let low = lower_place(worth as u64, q).map_or(0.0, scaled);
+    let high = lower_place(worth as u64, 1.0 - q).map_or(last, |place| scaled(worth - 1.0 - place));
+    Some((low.clamp(0.0, last), high.clamp(0.0, last)))
 }
 
 /// The place among `n` independent values below which the true `q` quantile lies with a probability of 2.5 %.
@@ -154,12 +176,30 @@ mod tests {
 
     #[test]
     fn fewer_independent_values_widen_the_interval() {
-        let values = count_to(1000);
-        let (all, quarter) =
-            (quantile_interval(&values, 0.9).unwrap(), correlated_quantile_interval(&values, 0.9, 250.0).unwrap());
-        let widths = (quarter.high - quarter.low) / (all.high - all.low);
+        let (all, quarter) = (interval_places(1000, 0.9, 1000.0).unwrap(), interval_places(1000, 0.9, 250.0).unwrap());
+        let widths = (quarter.1 - quarter.0) / (all.1 - all.0);
         assert!((1.9..2.1).contains(&widths), "√4, not {widths}");
-        assert_eq!(correlated_quantile_interval(&values, 0.99, 300.0), None, "as of 300 values");
+        let (low, high) = interval_places(1000, 0.99, 300.0).unwrap();
+        assert_eq!((low < 990.0, high), (true, 999.0), "no value lies beyond the last");
+        assert_eq!(interval_places(10, 0.5, 1.0), Some((0.0, 9.0)));
+    }
+
+    #[test]
+    fn the_worth_of_batches_written_out() {
+        // Above the limit in four batches of 25: 11, 13, 12, 14 of 100 values, the share is a half. Their variance is
+        // Σ (x/50 − 1/4)² · 4/3 relative to the share, 0.25/that is what independent values would need.
+        let batches = Batches::few(100).unwrap();
+        let counts = [11, 13, 12, 14];
+        let value = |at: usize| f64::from(u8::from(at % 25 < counts[at / 25]));
+        let values: Vec<f64> = (0..100).map(value).collect();
+        let sums: Vec<(f64, f64)> = counts.iter().map(|count| (*count as f64, 25.0)).collect();
+        let variance = 0.25 * batches.relative_variance(&sums).unwrap();
+        let few = t_975(3.0) / Z_975;
+        let wanted = (0.25 / variance / few / few).min(150.0);
+        let got = quantile_worth(&values, 0.5, &batches).unwrap();
+        assert!((got - wanted).abs() < 1e-9 && got < 150.0, "{got} is not {wanted}");
+        assert_eq!(quantile_worth(&[1.0; 100], 1.0, &batches), Some(100.0), "nothing lies above");
+        assert_eq!(quantile_worth(&values[..99], 0.5, &batches), None, "the batches are of other values");
     }
 
     #[test]

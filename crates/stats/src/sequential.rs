@@ -93,7 +93,7 @@ impl SequentialShare {
 /// The confidence sequence of Waudby-Smith, Arbour, Sinha, Kennedy & Ramdas, "Time-uniform central limit theory and
 /// asymptotic confidence sequences" (2024), theorem 2.2, with the parameter that makes it narrowest at 200
 /// observations. The error holds in the limit of many observations: none is sure before 100. Observations must be nearly
-/// independent: push means of [`block_length`](crate::block_length) neighbours where they are not.
+/// independent: push means of many neighbors where they are not.
 #[derive(Clone, Debug)]
 pub struct SequentialMean {
     limit: f64,

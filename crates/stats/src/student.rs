@@ -13,10 +13,16 @@ pub(crate) fn t_beyond(t: f64, degrees: f64) -> f64 {
 /// The 0.975 quantile of the standard normal distribution.
 pub(crate) const Z_975: f64 = 1.959_963_984_540_054;
 
+/// Degrees of freedom from which on the normal distribution is nearer than rounding lets Student's t be.
+const MANY: f64 = 1e7;
+
 /// The 0.975 quantile of Student's t, which a two-sided 95 % interval needs. Infinite without a degree of freedom.
 pub fn t_975(degrees: f64) -> f64 {
     if degrees <= 0.0 {
         return f64::INFINITY;
+    }
+    if degrees > MANY {
+        return Z_975;
     }
     let (mut low, mut high) = (1.0, 2.0);
     while t_beyond(high, degrees) > 0.05 {

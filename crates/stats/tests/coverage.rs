@@ -4,8 +4,8 @@
 #![expect(clippy::print_stdout, reason = "the shares are the result")]
 
 use sagellm_stats::{
-    Estimate, Interval, Series, SplitMix64, Verdict, hodges_lehmann, mann_whitney, quantile_interval, ratio_interval,
-    step_down, verdict,
+    Batches, Distribution, Estimate, Interval, Series, SplitMix64, Verdict, hodges_lehmann, mann_whitney,
+    quantile_interval, step_down, verdict,
 };
 
 /// Trials per share; its standard error is then 0.5 % about 95 %.
@@ -50,14 +50,28 @@ fn about_95(what: &str, share: f64) {
     assert!((0.93..=0.97).contains(&share), "{what}: covered {share}");
 }
 
+/// The mean of requests of which one ran at a time.
+fn mean(values: &[f64]) -> Estimate {
+    let mut series = Series::default();
+    values.iter().for_each(|value| series.push(*value));
+    series.estimate(&Batches::of_closed_loop(values.len() as u64, 1).unwrap()).unwrap()
+}
+
+/// A quantile of such requests.
+fn quantile(values: &[f64], q: f64) -> Estimate {
+    let mut distribution = Distribution::default();
+    values.iter().for_each(|value| distribution.push(*value));
+    let batches = Batches::of_closed_loop(values.len() as u64, 1).unwrap();
+    distribution.ascending().quantile_estimate(q, &batches).unwrap().0
+}
+
 #[test]
 fn means() {
     for (n, memory) in [(50, 0.0), (500, 0.0), (500, 0.5), (500, 0.8), (2000, 0.9)] {
-        let covered =
-            coverage(20.0, |random, seed| Estimate::mean(&series(random, n, memory), 1, seed).unwrap().interval);
+        let covered = coverage(20.0, |random, _| mean(&series(random, n, memory)).interval);
         about_95(&format!("mean of {n}, memory {memory}"), covered);
     }
-    let covered = coverage(20.0, |random, seed| Estimate::mean(&skewed(random, 200), 1, seed).unwrap().interval);
+    let covered = coverage(20.0, |random, _| mean(&skewed(random, 200)).interval);
     about_95("mean of 200 skewed", covered);
 }
 
@@ -75,10 +89,11 @@ fn lockstep(random: &mut SplitMix64, rounds: usize, together: usize) -> Vec<f64>
 #[test]
 fn means_of_requests_in_step() {
     for (rounds, together) in [(10, 10), (30, 10), (100, 4), (40, 32)] {
-        let covered = coverage(20.0, |random, seed| {
+        let covered = coverage(20.0, |random, _| {
             let mut series = Series::default();
             lockstep(random, rounds, together).into_iter().for_each(|value| series.push(value));
-            series.interval(together as u64, seed).unwrap()
+            let batches = Batches::of_closed_loop(series.count(), together as u64).unwrap();
+            series.estimate(&batches).unwrap().interval
         });
         about_95(&format!("mean of {rounds} rounds of {together}"), covered);
     }
@@ -87,9 +102,9 @@ fn means_of_requests_in_step() {
 #[test]
 fn few_means() {
     for n in [6, 10, 30] {
-        let covered = coverage(20.0, |random, seed| Estimate::mean(&series(random, n, 0.0), 1, seed).unwrap().interval);
+        let covered = coverage(20.0, |random, _| mean(&series(random, n, 0.0)).interval);
         println!("mean of {n}: covered {covered}");
-        // Too careful rather than too bold.
+        // Too careful rather than too bold: the first value shows no spread.
         assert!((0.93..0.99).contains(&covered), "mean of {n}: covered {covered}");
     }
 }
@@ -98,11 +113,12 @@ fn few_means() {
 fn ratios() {
     // Tokens over time, where slow spells last: the time of a request keeps some of the one before.
     for (n, memory) in [(500, 0.0), (500, 0.5)] {
-        let covered = coverage(5.0, |random, seed| {
+        let covered = coverage(5.0, |random, _| {
             let times = series(random, n, memory);
             let tokens = skewed(random, n);
-            let pairs: Vec<_> = times.iter().zip(tokens).map(|(time, tokens)| (80.0 + tokens, *time)).collect();
-            ratio_interval(&pairs, 1, seed).unwrap()
+            let mut series = Series::default();
+            times.iter().zip(tokens).for_each(|(time, tokens)| series.push_pair(80.0 + tokens, *time));
+            series.estimate(&Batches::of_closed_loop(n as u64, 1).unwrap()).unwrap().interval
         });
         about_95(&format!("ratio of {n}, memory {memory}"), covered);
     }
@@ -113,8 +129,7 @@ fn quantiles() {
     // Of the standard normal distribution: 0, 1.2816, 1.6449.
     for (q, z, n) in [(0.5, 0.0, 500), (0.9, 1.281_551_6, 500), (0.95, 1.644_853_6, 1000)] {
         for memory in [0.0, 0.5] {
-            let covered =
-                coverage(20.0 + z, |random, _| Estimate::quantile(&series(random, n, memory), q).unwrap().interval);
+            let covered = coverage(20.0 + z, |random, _| quantile(&series(random, n, memory), q).interval);
             about_95(&format!("{q} quantile of {n}, memory {memory}"), covered);
         }
     }
@@ -130,19 +145,19 @@ fn quantiles() {
 fn changes_between_two_runs() {
     for memory in [0.0, 0.5] {
         let mut alarms = 0;
-        let covered = coverage(1.1, |random, seed| {
-            let before = Estimate::mean(&series(random, 500, memory), 1, seed).unwrap();
+        let covered = coverage(1.1, |random, _| {
+            let before = mean(&series(random, 500, memory));
             let now: Vec<f64> = series(random, 500, memory).iter().map(|value| 1.1 * value).collect();
-            let same = Estimate::mean(&series(random, 500, memory), 1, seed).unwrap();
+            let same = mean(&series(random, 500, memory));
             alarms += u64::from(same.change_from(&before).unwrap().p_value < 0.05);
-            Estimate::mean(&now, 1, seed).unwrap().change_from(&before).unwrap().ratio_interval
+            mean(&now).change_from(&before).unwrap().ratio_interval
         });
         about_95(&format!("change of the mean, memory {memory}"), covered);
         about_95(&format!("no alarm about the mean, memory {memory}"), 1.0 - alarms as f64 / TRIALS as f64);
         let covered = coverage(1.1, |random, _| {
-            let before = Estimate::quantile(&series(random, 1000, memory), 0.95).unwrap();
+            let before = quantile(&series(random, 1000, memory), 0.95);
             let now: Vec<f64> = series(random, 1000, memory).iter().map(|value| 1.1 * value).collect();
-            Estimate::quantile(&now, 0.95).unwrap().change_from(&before).unwrap().ratio_interval
+            quantile(&now, 0.95).change_from(&before).unwrap().ratio_interval
         });
         about_95(&format!("change of the p95, memory {memory}"), covered);
     }

@@ -114,8 +114,8 @@ impl Shard {
                 let all = held_back || !arrival.stamped;
                 let uncertain = if all { chunks } else { chunks - usize::from(answer.ends_with_piece()) };
                 if uncertain > 0 && (all || !transport.was_one_segment()) {
-                    let since = arrival.since.max(self.idle_watch.empty_since());
-                    flight.mark_uncertain(chunks, uncertain, arrival.at.saturating_sub(since));
+                    let since = waiting_since(arrival, &mut self.idle_watch);
+                    flight.mark_uncertain(chunks, uncertain, arrival.at - since);
                 }
                 if held_back {
                     flight.mark_held_back(chunks);
@@ -270,7 +270,8 @@ impl Shard {
 
 /// The stamp as a reader could have had it. The kernel stamps a segment when it comes, even behind a gap, but nothing behind a
 /// gap can be read before that is filled: then only the moment of the read is known, and that the bytes were not readable
-/// when the connection was last empty. True for such a read.
+/// when the connection was last empty. True for such a read. A stamp may also precede the moment from which on the bytes were
+/// readable because this machine was slow to deliver them: then it is the right one.
 fn readable(
     arrival: Arrival,
     transport: &mut Transport,
@@ -281,13 +282,20 @@ fn readable(
     if !arrival.stamped || prompt {
         return (arrival, false);
     }
-    let since = arrival.since.max(idle.empty_since());
     let losses = transport.new_losses();
     if let Some(flight) = flight {
         flight.lost(losses);
     }
-    if arrival.at + CLOCK_ERROR < since || losses.out_of_order > 0 {
-        return (Arrival::read_at(arrival.read, since), true);
+    if losses.out_of_order == 0 {
+        return (arrival, false);
     }
-    (Arrival { since, ..arrival }, false)
+    let since = arrival.since.max(idle.empty_since());
+    (Arrival::read_at(arrival.read, since), true)
+}
+
+/// Since when the bytes of a read can have been waiting.
+fn waiting_since(arrival: Arrival, idle: &mut IdleWatch) -> Nanos {
+    let empty = idle.empty_since();
+    // A stamp from before is of bytes that this machine delivered late: of others before them nothing more is known.
+    if arrival.at < empty { arrival.since.min(arrival.at) } else { arrival.since.max(empty) }
 }

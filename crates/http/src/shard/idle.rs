@@ -1,5 +1,8 @@
 //! Since when bytes that are read now can have been waiting.
 //!
+//! A connection that a look did not find ready held nothing unread at that moment, and one that it did find was read after
+//! it. So what is read now came after the look before the last.
+//!
 //! While a thread sleeps in its wait for readiness, nothing waits to be read: the first byte that comes makes it runnable.
 //! So whatever it finds on waking came after it became runnable, which is the moment at which it ran again less the time
 //! that it waited for a processor. Linux accounts for that time.
@@ -18,6 +21,8 @@ pub(super) struct IdleWatch {
     read: (Nanos, u64),
     /// Every connection was empty then, or later.
     empty_at: Nanos,
+    /// When the last look that listed all that was ready began.
+    looked: Nanos,
     /// When the last sleep ended, if it has not been looked into.
     woke: Option<Nanos>,
 }
@@ -30,9 +35,17 @@ impl IdleWatch {
         Self { delay, read, ..Self::default() }
     }
 
-    /// Nothing was ready at `at` or later.
-    pub(super) fn nothing_ready(&mut self, at: Nanos) {
-        self.empty_at = self.empty_at.max(at);
+    /// A look began at `at`, and listed `all` that was ready, or as much as there was room for.
+    pub(super) fn looked(&mut self, at: Nanos, all: bool) {
+        self.empty_at = self.empty_at.max(self.looked);
+        if all {
+            self.looked = at;
+        }
+    }
+
+    /// That look found nothing.
+    pub(super) fn nothing_ready(&mut self) {
+        self.empty_at = self.empty_at.max(self.looked);
     }
 
     /// The thread slept, after nothing had been ready, and runs again since `at`.
@@ -73,11 +86,22 @@ mod tests {
     fn without_an_account_the_last_look_counts() {
         let mut idle = IdleWatch::default();
         assert_eq!(idle.empty_since(), 0);
-        idle.nothing_ready(3 * MS);
+        idle.looked(3 * MS, true);
+        idle.nothing_ready();
         idle.woke(9 * MS);
         assert_eq!(idle.empty_since(), 3 * MS);
-        idle.nothing_ready(2 * MS);
-        assert_eq!(idle.empty_since(), 3 * MS, "it does not fall");
+    }
+
+    #[test]
+    fn what_a_look_does_not_list_was_empty_then() {
+        let mut idle = IdleWatch::default();
+        idle.looked(3 * MS, true);
+        assert_eq!(idle.empty_since(), 0, "what it lists may have waited for long");
+        idle.looked(4 * MS, true);
+        assert_eq!(idle.empty_since(), 3 * MS);
+        idle.looked(5 * MS, false);
+        idle.looked(6 * MS, true);
+        assert_eq!(idle.empty_since(), 4 * MS, "a list without room says nothing of what is not on it");
     }
 
     #[cfg(target_os = "linux")]
@@ -88,7 +112,8 @@ mod tests {
             return;
         }
         idle.settle(MS);
-        idle.nothing_ready(MS);
+        idle.looked(MS, true);
+        idle.nothing_ready();
         std::thread::sleep(std::time::Duration::from_millis(1));
         // It ran again within a minute, whatever else runs here.
         let woke = 60_000 * MS;

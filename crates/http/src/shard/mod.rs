@@ -39,6 +39,8 @@ pub(crate) const LEAD: Nanos = 10_000_000;
 /// So long before a request is due the thread looks at nothing but the clock and its sockets: to wake it up takes up to that
 /// long.
 const SPIN: Nanos = 200_000;
+/// Ready connections that are listed by one look.
+const MAX_EVENTS: usize = 4096;
 /// What happens to a request is told within this time.
 const TELL: Nanos = 100_000_000;
 /// After the end mark of a stream, the end of the body is awaited so long before the connection is given up.
@@ -194,7 +196,7 @@ impl Shard {
             self.open(None, 0, true);
         }
         self.idle_watch = IdleWatch::of_this_thread();
-        let mut events = Events::with_capacity(1024);
+        let mut events = Events::with_capacity(MAX_EVENTS);
         loop {
             match self.await_events(&mut events) {
                 Ok(()) => {}
@@ -234,10 +236,11 @@ impl Shard {
         let now = self.clock().now();
         self.idle_watch.settle(now);
         self.poll.poll(events, Some(Duration::ZERO))?;
+        self.idle_watch.looked(now, events.iter().count() < MAX_EVENTS);
         if events.is_empty() {
             let wait = self.wait();
             if wait != Some(Duration::ZERO) {
-                self.idle_watch.nothing_ready(now);
+                self.idle_watch.nothing_ready();
                 self.poll.poll(events, wait)?;
                 self.idle_watch.woke(self.clock().now());
             }

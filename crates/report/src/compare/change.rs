@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use sagellm_stats as stats;
 
-use super::observe::{Observations, share_of};
+use super::observe::Observations;
 use super::{Basis, ChangeVerdict, CompareOptions, FigureChange, Overall, Side};
 use crate::registry::{self, Better, Metric};
 
@@ -154,22 +154,9 @@ impl Change {
             self.least_p = old.least_p.max(new.least_p);
             return;
         }
-        if let Some(said) = before.no_interval(key).or_else(|| now.no_interval(key)) {
-            self.why = Some(said);
-            return;
-        }
-        let requests = before.requests(key).zip(now.requests(key)).map(|(before, now)| before.min(now));
-        let fewest = share_of(key).and_then(stats::values_for_quantile_interval);
-        self.why = Some(match (requests, fewest) {
-            (Some(requests), Some(fewest)) => {
-                self.figure.further = Some(fewest.div_ceil(requests.max(1) as u64).max(2) - 1);
-                format!(
-                    "an interval of this percentile needs {fewest} independent requests, and {requests} are at hand"
-                )
-            }
-            (Some(requests), None) => format!("{requests} requests are too few for an interval"),
-            (None, _) => "one run each has no interval of it: repeat the runs (`run --repeat 5`)".into(),
-        });
+        let without = [before, now].map(|run| run.no_interval(key));
+        self.figure.further = without.iter().flatten().filter_map(|it| it.further).max();
+        self.why = without.into_iter().flatten().map(|it| it.reason).next();
     }
 }
 

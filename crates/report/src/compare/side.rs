@@ -178,7 +178,7 @@ impl Side {
                 let name = header.workload.name;
                 side.semantics.heed(&name, &records.ignore_eos);
                 side.runs.iter_mut().for_each(|run| {
-                    run.insert(name.clone(), Observations::of_run(&workload, records.clone()));
+                    run.insert(name.clone(), Observations::of_summary(&workload));
                 });
             }
         }

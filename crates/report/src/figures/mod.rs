@@ -11,6 +11,7 @@ use sagellm_core::journal::{Close, Memory};
 use sagellm_core::{BackendStats, Measured, OutcomeKind, StepTimes, Workload, seconds};
 use sagellm_stats::{Ascending, Distribution};
 
+use crate::batching::Load;
 use crate::latency::Latency;
 use crate::registry::{self, Stat};
 use crate::sample::Sample;
@@ -18,9 +19,6 @@ use crate::workload::{Interval, ServerSource};
 
 /// The journal says nothing about the backend and memory before its closing line.
 const NO_CLOSE: &str = "the journal has no closing line: the run did not end";
-
-/// Seed of the resampling. A constant, so that the same records give the same interval.
-pub(crate) const SEED: u64 = 0x5a6e_11b3;
 
 /// The figures of one workload: a number, or the reason why there is none, for every key of the registry.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -85,7 +83,7 @@ const MOST_GAP_UNCERTAINTY: f64 = 0.05;
 /// What is computed of a sample.
 pub(crate) struct Computed {
     pub(crate) figures: Figures,
-    /// Of the headline figures, and of the percentiles of TTFT, TBT and E2E.
+    /// Of the headline figures, and of the percentiles of TTFT, TBT, TPOT and E2E.
     pub(crate) intervals: BTreeMap<String, Interval>,
     /// Who told the figures that the server itself knows.
     pub(crate) server_source: BTreeMap<String, ServerSource>,
@@ -113,19 +111,19 @@ pub(crate) fn compute(sample: &Sample, close: Option<&Close>) -> Computed {
     }
     let server_source = http::compute(&mut figures, sample, close);
     let of = &sample.latencies;
-    let peak = sample.concurrency.map_or(1, |it| it.peak);
+    let load = Load::of(&sample.header.workload, sample.concurrency.map_or(1, |it| it.peak));
     for (quantity, latency) in [("ttft", &of.ttft), ("tbt", &of.tbt), ("tpot", &of.tpot), ("e2e", &of.e2e)] {
-        for stat in [Stat::Avg, Stat::P50, Stat::P95, Stat::P99] {
-            let interval = match stat {
-                Stat::Percentile(..) if quantity == "tpot" => continue,
-                Stat::Percentile(_, q) => latency.quantile_interval(q, peak),
-                _ => latency.mean_interval(peak, SEED),
-            };
-            intervals.insert(stat.key(quantity), interval);
+        let ascending = latency.values.ascending();
+        intervals.insert(Stat::Avg.key(quantity), latency.mean_interval(load));
+        for stat in Stat::INFLATED {
+            if let Stat::Percentile(_, q) = stat {
+                intervals.insert(stat.key(quantity), latency.quantile_interval(&ascending, q, load));
+            }
         }
     }
-    intervals.insert("avg_throughput_tps".into(), of.user_rate.mean_interval(peak, SEED));
-    intervals.extend(sample.throughput.intervals(sample.goodput.is_some(), peak, SEED));
+    intervals.insert("avg_throughput_tps".into(), of.user_rate.mean_interval(load));
+    let value = |key: &str| figures.values.get(key).copied();
+    intervals.extend(sample.throughput.intervals(sample.goodput.is_some(), load, value));
     Computed { figures, intervals, server_source }
 }
 

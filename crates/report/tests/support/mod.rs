@@ -1,6 +1,7 @@
 //! Journals for the tests, made as `run` makes them.
 #![allow(dead_code, reason = "every test file uses a part of it")]
 
+pub(crate) mod queue;
 pub(crate) mod sides;
 
 use std::collections::BTreeMap;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use sagellm_core::journal::{Close, Header, HostWindow, Line, Memory};
 use sagellm_core::{
     Answer, Arrival, Backend, BackendInfo, BackendStats, Clock, End, Event, EventKind, EventSink, Exit, Failure,
-    FinishReason, Measured, Mode, ModelInfo, OutcomeKind, Piece, Plan, Prepared, Prompt, Record, Request,
+    FinishReason, Measured, Mode, ModelInfo, OutcomeKind, OutputText, Piece, Plan, Prepared, Prompt, Record, Request,
     SCHEMA_VERSION, Sampling, Source, Stamp, TokenSource, WallTime, Workload,
 };
 use sagellm_run::{Journal, Observed, Observer, RunError, RunOptions, Watch, WorkloadRun, execute};
@@ -48,6 +48,8 @@ pub(crate) struct Scripted {
     pub(crate) lead: u64,
     /// When requests were handed over, and when they were to be begun.
     pub(crate) handed_over: Mutex<Vec<(u64, u64)>>,
+    /// How long it takes to finish a record.
+    pub(crate) counting: Duration,
     pub(crate) windows: AtomicUsize,
     running: Arc<AtomicUsize>,
     pub(crate) most_running: AtomicUsize,
@@ -63,6 +65,7 @@ impl Scripted {
             asked: Mutex::default(),
             lead: 0,
             handed_over: Mutex::default(),
+            counting: Duration::ZERO,
             windows: AtomicUsize::new(0),
             running: Arc::default(),
             most_running: AtomicUsize::new(0),
@@ -147,11 +150,17 @@ impl Backend for Scripted {
                 answer: request
                     .keep_answer
                     .then(|| Answer { text: Some(format!(" {}!", request.id)), token_ids: None }),
+                output_text: Some(OutputText { choices: vec!["text".into()] }),
                 ..End::new(outcome, made, TokenSource::Engine)
             };
             tell.event(EventKind::End(Box::new(end)));
         });
         Ok(())
+    }
+
+    fn complete(&self, record: &mut Record, _: OutputText) {
+        std::thread::sleep(self.counting);
+        record.output_digest = Some("counted".into());
     }
 
     fn lead(&self) -> u64 {
