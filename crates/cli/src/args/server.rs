@@ -77,6 +77,10 @@ pub(crate) struct ServerArgs {
     /// Threads that read answers [default: from the processors]
     #[arg(long, value_name = "N", value_parser = whole::<usize>(1..=64))]
     pub(crate) client_threads: Option<usize>,
+    /// Empty the server's prefix cache before the run: vLLM's /reset_prefix_cache, SGLang's /flush_cache or the slots of
+    /// llama.cpp, whichever the server has
+    #[arg(long)]
+    pub(crate) reset_cache: bool,
     /// Do not find out this client's own error before the run
     #[arg(long)]
     pub(crate) no_calibrate: bool,
@@ -129,6 +133,7 @@ impl ServerArgs {
             ("--server-pid", self.server_pid.is_some()),
             ("--stamp", self.stamp.is_some()),
             ("--client-threads", self.client_threads.is_some()),
+            ("--reset-cache", self.reset_cache),
             ("--no-calibrate", self.no_calibrate),
             ("--timeout-first-token", self.timeout_first_token.is_some()),
             ("--timeout-between", self.timeout_between.is_some()),
