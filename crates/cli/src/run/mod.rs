@@ -90,7 +90,7 @@ fn measure(args: &RunArgs, interrupt: &Interrupt, printer: &Printer) -> Result<(
     let hashes = subject.hashes(&plan);
     // No two runs start in the same nanosecond on one server, and those of one moment are far apart in what is drawn.
     let tokenizer = args.cache_bust.then(|| subject.tokenizer().clone());
-    let nonce = || tokenizer.as_ref().map(|it| Nonce::new(it, clock.started_at().unix_ns as u64)).transpose();
+    let nonce = || tokenizer.as_ref().map(|it| Nonce::new(it, clock.started_at().unix_ns)).transpose();
     nonce()?;
     let calibrations = subject.calibrate(args, &plan, interrupt, &progress)?;
     let Ready { backend, mut watch, launched } =
