@@ -74,7 +74,7 @@ def run(program: Path, address: str, folder: Path, requests: int, seed: int = 1)
 
 
 def compare(program: Path, before: Path, now: Path) -> dict:
-    command = [program, "compare", before, now, "--format", "json", "--allow-invalid"]
+    command = [program, "compare", before, now, "--format", "json", "--allow-invalid", "--allow-disturbed"]
     command += ["--fail-on", TAIL, "--fail-on", MEAN]
     done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
     # 6 is a gate that failed.

@@ -24,6 +24,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use sagellm_core::{Exit, Failure, Objective};
+use sagellm_report::compare::Gate;
 use sagellm_report::render::Format;
 
 pub(crate) use calibrate::{CalibrateArgs, CalibrateFormat};
@@ -138,6 +139,10 @@ pub(crate) struct ReportArgs {
     /// Judge the requests by these limits in place of those of the run: see `run --goodput`
     #[arg(long, num_args = 1.., value_name = "LIMIT")]
     pub(crate) goodput: Vec<Objective>,
+    /// Fail (exit code 6) when a value is beyond a limit, such as 'p99_ttft_ms>500ms' or 'error_rate>0.01'; of repeated runs
+    /// the median counts
+    #[arg(long, value_name = "CONDITION")]
+    pub(crate) fail_on: Vec<Gate>,
     /// Write the report to this file instead of standard output
     #[arg(long, short, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,

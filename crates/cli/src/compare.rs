@@ -3,7 +3,7 @@
 use sagellm_core::{Exit, Failure};
 use sagellm_report::compare::{CompareOptions, Side, compare};
 use sagellm_report::history::{Entry, History};
-use sagellm_report::write_atomic;
+use sagellm_report::{check_writable, write_atomic};
 
 use crate::args::{CompareArgs, CompareFormat};
 use crate::terminal::Printer;
@@ -16,6 +16,9 @@ pub(crate) fn run(args: &CompareArgs, printer: &Printer) -> Result<Exit, Failure
         let message =
             format!("`--margin {}` is not possible: it must be a percentage from 0 to below 100", args.margin);
         return Err(Failure::new(Exit::Usage, message));
+    }
+    if let Some(file) = &args.output {
+        check_writable(file)?;
     }
     let mut sides = args.results.iter().map(|path| Side::load(path)).collect::<Result<Vec<_>, _>>()?;
     let first = match &args.baseline {
@@ -30,12 +33,17 @@ pub(crate) fn run(args: &CompareArgs, printer: &Printer) -> Result<Exit, Failure
         side.name_after(&first);
         check(args, &first, side)?;
     }
-    let options = CompareOptions { margin: args.margin / 100.0, gates: args.fail_on.clone() };
+    let options = CompareOptions {
+        margin: args.margin / 100.0,
+        gates: args.fail_on.clone(),
+        judge_disturbed: args.allow_disturbed,
+    };
     let comparison = compare(&first, &sides, &options)?;
     let text = match args.format {
         CompareFormat::Table => comparison.table(),
         CompareFormat::Markdown => comparison.markdown(),
         CompareFormat::Html => comparison.html()?,
+        CompareFormat::Junit => comparison.junit(),
         CompareFormat::Json => serde_json::to_string_pretty(&comparison)
             .map_err(|error| Failure::new(Exit::Bug, format!("the comparison cannot be written as JSON: {error}")))?,
     };
@@ -99,7 +107,7 @@ fn check(args: &CompareArgs, first: &Side, side: &Side) -> Result<(), Failure> {
         if let Some(reason) = side.invalid.as_ref().filter(|_| !args.allow_invalid) {
             let message = format!("`{}` is INVALID: {reason}", side.name);
             return Err(Failure::new(Exit::Invalid, message)
-                .with_hint("measure again, or compare it all the same with `--allow-invalid`"));
+                .with_hint("measure again, or show the changes with `--allow-invalid`"));
         }
     }
     let between = format!("`{}` and `{}`", first.name, side.name);
@@ -107,9 +115,11 @@ fn check(args: &CompareArgs, first: &Side, side: &Side) -> Result<(), Failure> {
         return Err(Failure::new(Exit::Input, format!("{between} have no workload in common")));
     }
     if first.same_plans(side) == Some(false) && !args.allow_different_plans {
-        return Err(Failure::new(Exit::Input, format!("{between} had different requests")).with_hint(
-            "run the same plan on both (`run --plan`), or compare them all the same with `--allow-different-plans`",
-        ));
+        let differences = first.different_plans(side);
+        let differences = if differences.is_empty() { String::new() } else { format!(": {}", differences.join("; ")) };
+        let message = format!("{between} had different requests{differences}");
+        return Err(Failure::new(Exit::Input, message)
+            .with_hint("run the same plan on both (`run --plan`), or compare them with `--allow-different-plans`"));
     }
     let different = first.different_semantics(side);
     if !different.is_empty() && !args.allow_different_semantics {

@@ -4,6 +4,7 @@ mod args;
 mod calibrate;
 mod compare;
 mod completions;
+mod gates;
 mod history;
 mod man;
 mod plan;

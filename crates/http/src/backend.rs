@@ -172,9 +172,16 @@ fn describe(options: &HttpOptions, threads: usize, stamping: bool) -> Result<Bac
 fn raise(priority: Option<Priority>) -> Option<Priority> {
     match priority {
         Some(asked) => asked.apply_to_this_thread().then_some(asked),
-        None if Priority::High.apply_to_this_thread() => Some(Priority::High),
-        None => Some(Priority::Normal),
+        None => best_permitted().into_iter().find(|choice| choice.apply_to_this_thread()),
     }
+}
+
+/// What threads that read run at by default, the first that the system permits: bytes that wait share one stamp. On a single
+/// processor a thread that never yields would keep the rest from running.
+fn best_permitted() -> Vec<Priority> {
+    let several = std::thread::available_parallelism().is_ok_and(|count| count.get() > 1);
+    let real_time = several.then_some(Priority::RealTime);
+    real_time.into_iter().chain([Priority::High, Priority::Normal]).collect()
 }
 
 /// What all threads run at.

@@ -54,6 +54,14 @@ pub enum HttpError {
         /// The hard limit.
         limit: u64,
     },
+    /// No way to empty the prefix cache.
+    #[error("the prefix cache of {server} cannot be reset: {tried}")]
+    CacheReset {
+        /// The server.
+        server: String,
+        /// What was tried, and why it failed.
+        tried: String,
+    },
     /// A setting out of range or in contradiction with another.
     #[error("{0}")]
     Setting(String),
@@ -67,7 +75,9 @@ impl UserError for HttpError {
         match self {
             Self::Url { .. } | Self::Setting(_) | Self::OpenFiles { .. } => Exit::Usage,
             Self::Certificate { .. } => Exit::Input,
-            Self::Resolve { .. } | Self::Connect { .. } | Self::Tls(_) | Self::System(_) => Exit::Backend,
+            Self::Resolve { .. } | Self::Connect { .. } | Self::Tls(_) | Self::System(_) | Self::CacheReset { .. } => {
+                Exit::Backend
+            }
         }
     }
 
@@ -82,6 +92,11 @@ impl UserError for HttpError {
             Self::OpenFiles { needed, .. } => {
                 Some(format!("raise the hard limit (`ulimit -Hn {needed}`) or lower --max-concurrency"))
             }
+            Self::CacheReset { .. } => Some(
+                "start vLLM with VLLM_SERVER_DEV_MODE=1, llama-server with --slots and --slot-save-path, or use \
+                 `--cache-bust` in place of `--reset-cache`"
+                    .into(),
+            ),
             Self::Setting(_) | Self::System(_) => None,
         }
     }

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::net::TcpListener;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -15,6 +14,7 @@ use sagellm_core::{Clock, Exit, UserError};
 use thiserror::Error;
 
 use crate::Target;
+use crate::port::ReservedPort;
 
 /// How long a server may take to end when it is asked to.
 const GRACE: Duration = Duration::from_secs(15);
@@ -100,7 +100,7 @@ impl UserError for LaunchError {
 pub struct Launched {
     leader: Mutex<Leader>,
     group: Pid,
-    port: u16,
+    port: ReservedPort,
     command: Vec<String>,
     log: PathBuf,
     grace: Duration,
@@ -122,9 +122,8 @@ impl Launched {
     /// When the command, the log or a port cannot be had.
     pub fn start(command: &str, model: Option<&str>, log: &Path) -> Result<Self, LaunchError> {
         let words = words(command, model)?;
-        let free = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
-        let port = free.map_err(LaunchError::Port)?.port();
-        let words: Vec<String> = words.iter().map(|word| word.replace("{port}", &port.to_string())).collect();
+        let port = ReservedPort::find().map_err(LaunchError::Port)?;
+        let words: Vec<String> = words.iter().map(|word| word.replace("{port}", &port.number.to_string())).collect();
 
         let no_log = |source| LaunchError::Log { path: log.into(), source };
         let output = File::create(log).map_err(no_log)?;
@@ -146,7 +145,7 @@ impl Launched {
 
     /// Where it will listen.
     pub fn target(&self) -> Target {
-        Target { https: false, host: "127.0.0.1".into(), port: self.port, base_path: String::new() }
+        Target { https: false, host: "127.0.0.1".into(), port: self.port.number, base_path: String::new() }
     }
 
     /// Its process, which may have children.
@@ -391,7 +390,7 @@ mod tests {
         assert_eq!(words, ["serve", "my model", "--port={port}", "--x", r#"{"a": 1}"#]);
         let (_folder, launched) = launch("sleep {port}");
         assert_eq!(launched.command()[1], launched.target().port.to_string());
-        assert_eq!(launched.target().url("/health"), format!("http://127.0.0.1:{}/health", launched.port));
+        assert_eq!(launched.target().url("/health"), format!("http://127.0.0.1:{}/health", launched.port.number));
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod answer;
 mod backend;
 mod blocking;
 mod bounds;
+mod cache;
 #[cfg(test)]
 mod captures;
 mod chunk;
@@ -20,6 +21,7 @@ mod launch;
 mod limits;
 mod options;
 mod pattern;
+mod port;
 mod probe;
 mod profile;
 mod request;
@@ -35,6 +37,7 @@ mod transport;
 
 pub use backend::{HttpBackend, StatsSource};
 pub use blocking::{Access, Answer, BlockingClient, NoAnswer};
+pub use cache::reset_cache;
 pub use error::HttpError;
 pub use launch::{LaunchError, Launched};
 pub use limits::make_room_for;

@@ -44,7 +44,7 @@ pub struct HttpOptions {
     pub proxy: Option<Target>,
     /// Who takes the stamps.
     pub stamp: StampChoice,
-    /// Priority of the threads that serve connections; `None` takes [`Priority::High`] where the system permits it.
+    /// Priority of the threads that serve connections; `None` takes the highest that the system permits.
     pub priority: Option<Priority>,
     /// Threads that serve connections; 0 takes as many as the processors suggest.
     pub client_threads: usize,

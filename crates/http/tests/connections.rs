@@ -105,25 +105,23 @@ fn a_server_that_turns_connections_away_is_not_asked_without_end() {
 }
 
 #[test]
-fn a_request_that_met_a_closing_connection_is_sent_again_once() {
+fn a_request_that_the_server_took_is_not_sent_again() {
     let server = Server::start(|number, mut stream| {
         read_request(&mut stream);
         stream.write_all(answer("").as_bytes()).unwrap();
         if number == 0 {
-            // As when the time of an idle connection runs out while the next request is on its way.
+            // It takes the next request, works on it for longer than a round trip, and closes without a byte.
             let _ = stream.read(&mut [0; 4096]);
+            std::thread::sleep(Duration::from_millis(50));
             return;
         }
         keep_answering(stream);
     });
     let mut client = client(&server, 0);
     assert_eq!(client.ask(request(0)).http.retries, 0);
-    let again = client.ask(request(1));
-    assert_eq!((again.record.outcome, again.http.retries), (OutcomeKind::Success, 1), "{:?}", again.record);
-    assert!(again.http.connect_ns.is_some());
-    let sent = again.record.sent_ns.unwrap();
-    assert!(again.record.first_token_ns.unwrap() - sent >= again.http.connect_ns.unwrap(), "the first time counts");
-    assert_eq!(server.connections(), 2);
+    let taken = client.ask(request(1));
+    assert_eq!((taken.record.outcome, taken.http.retries), (OutcomeKind::Connection, 0), "{:?}", taken.record);
+    assert_eq!(server.connections(), 1);
 }
 
 #[test]

@@ -25,6 +25,7 @@ pub use error::PlanError;
 pub use export::{Exported, Format, export};
 pub use overrides::{Overrides, Ramp};
 pub use planner::Planner;
+pub use sources::Nonce;
 pub use spec::{Decoding, Spec};
 pub use survey::{ArrivalStats, Lengths, Prefixes, Survey, TimeBin, arrivals_svg, offsets, survey};
 pub use workload_file::{names_file, read_workloads, workload_schema};

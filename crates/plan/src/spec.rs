@@ -41,6 +41,9 @@ pub struct Spec {
     /// What a request must keep to count as goodput.
     #[serde(default)]
     pub goodput: Option<Slo>,
+    /// Conditions under which a run fails (exit code 6), such as `p99_ttft_ms>500ms`: see `run --fail-on`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fail_on: Vec<String>,
 }
 
 fn one() -> u32 {
@@ -62,6 +65,7 @@ impl Spec {
             seed: 0,
             sampling: Decoding::default(),
             goodput: None,
+            fail_on: Vec::new(),
         }
     }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use sagellm_core::{Arrival, Exit, NoProgress, Request, Source, UserError, Workload};
 use sagellm_model::{Model, OpenOptions, Tokenizer, open};
-use sagellm_plan::{Decoding, Overrides, PlanError, Planner, Spec, builtin};
+use sagellm_plan::{Decoding, Nonce, Overrides, PlanError, Planner, Spec, builtin};
 
 const CONTEXT: usize = 1 << 16;
 
@@ -237,4 +237,56 @@ fn prompts_stay_what_they_are() {
          Hal Brook had been a retired pilot for eleven years when the letter arrived. \
          Page two has a drawing of a bicycle pump, with the sizes in the margin. The printer fished it out and set it on t"
     );
+}
+
+fn ready(plan: Plan) -> sagellm_core::Plan {
+    let Plan { workload, warmups, requests } = plan;
+    sagellm_core::Plan { workload, warmups, requests: Box::new(requests.into_iter().map(Ok)) }
+}
+
+#[test]
+fn a_nonce_keeps_the_length_of_every_prompt_and_no_run_has_that_of_another() {
+    check_nonce(&model("synthetic:tiny").tokenizer);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/models");
+    for name in ["gpt2", "llama", "qwen2"] {
+        check_nonce(&model(folder.join(name).to_str().unwrap()).tokenizer);
+    }
+}
+
+fn check_nonce(tokenizer: &Tokenizer) {
+    for shared in [0, 40] {
+        let spec = text(workload("short"), 128, 16, shared);
+        let prompts = |seed: Option<u64>| -> Vec<Vec<u32>> {
+            let plan = ready(build(&spec, tokenizer, CONTEXT).unwrap());
+            let plan = match seed {
+                Some(seed) => Nonce::new(tokenizer, seed).unwrap().apply_to(plan).unwrap(),
+                None => plan,
+            };
+            let warmups = plan.warmups.into_iter();
+            let requests = warmups.chain(plan.requests.map(Result::unwrap));
+            requests
+                .map(|request| {
+                    let ids = request.prompt.token_ids.unwrap();
+                    assert_eq!(tokenizer.encode(&request.prompt.text, true).unwrap(), ids, "{}", request.prompt.text);
+                    ids
+                })
+                .collect()
+        };
+        let (plain, one, other) = (prompts(None), prompts(Some(1)), prompts(Some(2)));
+        assert_eq!(one, prompts(Some(1)));
+        let common = |a: &[u32], b: &[u32]| a.iter().zip(b).take_while(|(a, b)| a == b).count();
+        for (nth, prompt) in one.iter().enumerate() {
+            assert_eq!(prompt.len(), plain[nth].len());
+            assert!(other.iter().all(|other| common(prompt, other) < 4), "{nth}");
+            assert!(plain.iter().all(|plain| common(prompt, plain) < 4), "{nth}");
+            assert!(common(prompt, &one[one.len() - 1]) > 4, "all prompts of a run begin with its nonce");
+        }
+        // What prompts share stays shared.
+        let measured = &one[one.len() - 2..];
+        assert!(common(&measured[0], &measured[1]) >= shared as usize, "{shared}");
+    }
+    let spec = text(workload("short"), 5, 16, 0);
+    let short = ready(build(&spec, tokenizer, CONTEXT).unwrap());
+    let failure = Nonce::new(tokenizer, 1).unwrap().apply_to(short).err().unwrap();
+    assert!(failure.message.ends_with("is not longer than the nonce"), "{}", failure.message);
 }

@@ -1,9 +1,18 @@
 //! What can go wrong between a folder of results and a report.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use sagellm_core::{Exit, SCHEMA_VERSION, UserError};
+
+use crate::sweep::SWEEP_FILE;
+
+/// Where `run` writes by default: its absence means that there was no run yet.
+const DEFAULT_FOLDER: &str = "benchmark_results";
+
+fn is_default(path: &Path) -> bool {
+    path.strip_prefix(".").unwrap_or(path).starts_with(DEFAULT_FOLDER)
+}
 
 /// An error that names the file and, where there is one, the place in it.
 #[derive(Debug, thiserror::Error)]
@@ -148,6 +157,12 @@ pub enum Error {
         /// Why there is none, where that is known, after a colon.
         reason: String,
     },
+    /// A gate on a change was to judge a single run.
+    #[error("`{gate}` limits a change, and a single run has none")]
+    ChangeOfOneRun {
+        /// The gate, as it was given.
+        gate: String,
+    },
     /// A value could not be written as JSON.
     #[error("cannot write JSON")]
     Json(#[from] serde_json::Error),
@@ -171,7 +186,10 @@ impl UserError for Error {
     fn exit(&self) -> Exit {
         match self {
             Self::Json(_) | Self::Page(_) => Exit::Bug,
-            Self::Repeats { .. } | Self::NoWorkload { .. } | Self::SeveralWorkloads { .. } => Exit::Usage,
+            Self::Repeats { .. }
+            | Self::NoWorkload { .. }
+            | Self::SeveralWorkloads { .. }
+            | Self::ChangeOfOneRun { .. } => Exit::Usage,
             _ => Exit::Input,
         }
     }
@@ -180,6 +198,16 @@ impl UserError for Error {
         Some(match self {
             Self::NotFound { journals: Some(folder), .. } => {
                 format!("the folder holds journals: `sagellm-benchmark report --input {}` reads them", folder.display())
+            }
+            Self::NotFound { journals: None, path } if !is_default(path) => {
+                "give the folder of a run, or its `benchmark_summary.json`".into()
+            }
+            Self::Nothing { path } if path.join(SWEEP_FILE).exists() => {
+                "it holds a sweep: give the folder of one of its runs, such as `rate-4/run-1`".into()
+            }
+            Self::Nothing { path } if !is_default(path) => {
+                "give a folder that `run` wrote: it holds a `manifest.json`, or a folder for each of repeated runs"
+                    .into()
             }
             Self::NotFound { journals: None, .. } | Self::Nothing { .. } => {
                 "run `sagellm-benchmark run --workload m1 --backend cpu` first".into()
@@ -213,6 +241,9 @@ impl UserError for Error {
                 "gate a figure that the results have, or measure again so that they have it; docs/metrics.md says when \
                  there is none"
                     .into()
+            }
+            Self::ChangeOfOneRun { .. } => {
+                "give a limit on the value, such as `p99_ttft_ms>500`, or use `compare` for changes".into()
             }
             Self::Json(_) | Self::Page(_) => return None,
         })

@@ -15,6 +15,7 @@ mod figures;
 mod glossary;
 mod goodput;
 pub mod history;
+mod identity;
 mod journal;
 mod judge;
 mod latency;
@@ -38,12 +39,15 @@ mod write;
 pub use course::SteadyMethod;
 pub use error::Error;
 pub use glossary::glossary;
+pub use identity::Identity;
 pub use journal::{read_journal, read_records};
-pub use load::{MANIFEST_FILE, SUMMARY_FILE, journal_file, load, load_with_slo, metrics_file, summarize_folder};
+pub use load::{
+    MANIFEST_FILE, SUMMARY_FILE, journal_file, load, load_with_slo, metrics_file, read_manifest, summarize_folder,
+};
 pub use manifest::{Hashes, Host, Manifest};
 pub use sample::Sample;
 pub use schema::schemas;
 pub use summary::{Overall, Summary, Workloads};
 pub use validity::{Code, Finding, Validity, Verdict};
 pub use workload::{Details, Interval, Method, ServerSource, SteadyWindow, TailSamples, WorkloadSummary};
-pub use write::{write_atomic, write_json, write_results};
+pub use write::{check_writable, write_atomic, write_json, write_results};

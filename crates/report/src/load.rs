@@ -137,6 +137,15 @@ fn summarize<L: Look>(folder: &Path, slo: Option<&Slo>) -> Result<(Summary, Vec<
     Ok((Summary::assemble(workloads, manifest, findings), looks))
 }
 
+/// Reads the manifest of the run in `folder`; `None` where there is none.
+///
+/// # Errors
+/// When it cannot be read, is damaged, or of a later version.
+pub fn read_manifest(folder: &Path) -> Result<Option<Manifest>, Error> {
+    let path = folder.join(MANIFEST_FILE);
+    path.exists().then(|| read_json(&path)).transpose()
+}
+
 /// The journals of the run that [`summarize_folder`] tells of, in the order of its workloads.
 pub(crate) fn journals_of_run(path: &Path) -> Result<Vec<(PathBuf, Header)>, Error> {
     let folder = folder_of(path);
@@ -156,8 +165,7 @@ type Journals = Vec<(PathBuf, Header)>;
 
 /// The journals in a folder: those of its run, in the order of the workloads, those of other runs, and the manifest.
 fn sorted_out(folder: &Path) -> Result<(Journals, Journals, Option<Manifest>), Error> {
-    let manifest_path = folder.join(MANIFEST_FILE);
-    let manifest: Option<Manifest> = manifest_path.exists().then(|| read_json(&manifest_path)).transpose()?;
+    let manifest = read_manifest(folder)?;
     let mut found: Journals = Vec::new();
     for path in journals(folder)? {
         if let Some(header) = read_header(&path)? {
@@ -205,8 +213,10 @@ pub(crate) fn repeats(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     let read = |source| Error::Read { path: folder.to_owned(), source };
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).map_err(read)? {
-        let path = entry.map_err(read)?.path();
-        if path.is_dir() && is_run(&path) {
+        let entry = entry.map_err(read)?;
+        let (path, is_hidden) = (entry.path(), entry.file_name().to_string_lossy().starts_with('.'));
+        // Journals alone may be what a program left behind; a run that is to be reported writes a manifest.
+        if !is_hidden && path.is_dir() && path.join(MANIFEST_FILE).exists() {
             found.push(path);
         }
     }

@@ -25,6 +25,25 @@ pub fn write_atomic(path: &Path, content: &[u8]) -> Result<(), Error> {
 /// As [`write_atomic`], and those of `write`.
 pub(crate) fn write_atomic_with(path: &Path, write: impl FnOnce(&mut File) -> Result<(), Error>) -> Result<(), Error> {
     let failed = |cause| Error::Write { path: path.to_owned(), cause };
+    let mut file = temporary(path)?;
+    // The file itself, whose errors do not name the temporary place.
+    write(file.as_file_mut())?;
+    file.as_file().sync_all().map_err(failed)?;
+    file.persist(path).map_err(|error| failed(error.error))?;
+    Ok(())
+}
+
+/// Checks that a file can be written at `path` later, and leaves nothing there.
+///
+/// # Errors
+/// As [`write_atomic`].
+pub fn check_writable(path: &Path) -> Result<(), Error> {
+    temporary(path).map(drop)
+}
+
+/// A temporary file next to `path`, which can take its place.
+fn temporary(path: &Path) -> Result<tempfile::NamedTempFile, Error> {
+    let failed = |cause| Error::Write { path: path.to_owned(), cause };
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
@@ -36,12 +55,7 @@ pub(crate) fn write_atomic_with(path: &Path, write: impl FnOnce(&mut File) -> Re
     if path.exists() && !path.is_file() {
         return Err(failed(io::Error::other("it is no regular file")));
     }
-    let mut file = builder().tempfile_in(folder).map_err(failed)?;
-    // The file itself, whose errors do not name the temporary place.
-    write(file.as_file_mut())?;
-    file.as_file().sync_all().map_err(failed)?;
-    file.persist(path).map_err(|error| failed(error.error))?;
-    Ok(())
+    builder().tempfile_in(folder).map_err(failed)
 }
 
 /// Temporary files are private by default; a result is as readable as any other file of the user.

@@ -155,8 +155,8 @@ fn names_of_files_are_no_markup_in_a_comment() {
     side.name = "`<b>*".into();
     side.invalid = Some("x <i>".into());
     let text = sides(&first, side, &[]).unwrap().markdown();
-    assert!(text.contains(r"### \`\<b>\* against"), "{text}");
-    assert!(text.contains(r"- \`\<b>\* is INVALID: x \<i>"), "{text}");
+    assert!(text.contains(r"### \`\<b>\* (INVALID) against"), "{text}");
+    assert!(text.contains(r"- **INVALID** \`\<b>\*: x \<i>"), "{text}");
 }
 
 /// `vllm-rs bench serve --save-result` of vLLM 0.33.0 against the simulator wrote the file.

@@ -6,7 +6,7 @@ mod support;
 use std::fs;
 
 use sagellm_core::{OutcomeKind, Record, Slo};
-use sagellm_report::compare::{Basis, ChangeVerdict, Overall, Side};
+use sagellm_report::compare::{Basis, ChangeVerdict, Gate, GateReport, Overall, Side};
 use sagellm_stats::SplitMix64;
 use support::sides::*;
 use support::*;
@@ -33,6 +33,21 @@ fn a_change_is_measured_and_a_gate_heeds_it() {
         failed[1].starts_with("avg_tbt_ms>3:") && failed[2].starts_with("output_throughput_tps<-1%:"),
         "{failed:?}"
     );
+
+    let passed = &comparison.sides[0].passed_gates;
+    assert!(passed[0].starts_with("avg_tbt_ms>50%: avg_tbt_ms of short_input went from 4.94 ms to "), "{passed:?}");
+    assert!(passed[0].ends_with(" %)"), "{passed:?}");
+    let table = comparison.table();
+    assert!(table.contains("GATE PASSED  avg_tbt_ms>50%: ") && table.contains("5 gates: "), "{table}");
+    assert!(comparison.markdown().contains("- ✅ gate passed: avg"), "{}", comparison.markdown());
+    assert!(comparison.html().unwrap().contains("Gates that passed"));
+    let junit = comparison.junit();
+    assert!(junit.contains("tests=\"6\" failures=\"3\""), "{junit}");
+    assert!(
+        junit.contains("name=\"avg_tbt_ms&gt;5%: avg_tbt_ms of short_input\">\n      <failure type=\"gate\""),
+        "{junit}"
+    );
+    assert!(comparison.notes[0].contains("for a change of 3 % write `avg_tbt_ms>3%`"), "{:?}", comparison.notes);
 
     let back = compared(&b, &a, &gates[..1]);
     assert_eq!((back.sides[0].verdict, back.gate_failed()), (Overall::Faster, false));
@@ -136,6 +151,26 @@ fn any_figure_with_a_direction_can_be_gated() {
     let error = sides(&Side::load(&a).unwrap(), Side::load(&b).unwrap(), &["goodput_rps<-5%"]).unwrap_err();
     let words = error.to_string();
     assert!(words.contains("`goodput_rps<-5%` has nothing to judge") && words.contains("--goodput"), "{words}");
+}
+
+#[test]
+fn a_single_run_is_gated_by_its_values() {
+    let place = tempfile::tempdir().unwrap();
+    run(place.path(), 1, 200, 1.0);
+    let summary = sagellm_report::summarize_folder(place.path()).unwrap();
+    let report = |gates: &[&str]| {
+        let gates: Vec<Gate> = gates.iter().map(|gate| gate.parse().unwrap()).collect();
+        GateReport::of_runs(&gates, std::slice::from_ref(&summary), None)
+    };
+    let judged = report(&["p99_ttft_ms>500ms", "avg_tbt_ms>1", "error_rate>0"]).unwrap();
+    assert_eq!((judged.passed.len(), judged.failed.len(), judged.undecided.len()), (2, 1, 0), "{judged:?}");
+    assert!(judged.failed[0].starts_with("avg_tbt_ms>1: avg_tbt_ms of short_input is 4.9"), "{judged:?}");
+    assert!(judged.failed[0].ends_with(" ms"), "{judged:?}");
+    assert_eq!(judged.lines().last().unwrap(), "3 gates: 2 passed, 1 failed, 0 undecided");
+    assert_eq!(report(&[]).unwrap().lines(), Vec::<String>::new());
+    let refused = |gate: &str| report(&[gate]).unwrap_err().to_string();
+    assert_eq!(refused("avg_tbt_ms>5%"), "`avg_tbt_ms>5%` limits a change, and a single run has none");
+    assert!(refused("goodput<1").starts_with("`goodput<1` has nothing to judge"), "{}", refused("goodput<1"));
 }
 
 #[test]

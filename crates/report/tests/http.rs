@@ -122,7 +122,9 @@ fn times_of_chunks_that_were_read_together_have_a_bound() {
     );
     assert_eq!(summary.get("ttft_uncertainty_ms"), Some(0.121));
     assert_eq!(summary.get("uncertain_first_tokens"), Some(1.0));
-    assert!(message(&uncertain(0, 700_000), Code::UncertainTimes).contains("the p99 of the TTFT is known to 0.700 ms only"));
+    assert!(
+        message(&uncertain(0, 700_000), Code::UncertainTimes).contains("the p99 of the TTFT is known to 0.700 ms only")
+    );
     assert!(message(&uncertain(3, 160_000), Code::UncertainTimes).contains("the mean TBT is known to 0.053 ms only"));
     let one_of_many = uncertain(1, 300_000);
     assert_eq!(reasons(&one_of_many), [], "neither first nor last");
@@ -156,7 +158,10 @@ fn a_client_that_did_not_run_measured_nothing() {
 fn a_lossy_path_is_a_warning() {
     let summary = judge(&with(served(), |id, http| http.out_of_order_segments = u32::from(id == 0) * 3));
     assert_eq!(warnings(&summary), [Code::LossyPath]);
-    assert!(message(&summary, Code::LossyPath).starts_with("TCP segments were lost on the path in 1 of 5 requests (3 out of"));
+    assert!(
+        message(&summary, Code::LossyPath)
+            .starts_with("TCP segments were lost on the path in 1 of 5 requests (3 out of")
+    );
 }
 
 #[test]

@@ -59,15 +59,33 @@ fn what_is_written_is_what_is_read() {
 }
 
 #[test]
+fn leftovers_are_no_repeated_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    // What calibrations leave behind when they are killed: journals without a manifest, and hidden folders.
+    for name in [".tmpAb12", "left"] {
+        let left = folder.path().join(name);
+        fs::create_dir(&left).unwrap();
+        write_journal(&left, header("w", 1), &[success(0, 1000, 20, 5)], Some(close()));
+    }
+    write_manifest(&folder.path().join(".tmpAb12"), &manifest(&["w"]));
+    let (message, hint) = fails(folder.path());
+    assert!(message.starts_with("no results in"), "{message}");
+    assert!(hint.contains("it holds a `manifest.json`"), "{hint}");
+}
+
+#[test]
 fn a_missing_file_tells_to_run_first() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("benchmark_summary.json");
     let (message, hint) = fails(&path);
     assert_eq!(message, format!("File not found: {}", path.display()));
-    assert_eq!(hint, "run `sagellm-benchmark run --workload m1 --backend cpu` first");
+    assert_eq!(hint, "give the folder of a run, or its `benchmark_summary.json`");
     let (message, hint) = fails(folder.path());
     assert!(message.starts_with("no results in"), "{message}");
-    assert!(hint.starts_with("run `sagellm-benchmark run"), "{hint}");
+    assert!(hint.starts_with("give a folder that `run` wrote"), "{hint}");
+    // Only the place where runs go by default says that there was none.
+    let (_, hint) = fails(Path::new("./benchmark_results/benchmark_summary.json"));
+    assert_eq!(hint, "run `sagellm-benchmark run --workload m1 --backend cpu` first");
     run(folder.path());
     let (_, hint) = fails(&path);
     assert!(hint.contains(&format!("report --input {}", folder.path().display())), "{hint}");

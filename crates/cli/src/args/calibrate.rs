@@ -40,7 +40,7 @@ pub(crate) struct CalibrateArgs {
     /// then answers with its words [default: none]
     #[arg(long, value_name = "SPEC")]
     pub(crate) tokenizer: Option<String>,
-    /// Scheduling priority of the client's threads [default: high where permitted]
+    /// Scheduling priority of the client's threads [default: the highest that is permitted]
     #[arg(long, value_enum, value_name = "PRIORITY")]
     pub(crate) priority: Option<PriorityName>,
     /// Threads of the client [default: from the processors]

@@ -21,7 +21,7 @@ pub(crate) struct CompareArgs {
     /// File of the history
     #[arg(long, default_value = DEFAULT_STORE, value_name = "FILE", requires = "baseline")]
     pub(crate) store: PathBuf,
-    /// Fail (exit code 6) when this is sure, such as 'avg_tbt_ms>5%' (the change) or 'error_rate>0.01' (the value); can be
+    /// Fail (exit code 6) when this is sure, such as 'avg_tbt_ms>5%' (the change) or 'p99_ttft_ms>500ms' (the value); can be
     /// given several times
     #[arg(long, value_name = "CONDITION")]
     pub(crate) fail_on: Vec<Gate>,
@@ -40,9 +40,12 @@ pub(crate) struct CompareArgs {
     /// Take a baseline of another machine, and let --fail-on judge results of different machines
     #[arg(long)]
     pub(crate) allow_different_hosts: bool,
-    /// Compare INVALID results all the same
+    /// Show INVALID results next to others; nothing of them is judged without --allow-disturbed
     #[arg(long)]
     pub(crate) allow_invalid: bool,
+    /// Judge although a warm prefix cache, a different hit rate or other load disturbs one side, or a side is INVALID
+    #[arg(long)]
+    pub(crate) allow_disturbed: bool,
     /// Form of the comparison
     #[arg(long, value_enum, default_value = "table")]
     pub(crate) format: CompareFormat,
@@ -61,4 +64,6 @@ pub(crate) enum CompareFormat {
     Html,
     /// For programs
     Json,
+    /// For CI: a test for each gate
+    Junit,
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use sagellm_core::Objective;
+use sagellm_report::compare::Gate;
 use sagellm_report::render::Format;
 
 use super::{EngineArgs, LimitArgs, Pair, ServerArgs, WorkloadArgs, whole};
@@ -57,10 +58,18 @@ pub(crate) struct RunArgs {
     /// synthetic:gpt2]; of a server: the name it goes by there [default: its first]
     #[arg(long)]
     pub(crate) model: Option<String>,
-    /// Limits in milliseconds that a request must keep to count as goodput, such as `ttft:500 tpot:50 e2el:5000` (tpot is
-    /// our tbt, e2el our e2e), or a preset of MLPerf such as `mlperf:llama3.1-8b-interactive` [default: the workload's]
+    /// Limits in milliseconds that a request must keep to count as goodput, such as `ttft:500 tbt:50 e2e:5000`, or a preset of MLPerf such as `mlperf:llama3.1-8b-interactive` [default: the workload's].
+    /// `tpot` is vLLM's TPOT, the time per token after the first: our TBT, not our TPOT. `e2el` is our e2e
     #[arg(long, num_args = 1.., value_name = "LIMIT")]
     pub(crate) goodput: Vec<Objective>,
+    /// Fail (exit code 6) when a value is beyond a limit, such as 'p99_ttft_ms>500ms', 'error_rate>0.01' or 'goodput<5req/s';
+    /// can be given several times, also as `fail_on` of a workload file
+    #[arg(long, value_name = "CONDITION")]
+    pub(crate) fail_on: Vec<Gate>,
+    /// Begin every prompt with words that no other run has, in place of as many tokens, so that a prefix cache holds nothing
+    /// of an earlier run; the plan and its hash stay the same
+    #[arg(long)]
+    pub(crate) cache_bust: bool,
     /// Folder for the results
     #[arg(long, short, default_value = "./benchmark_results", value_name = "FOLDER")]
     pub(crate) output: PathBuf,

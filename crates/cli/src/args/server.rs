@@ -96,13 +96,17 @@ pub(crate) struct ServerArgs {
     /// Who takes the stamps [default: kernel]
     #[arg(long, value_enum, value_name = "WHO")]
     pub(crate) stamp: Option<StampName>,
-    /// Scheduling priority of the threads that read answers; `high` and `realtime` need CAP_SYS_NICE [default: high where
-    /// permitted]
+    /// Scheduling priority of the threads that read answers; `high` and `realtime` need CAP_SYS_NICE [default: the
+    /// highest that is permitted]
     #[arg(long, value_enum, value_name = "PRIORITY")]
     pub(crate) priority: Option<PriorityName>,
     /// Threads that read answers [default: from the processors]
     #[arg(long, value_name = "N", value_parser = whole::<usize>(1..=64))]
     pub(crate) client_threads: Option<usize>,
+    /// Empty the server's prefix cache before the run: vLLM's /reset_prefix_cache, SGLang's /flush_cache or the slots of
+    /// llama.cpp, whichever the server has
+    #[arg(long)]
+    pub(crate) reset_cache: bool,
     /// Do not find out this client's own error before the run
     #[arg(long)]
     pub(crate) no_calibrate: bool,
@@ -156,6 +160,7 @@ impl ServerArgs {
             ("--stamp", self.stamp.is_some()),
             ("--priority", self.priority.is_some()),
             ("--client-threads", self.client_threads.is_some()),
+            ("--reset-cache", self.reset_cache),
             ("--no-calibrate", self.no_calibrate),
             ("--timeout-first-token", self.timeout_first_token.is_some()),
             ("--timeout-between", self.timeout_between.is_some()),

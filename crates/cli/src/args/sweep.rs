@@ -19,7 +19,7 @@ pub(crate) struct SweepArgs {
 }
 
 /// Options of `run` that change nothing of what is measured at a load.
-const NO_SETTINGS: [&str; 10] = [
+const NO_SETTINGS: [&str; 11] = [
     "output",
     "output_json",
     "format",
@@ -28,6 +28,7 @@ const NO_SETTINGS: [&str; 10] = [
     "metadata",
     "plan",
     "repeat",
+    "fail_on",
     "request_rate",
     "max_concurrency",
 ];

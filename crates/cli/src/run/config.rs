@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use sagellm_core::Slo;
 use sagellm_http::StampChoice;
+use sagellm_report::compare::Gate;
 use sagellm_telemetry::SCRAPE_INTERVAL;
 
 use crate::args::{BackendName, EndpointName, RunArgs, ServerArgs, StampName};
@@ -45,6 +46,8 @@ pub(super) fn of(args: &RunArgs) -> BTreeMap<String, String> {
         ("timeout_s".into(), text(&limits.timeout)),
         ("max_error_rate".into(), text(&limits.max_error_rate)),
         ("goodput".into(), or_own(slo.map(|v| text(&v)))),
+        ("cache_bust".into(), text(&args.cache_bust)),
+        ("fail_on".into(), fail_on(&args.fail_on)),
         ("temperature".into(), or_own(sampling.temperature.map(|v| text(&v)))),
         ("top_p".into(), or_own(sampling.top_p.map(|v| text(&v)))),
         ("top_k".into(), or_own(sampling.top_k.map(|v| text(&v)))),
@@ -54,6 +57,13 @@ pub(super) fn of(args: &RunArgs) -> BTreeMap<String, String> {
         config.extend(of_server(&args.server));
     }
     config
+}
+
+fn fail_on(gates: &[Gate]) -> String {
+    match gates {
+        [] => "workload".into(),
+        gates => gates.iter().map(Gate::to_string).collect::<Vec<_>>().join(", "),
+    }
 }
 
 /// The options of a server. What has no value is `none`.
@@ -86,8 +96,9 @@ fn of_server(options: &ServerArgs) -> impl Iterator<Item = (String, String)> {
         ("launch", none(options.launch.as_deref().map(|command| hide_in_command(command, &mut |_| ())))),
         ("server_pid", none(options.server_pid.map(|pid| pid.to_string()))),
         ("stamp", stamp.into()),
-        ("priority", or(options.priority.map(|name| name.choice().name().to_owned()), "high where permitted")),
+        ("priority", or(options.priority.map(|name| name.choice().name().to_owned()), "the highest that is permitted")),
         ("client_threads", or(options.client_threads.map(|n| n.to_string()), "from the processors")),
+        ("reset_cache", options.reset_cache.to_string()),
         ("calibrate", (!options.no_calibrate).to_string()),
         ("timeout_connect_s", connect_timeout(options).to_string()),
         ("retries", options.retries.unwrap_or(0).to_string()),

@@ -4,6 +4,7 @@ mod asked;
 mod calibration;
 mod config;
 mod connections;
+mod identity;
 mod observer;
 mod output;
 mod repeat;
@@ -13,6 +14,7 @@ mod subject;
 mod watch;
 
 use sagellm_core::{Clock, Exit, Failure, Slo};
+use sagellm_plan::Nonce;
 use sagellm_report::Summary;
 use sagellm_report::render::{self, Format, Wanted};
 use sagellm_run::{RunOptions, execute};
@@ -21,10 +23,12 @@ use sagellm_telemetry::Monitor;
 use crate::args::RunArgs;
 use crate::signals::Interrupt;
 use crate::terminal::{Printer, Progress};
+pub(crate) use identity::identity;
 use observer::Reporter;
 use output::Output;
 pub(crate) use output::PLAN_FILE;
 pub(crate) use repeat::worse;
+pub(crate) use setup::gates;
 pub(crate) use subject::open_options;
 use subject::{Ready, Subject};
 
@@ -34,6 +38,7 @@ pub(crate) fn run(args: RunArgs, printer: &Printer) -> Result<Exit, Failure> {
     if args.repeat > 1 {
         return repeat::run(args, &interrupt, printer);
     }
+    let gates = gates(&args)?;
     let (summary, exit) = once(&args, &interrupt, printer)?;
     match args.format {
         // What it shows is in the journals.
@@ -43,6 +48,7 @@ pub(crate) fn run(args: RunArgs, printer: &Printer) -> Result<Exit, Failure> {
         }
         format => printer.result(&render::render(&summary, format, printer.look())?)?,
     }
+    let exit = gates.finish(std::slice::from_ref(&summary), exit, args.format, printer)?;
     if !args.quiet {
         printer.note(&format!("Results are in {}", args.output.display()));
     }
@@ -83,6 +89,10 @@ fn measure(args: &RunArgs, interrupt: &Interrupt, printer: &Printer) -> Result<(
     }
     replay.warnings().into_iter().for_each(|warning| printer.note(warning));
     let hashes = subject.hashes(&plan);
+    // No two runs start in the same nanosecond on one server, and those of one moment are far apart in what is drawn.
+    let tokenizer = args.cache_bust.then(|| subject.tokenizer().clone());
+    let nonce = || tokenizer.as_ref().map(|it| Nonce::new(it, clock.started_at().unix_ns)).transpose();
+    nonce()?;
     let calibrations = subject.calibrate(args, &plan, interrupt, &progress)?;
     let Ready { backend, mut watch, launched } =
         subject.start(args, &plan, printer.secrets(), clock, monitor, &progress)?;
@@ -103,7 +113,7 @@ fn measure(args: &RunArgs, interrupt: &Interrupt, printer: &Printer) -> Result<(
         reporter.expect(outline.output_tokens);
         let calibration = calibrations.get(nth).cloned();
         let options = RunOptions { journal: &journal, timeout, drain, max_error_rate, calibration, stop };
-        let mut plan = replay.apply(plan.plan(nth)?);
+        let mut plan = replay.apply(plan.plan(nth)?, nonce()?)?;
         plan.workload.goodput = slo.clone().or(plan.workload.goodput);
         let run = execute(plan, &*backend, &options, &mut *watch, &mut reporter)?;
         if run.interrupted {

@@ -7,7 +7,7 @@ use sagellm_core::{Exit, Failure};
 use sagellm_report::render::{Format, repeats};
 use sagellm_report::{MANIFEST_FILE, Summary};
 
-use super::once;
+use super::{gates, once};
 use crate::args::RunArgs;
 use crate::signals::Interrupt;
 use crate::terminal::Printer;
@@ -23,14 +23,24 @@ pub(super) fn run(mut args: RunArgs, interrupt: &Interrupt, printer: &Printer) -
     }
     let folder = args.output.clone();
     check_folder(&folder, args.repeat)?;
+    let gates = gates(&args)?;
     let (mut summaries, mut worst): (Vec<Summary>, _) = (Vec::new(), Exit::Ok);
+    let mut failed = None;
     for nth in 0..args.repeat {
         (args.nth, args.runs_before) = (nth, nth);
         args.output = folder.join(format!("{FOLDER}{}", nth + 1));
         if !args.quiet {
             printer.note(&format!("Run {} of {}", nth + 1, args.repeat));
         }
-        let (summary, exit) = once(&args, interrupt, printer)?;
+        let (summary, exit) = match once(&args, interrupt, printer) {
+            Ok(done) => done,
+            // An error in a later run loses nothing of the earlier ones.
+            Err(failure) if nth > 0 => {
+                failed = Some(failure);
+                break;
+            }
+            Err(failure) => return Err(failure),
+        };
         summaries.push(summary);
         worst = worse(worst, exit);
         // An INVALID run says nothing against the next one.
@@ -42,10 +52,11 @@ pub(super) fn run(mut args: RunArgs, interrupt: &Interrupt, printer: &Printer) -
         Format::Markdown => repeats::markdown(&summaries),
         _ => repeats::table(&summaries),
     })?;
+    let worst = gates.finish(&summaries, worst, args.format, printer)?;
     if !args.quiet {
         printer.note(&format!("Results are in {}/{FOLDER}1 to {}", folder.display(), summaries.len()));
     }
-    Ok(worst)
+    failed.map_or(Ok(worst), Err)
 }
 
 /// What ended the runs early says more than a run that is INVALID.

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sagellm_core::journal::Calibration;
-use sagellm_core::{BackendStats, Clock, Exit, Failure, OutcomeKind};
+use sagellm_core::{BackendInfo, BackendStats, Clock, Exit, Failure, OutcomeKind};
 use sagellm_http::{
     Access, BlockingClient, EndpointType, HttpBackend, HttpOptions, Launched, Probe, ProbeOptions, Profile, Secret,
-    StatsSource, Target, TlsOptions, make_room_for, prepare,
+    StatsSource, Target, TlsOptions, make_room_for, prepare, reset_cache,
 };
 use sagellm_model::Tokenizer;
 use sagellm_plan::PlanFile;
@@ -123,6 +123,11 @@ impl Server {
         &self.tokenizer
     }
 
+    /// What the probe found out.
+    pub(super) fn info(&self) -> BackendInfo {
+        self.probe.info(self.profile)
+    }
+
     pub(super) fn context_length(&self) -> usize {
         self.probe.model.context_length.map_or(usize::MAX, |length| length as usize)
     }
@@ -180,7 +185,11 @@ impl Server {
         let options = &args.server;
         let connections = Connections::of(plan);
         let path = self.profile.path(self.endpoint);
-        let mut info = self.probe.info(self.profile);
+        let mut info = self.info();
+        if options.reset_cache {
+            let way = reset_cache(&BlockingClient::new(self.access.clone())?)?;
+            info.settings.insert("cache_reset".into(), way);
+        }
         info.settings.insert("base_url".into(), self.access.target.url(""));
         info.settings.insert("tls_insecure".into(), options.insecure.to_string());
         let http = HttpOptions {

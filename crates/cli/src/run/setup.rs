@@ -5,11 +5,12 @@ use std::time::Duration;
 use sagellm_core::{Clock, Exit, Failure, Plan, Request};
 use sagellm_engine::CpuEngine;
 use sagellm_model::Model;
-use sagellm_plan::{Outline, PlanFile, Planner, Spec};
+use sagellm_plan::{Nonce, Outline, PlanFile, Planner, Spec};
 
 use super::output::Scratch;
 use super::subject::Subject;
 use crate::args::RunArgs;
+use crate::gates::Gates;
 use crate::terminal::Progress;
 use crate::workloads::specs;
 
@@ -63,6 +64,21 @@ pub(super) fn wanted(args: &RunArgs) -> Result<Wanted, Failure> {
             Wanted::Specs(specs)
         }
     })
+}
+
+impl Wanted {
+    /// The conditions of `--fail-on` and of the workloads. A plan brings none.
+    pub(super) fn gates(&self, args: &RunArgs) -> Result<Gates, Failure> {
+        match self {
+            Self::Specs(specs) => Gates::new(&args.fail_on, specs),
+            Self::Plan(_) => Gates::new(&args.fail_on, &[]),
+        }
+    }
+}
+
+/// Returns the conditions under which the runs of a command line fail.
+pub(crate) fn gates(args: &RunArgs) -> Result<Gates, Failure> {
+    wanted(args)?.gates(args)
 }
 
 /// The exact requests of every workload: made, in a file in `scratch`, or read from the file that was given.
@@ -120,8 +136,8 @@ impl Replay {
         [(self.as_text, text), (self.heed_eos, eos)].into_iter().filter(|(is, _)| *is).map(|(_, text)| text).collect()
     }
 
-    /// The plan as it is sent.
-    pub(super) fn apply(self, plan: Plan) -> Plan {
+    /// The plan as it is sent, with the nonce of this run before its prompts, where one is asked for.
+    pub(super) fn apply(self, plan: Plan, nonce: Option<Nonce>) -> Result<Plan, Failure> {
         let change = move |mut request: Request| {
             if self.as_text {
                 request.prompt.token_ids = None;
@@ -130,10 +146,14 @@ impl Replay {
             request
         };
         let Plan { workload, warmups, requests } = plan;
-        Plan {
+        let plan = Plan {
             workload,
             warmups: warmups.into_iter().map(change).collect(),
             requests: Box::new(requests.map(move |request| request.map(change))),
+        };
+        match nonce {
+            Some(nonce) => nonce.apply_to(plan),
+            None => Ok(plan),
         }
     }
 }

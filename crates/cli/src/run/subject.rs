@@ -85,13 +85,17 @@ impl Subject {
 
     /// What identifies the input of the run.
     pub(super) fn hashes(&self, plan: &PlanFile) -> Hashes {
-        let model = match self {
-            Self::Engine(model) => model.info.fingerprint.clone(),
-            Self::Server(_) => None,
-        };
         let hash = |outline: &Outline| (outline.workload.name.clone(), outline.hash.clone());
         let plans = plan.outlines().map(hash).collect();
-        Hashes { plans, tokenizer: Some(self.tokenizer().fingerprint()), model }
+        Hashes { plans, tokenizer: Some(self.tokenizer().fingerprint()), model: self.model_hash() }
+    }
+
+    /// The fingerprint of the model; `None` for a server.
+    pub(super) fn model_hash(&self) -> Option<String> {
+        match self {
+            Self::Engine(model) => model.info.fingerprint.clone(),
+            Self::Server(_) => None,
+        }
     }
 
     /// This client's own error under the load of each workload of `plan`; none for the engine, which stamps its tokens itself, and

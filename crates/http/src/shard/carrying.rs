@@ -207,7 +207,7 @@ impl Shard {
         }
         let closed = connection.transport.emptied().max(self.idle_watch.empty_since());
         let round_trip = connection.transport.round_trip().unwrap_or(ROUND_TRIP);
-        flight.sent.is_none_or(|sent| closed <= sent + round_trip)
+        flight.sent.is_none_or(|sent| is_unseen(sent, closed, round_trip))
     }
 
     /// Sends the request of a connection that was found closed on a new one.
@@ -268,6 +268,12 @@ impl Shard {
     }
 }
 
+/// Whether a request can have met a close on its way: one that may have come as early as `closed`, before the server's answer
+/// to the request could have come.
+fn is_unseen(sent: Nanos, closed: Nanos, round_trip: Nanos) -> bool {
+    closed <= sent.saturating_add(round_trip)
+}
+
 /// The stamp as a reader could have had it. The kernel stamps a segment when it comes, even behind a gap, but nothing behind a
 /// gap can be read before that is filled: then only the moment of the read is known, and that the bytes were not readable
 /// when the connection was last empty. True for such a read. A stamp may also precede the moment from which on the bytes were
@@ -298,4 +304,27 @@ fn waiting_since(arrival: Arrival, idle: &mut IdleWatch) -> Nanos {
     let empty = idle.empty_since();
     // A stamp from before is of bytes that this machine delivered late: of others before them nothing more is known.
     if arrival.at < empty { arrival.since.min(arrival.at) } else { arrival.since.max(empty) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_close_within_the_round_trip_met_the_request_on_its_way() {
+        const MS: Nanos = 1_000_000;
+        assert!(is_unseen(10 * MS, 9 * MS, 0), "closed before it was sent");
+        assert!(is_unseen(10 * MS, 30 * MS, 20 * MS));
+        assert!(!is_unseen(10 * MS, 31 * MS, 20 * MS), "the server may have seen it");
+    }
+
+    #[test]
+    fn a_late_stamp_of_this_machine_bounds_nothing_but_itself() {
+        let mut idle = IdleWatch::default();
+        idle.looked(50, true);
+        idle.nothing_ready();
+        let arrival = |at| Arrival { at, read: 90, since: 20, stamped: true };
+        assert_eq!(waiting_since(arrival(80), &mut idle), 50);
+        assert_eq!(waiting_since(arrival(40), &mut idle), 20, "delivered late");
+    }
 }

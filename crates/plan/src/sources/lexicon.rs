@@ -55,6 +55,16 @@ impl Lexicon {
         Ok(None)
     }
 
+    /// Number of words.
+    pub(crate) fn size(&self) -> usize {
+        self.words.len()
+    }
+
+    /// Special tokens before every text.
+    pub(crate) fn head(&self) -> usize {
+        self.openings.first().map_or(0, |(_, ids)| ids.len() - 1)
+    }
+
     /// Tokens of the shortest prompt.
     pub(crate) fn least(&self) -> usize {
         self.openings.iter().map(|(_, ids)| ids.len()).min().unwrap_or(0) + self.tail.len()

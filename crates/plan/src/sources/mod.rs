@@ -6,6 +6,7 @@ mod file;
 mod fit;
 mod lexicon;
 mod multi_turn;
+mod nonce;
 mod random;
 mod sharegpt;
 mod text;
@@ -16,6 +17,7 @@ use sagellm_model::Tokenizer;
 
 use crate::{PlanError, Spec};
 use lexicon::Lexicon;
+pub use nonce::Nonce;
 pub(crate) use text::Text;
 
 /// One request, or the turns of one conversation, before it is known when it is due.

@@ -28,7 +28,7 @@ const LATENCIES: [Quantity; 9] = [
     },
     Quantity {
         name: "tpot",
-        formula: "successful requests of (l − a)/n: time per output token, the first included",
+        formula: "successful requests of (l − a)/n: time per output token, the first included; what vLLM and SGLang call TPOT is `tbt`",
         undefined: "no successful request has a token",
     },
     Quantity {

@@ -1,6 +1,6 @@
 //! How the figures of two sides differ: estimate, interval, p-value, verdict.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sagellm_stats as stats;
 
@@ -26,10 +26,18 @@ pub(super) struct Change {
     least_p: f64,
     /// Why there is no interval.
     pub(super) why: Option<String>,
+    /// Whether something else than the change that is looked for has a part in it.
+    pub(super) is_disturbed: bool,
 }
 
 /// The figures that both sides have: those that a run is judged by, the share of failures, and those of the gates.
-pub(super) fn changes(first: &Side, side: &Side, options: &CompareOptions) -> Vec<Change> {
+/// `disturbed` says for workloads why nothing of them is judged.
+pub(super) fn changes(
+    first: &Side,
+    side: &Side,
+    options: &CompareOptions,
+    disturbed: &BTreeMap<String, String>,
+) -> Vec<Change> {
     let gated = |metric: &Metric| options.gates.iter().any(|gate| gate.key() == metric.key);
     let wanted = |metric: &&Metric| {
         metric.better != Better::Neither && (metric.headline || metric.key == ERROR_RATE || gated(metric))
@@ -38,6 +46,11 @@ pub(super) fn changes(first: &Side, side: &Side, options: &CompareOptions) -> Ve
     let mut all = Vec::new();
     for workload in shared(first, side) {
         all.extend(metrics.iter().filter_map(|metric| change(workload, &metric.key, first, side)));
+    }
+    for change in &mut all {
+        if let Some(reason) = disturbed.get(&change.figure.workload) {
+            change.disturb(reason);
+        }
     }
     judge(&mut all, first.runs(), options.margin);
     all
@@ -93,6 +106,7 @@ fn change(workload: &str, key: &str, first: &Side, side: &Side) -> Option<Change
             p_value: None,
             basis,
             verdict: ChangeVerdict::Inconclusive,
+            reason: None,
             further: None,
         },
         n: was.len().min(is.len()) as u64,
@@ -100,10 +114,13 @@ fn change(workload: &str, key: &str, first: &Side, side: &Side) -> Option<Change
         missing: 0,
         least_p: 0.0,
         why: None,
+        is_disturbed: false,
     };
     let positive = |values: &[f64]| values.iter().all(|value| *value > 0.0);
     if key == ERROR_RATE || !positive(&was) || !positive(&is) {
         change.figure.verdict = ChangeVerdict::NotJudged;
+        let zero = "a change from or to 0 has no percentage";
+        change.figure.reason = (key != ERROR_RATE && old != new).then(|| zero.to_owned());
         return Some(change);
     }
     match basis {
@@ -123,6 +140,16 @@ fn change(workload: &str, key: &str, first: &Side, side: &Side) -> Option<Change
 }
 
 impl Change {
+    /// Shows the change and does not judge it. It is no test among the others.
+    fn disturb(&mut self, reason: &str) {
+        self.is_disturbed = true;
+        self.logarithms.clear();
+        self.figure.verdict = ChangeVerdict::NotJudged;
+        self.figure.p_value = None;
+        self.figure.further = None;
+        self.figure.reason = Some(reason.to_owned());
+    }
+
     fn by_runs(&mut self, was: &[f64], is: &[f64]) {
         let Some(shift) = stats::hodges_lehmann(was, is) else { return };
         self.missing = stats::runs_missing(was.len(), is.len());
@@ -156,7 +183,8 @@ impl Change {
         }
         let without = [before, now].map(|run| run.no_interval(key));
         self.figure.further = without.iter().flatten().filter_map(|it| it.further).max();
-        self.why = without.into_iter().flatten().map(|it| it.reason).next();
+        let one_each = || "one run each has no interval of it: repeat the runs (`run --repeat 5`)".into();
+        self.why = without.into_iter().flatten().map(|it| it.reason).next().or_else(|| Some(one_each()));
     }
 }
 
@@ -181,7 +209,12 @@ fn judge(all: &mut [Change], before: usize, margin: f64) {
         };
         let figure = &mut change.figure;
         figure.p_value = adjusted;
+        if figure.verdict == ChangeVerdict::NotJudged {
+            continue;
+        }
         let (Some(p_value), Some(share), Some((low, high))) = (adjusted, figure.change, figure.interval) else {
+            let why = change.why.clone().unwrap_or_else(|| "it has no interval".into());
+            figure.reason = Some(format!("{why}{}", settle(figure)));
             continue;
         };
         let higher_is_better = registry::find(&figure.key).is_some_and(|metric| metric.better == Better::Higher);
@@ -193,9 +226,30 @@ fn judge(all: &mut [Change], before: usize, margin: f64) {
             stats::Verdict::Inconclusive { further } => {
                 let further = further.max(more_for_a_percentile(change.least_p, tests));
                 figure.further = Some(further).filter(|further| *further < 1_000_000);
+                let why = if low > 0.0 || high < 0.0 {
+                    format!("the change may be chance among the metrics compared (adjusted p = {p_value:.2})")
+                } else {
+                    let margin = 100.0 * margin;
+                    format!("the 95 % interval holds both no change and changes beyond the margin of {margin} %")
+                };
+                figure.reason = Some(format!("{why}{}", settle(figure)));
                 ChangeVerdict::Inconclusive
             }
         };
+    }
+}
+
+/// What would settle an inconclusive figure, as the end of a sentence; nothing where the reason says it already.
+fn settle(figure: &FigureChange) -> String {
+    match (figure.basis, figure.further, figure.interval) {
+        (Basis::Figures, ..) => "; compare the folders of two runs".into(),
+        // The reason says how many runs are missing.
+        (Basis::Runs, Some(_), None) => String::new(),
+        (Basis::Runs, Some(1), _) => "; about 1 more run on either side would settle it".into(),
+        (Basis::Runs, Some(more), _) => format!("; about {more} more runs on either side would settle it"),
+        (Basis::Records, Some(more), _) => format!("; about {} times the requests would settle it", more + 1),
+        (_, None, Some(_)) => "; no practical number of requests or runs would settle it".into(),
+        (_, None, None) => String::new(),
     }
 }
 
@@ -212,6 +266,9 @@ fn more_for_a_percentile(least_p: f64, tests: f64) -> u64 {
 pub(super) fn overall(all: &[Change]) -> Overall {
     let count = |verdict| all.iter().filter(|change| change.figure.verdict == verdict).count();
     let judged = all.len() - count(ChangeVerdict::NotJudged);
+    if judged == 0 && all.iter().any(|change| change.is_disturbed) {
+        return Overall::NotJudged;
+    }
     match (count(ChangeVerdict::Better), count(ChangeVerdict::Worse)) {
         (0, 0) if judged > 0 && count(ChangeVerdict::Equal) == judged => Overall::NoDifference,
         (0, 0) => Overall::Inconclusive,

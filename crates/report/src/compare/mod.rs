@@ -5,8 +5,10 @@
 //! there are records of one run each, these; where there are figures only, no verdict is given.
 
 mod change;
+mod disturbance;
 mod gate;
 mod import;
+mod junit;
 mod observe;
 pub(crate) mod render;
 mod semantics;
@@ -17,8 +19,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use change::{changes, failures, overall};
-pub use gate::Gate;
-use gate::Outcome;
+pub use disturbance::SideWarning;
+use disturbance::disturbances;
+pub(crate) use gate::lines as gate_lines;
+pub use gate::{Gate, GateReport};
 pub use side::Side;
 
 /// What a comparison is to heed.
@@ -28,6 +32,9 @@ pub struct CompareOptions {
     pub margin: f64,
     /// Conditions under which the comparison fails.
     pub gates: Vec<Gate>,
+    /// Whether figures are judged although a side is INVALID, or something else than the change that is looked for makes the
+    /// sides differ: a warm prefix cache, a different hit rate, other load.
+    pub judge_disturbed: bool,
 }
 
 /// The result of a comparison.
@@ -37,6 +44,12 @@ pub struct Comparison {
     pub schema_version: u32,
     /// What everything is compared with.
     pub before: String,
+    /// Why that is INVALID; `null` when it is not.
+    #[serde(default)]
+    pub before_invalid: Option<String>,
+    /// Warnings about it.
+    #[serde(default)]
+    pub before_warnings: Vec<SideWarning>,
     /// The others, in their order.
     pub sides: Vec<Compared>,
     /// A change within this share is no difference.
@@ -50,10 +63,19 @@ pub struct Comparison {
 pub struct Compared {
     /// Its name.
     pub name: String,
+    /// Why it is INVALID; `null` when it is not.
+    #[serde(default)]
+    pub invalid: Option<String>,
+    /// Warnings about it.
+    #[serde(default)]
+    pub warnings: Vec<SideWarning>,
     /// The verdict over all figures.
     pub verdict: Overall,
     /// The figures, workload by workload.
     pub figures: Vec<FigureChange>,
+    /// Gates that passed, in words.
+    #[serde(default)]
+    pub passed_gates: Vec<String>,
     /// Gates that failed, in words.
     pub failed_gates: Vec<String>,
     /// Gates of which it is not known whether they failed, in words: why, and what would tell.
@@ -75,6 +97,8 @@ pub enum Overall {
     NoDifference,
     /// There are too few data to tell.
     Inconclusive,
+    /// Nothing was judged, since a side is INVALID or something else than the change that is looked for disturbs the figures.
+    NotJudged,
 }
 
 /// How one figure changed.
@@ -99,6 +123,9 @@ pub struct FigureChange {
     pub basis: Basis,
     /// Better, worse, equal, inconclusive, or not judged.
     pub verdict: ChangeVerdict,
+    /// Why it is inconclusive or not judged, and what would settle it; `null` when it is judged.
+    #[serde(default)]
+    pub reason: Option<String>,
     /// How many more runs on either side (or, of one run each, times as many requests) would probably settle it.
     pub further: Option<u64>,
 }
@@ -127,7 +154,8 @@ pub enum ChangeVerdict {
     Equal,
     /// Not known.
     Inconclusive,
-    /// Shown, and not judged: a share of failures, or a figure that is 0, of which there is no change in percent.
+    /// Shown, and not judged: a share of failures, a figure that is 0, of which there is no change in percent, or one that
+    /// something else than the change that is looked for disturbs.
     NotJudged,
 }
 
@@ -136,29 +164,35 @@ pub enum ChangeVerdict {
 /// # Errors
 /// When there is no figure for one of the gates to judge.
 pub fn compare(first: &Side, others: &[Side], options: &CompareOptions) -> Result<Comparison, Error> {
-    let mut notes = Vec::new();
+    let mut notes: Vec<String> = options.gates.iter().filter_map(Gate::doubt).collect();
     let mut sides = Vec::new();
     for side in others {
         notes.extend(side.notes_against(first));
-        let changes = changes(first, side, options);
+        let disturbed = if options.judge_disturbed { Default::default() } else { disturbances(first, side) };
+        let changes = changes(first, side, options, &disturbed);
         notes.extend(failures(first, side));
-        let (mut failed_gates, mut undecided_gates) = (Vec::new(), Vec::new());
+        let mut gates = GateReport::default();
         for gate in &options.gates {
-            for outcome in gate.judge(first, side, &changes)? {
-                match outcome {
-                    Outcome::Passed => {}
-                    Outcome::Failed(words) => failed_gates.push(words),
-                    Outcome::Undecided(words) => undecided_gates.push(words),
-                }
-            }
+            gate.judge(first, side, &changes)?.into_iter().for_each(|outcome| gates.push(outcome));
         }
+        let GateReport { passed, failed, undecided } = gates;
         let verdict = overall(&changes);
-        let figures = changes.into_iter().map(|change| change.figure).collect();
-        sides.push(Compared { name: side.name.clone(), verdict, figures, failed_gates, undecided_gates });
+        sides.push(Compared {
+            name: side.name.clone(),
+            invalid: side.invalid.clone(),
+            warnings: side.warnings.clone(),
+            verdict,
+            figures: changes.into_iter().map(|change| change.figure).collect(),
+            passed_gates: passed,
+            failed_gates: failed,
+            undecided_gates: undecided,
+        });
     }
     Ok(Comparison {
         schema_version: sagellm_core::SCHEMA_VERSION,
         before: first.name.clone(),
+        before_invalid: first.invalid.clone(),
+        before_warnings: first.warnings.clone(),
         sides,
         margin: options.margin,
         notes,
@@ -173,7 +207,9 @@ impl Comparison {
 
     /// Whether nothing can be said of a side, or a gate is undecided.
     pub fn inconclusive(&self) -> bool {
-        self.sides.iter().any(|side| side.verdict == Overall::Inconclusive || !side.undecided_gates.is_empty())
+        self.sides.iter().any(|side| {
+            matches!(side.verdict, Overall::Inconclusive | Overall::NotJudged) || !side.undecided_gates.is_empty()
+        })
     }
 
     /// As text for a terminal.
@@ -187,6 +223,11 @@ impl Comparison {
     /// None that a user can cause.
     pub fn html(&self) -> Result<String, Error> {
         crate::export::html::comparison(self)
+    }
+
+    /// As JUnit XML: a test suite for each side, a test for each gate.
+    pub fn junit(&self) -> String {
+        junit::junit(self)
     }
 
     /// As Markdown, good as a comment on GitHub.

@@ -14,6 +14,7 @@ impl Overall {
             Self::Mixed => "better in some figures, worse in others",
             Self::NoDifference => "no difference",
             Self::Inconclusive => "inconclusive",
+            Self::NotJudged => "not judged",
         }
     }
 }
@@ -23,6 +24,7 @@ pub(super) fn table(comparison: &Comparison) -> String {
     for side in &comparison.sides {
         text.push_str(&headline(comparison, side));
         text.push('\n');
+        findings(comparison, side).iter().for_each(|(kind, words)| text.push_str(&format!("{kind}  {words}\n")));
         for workload in workloads(side) {
             text.push_str(&format!("\n{workload:<24}{:>11}{:>10} {:>9}  95 % interval\n", "before", "now", "change"));
             for figure in side.figures.iter().filter(|figure| figure.workload == workload) {
@@ -36,10 +38,10 @@ pub(super) fn table(comparison: &Comparison) -> String {
                     verdict(figure)
                 ));
             }
+            reasons(side, workload).iter().for_each(|reason| text.push_str(&format!("  {reason}\n")));
         }
         text.push('\n');
-        side.failed_gates.iter().for_each(|gate| text.push_str(&format!("GATE FAILED  {gate}\n")));
-        side.undecided_gates.iter().for_each(|gate| text.push_str(&format!("GATE UNDECIDED  {gate}\n")));
+        gate_lines(side).iter().for_each(|line| text.push_str(&format!("{line}\n")));
     }
     footnotes(comparison).iter().for_each(|note| text.push_str(&format!("- {note}\n")));
     text
@@ -49,9 +51,13 @@ pub(super) fn markdown(comparison: &Comparison) -> String {
     let mut text = String::new();
     for side in &comparison.sides {
         text.push_str(&format!("### {}\n\n", escape(&headline(comparison, side))));
+        for (kind, words) in findings(comparison, side) {
+            text.push_str(&format!("- **{kind}** {}\n", escape(&words)));
+        }
         side.failed_gates.iter().for_each(|gate| text.push_str(&format!("- ❌ gate failed: {}\n", escape(gate))));
         side.undecided_gates.iter().for_each(|gate| text.push_str(&format!("- ❔ gate undecided: {}\n", escape(gate))));
-        if !side.failed_gates.is_empty() || !side.undecided_gates.is_empty() {
+        side.passed_gates.iter().for_each(|gate| text.push_str(&format!("- ✅ gate passed: {}\n", escape(gate))));
+        if !text.ends_with("\n\n") {
             text.push('\n');
         }
         text.push_str("| workload | figure | before | now | change | 95 % interval | verdict |\n");
@@ -70,21 +76,90 @@ pub(super) fn markdown(comparison: &Comparison) -> String {
             ));
         }
         text.push('\n');
+        for workload in workloads(side) {
+            let reasons = reasons(side, workload);
+            reasons
+                .iter()
+                .for_each(|reason| text.push_str(&format!("- {}\n", escape(&format!("{workload}: {reason}")))));
+        }
     }
     footnotes(comparison).iter().for_each(|note| text.push_str(&format!("- {}\n", escape(note))));
     text
 }
 
-fn headline(comparison: &Comparison, side: &Compared) -> String {
+pub(super) fn headline(comparison: &Comparison, side: &Compared) -> String {
     let counts = counts(side, comparison.margin);
-    format!("{} against {}: {} ({counts})", side.name, comparison.before, side.verdict.words())
+    let [now, before] = names(comparison, side);
+    format!("{now} against {before}: {} ({counts})", side.verdict.words())
+}
+
+/// The names of a side and of the first one, with a mark at those that are INVALID.
+pub(crate) fn names(comparison: &Comparison, side: &Compared) -> [String; 2] {
+    [(&side.name, &side.invalid), (&comparison.before, &comparison.before_invalid)].map(|(name, invalid)| match invalid
+    {
+        Some(_) => format!("{name} (INVALID)"),
+        None => name.clone(),
+    })
+}
+
+/// Why the sides are INVALID, and their warnings, by kind. A warning of both sides is shown once.
+pub(crate) fn findings(comparison: &Comparison, side: &Compared) -> Vec<(&'static str, String)> {
+    let mut findings = Vec::new();
+    let sides = [
+        (&comparison.before, &comparison.before_invalid, &comparison.before_warnings),
+        (&side.name, &side.invalid, &side.warnings),
+    ];
+    for (name, invalid, _) in sides {
+        findings.extend(invalid.iter().map(|reason| ("INVALID", format!("{name}: {reason}"))));
+    }
+    for (nth, (name, _, warnings)) in sides.into_iter().enumerate() {
+        let others = sides[1 - nth].2;
+        for warning in warnings {
+            let of_both = others.iter().any(|other| other.code == warning.code && other.workload == warning.workload);
+            if of_both && nth > 0 {
+                continue;
+            }
+            let who = if of_both { "both".to_owned() } else { name.clone() };
+            let workload = warning.workload.as_ref().map_or_else(String::new, |workload| format!(", {workload}"));
+            let runs = if warning.runs > 1 { format!(" ({} runs)", warning.runs) } else { String::new() };
+            findings.push(("WARNING", format!("{who}{workload}{runs}: {}", warning.message)));
+        }
+    }
+    findings
+}
+
+/// What became of the gates of a side, line by line.
+pub(crate) fn gate_lines(side: &Compared) -> Vec<String> {
+    super::gate::lines(&side.passed_gates, &side.failed_gates, &side.undecided_gates)
+}
+
+/// Why figures of a workload are inconclusive or not judged; those of one reason together.
+pub(crate) fn reasons(side: &Compared, workload: &str) -> Vec<String> {
+    let of_workload: Vec<&FigureChange> = side.figures.iter().filter(|it| it.workload == workload).collect();
+    let mut reasons: Vec<(ChangeVerdict, &str, Vec<&str>)> = Vec::new();
+    for figure in &of_workload {
+        let Some(reason) = &figure.reason else { continue };
+        match reasons.iter_mut().find(|(verdict, known, _)| *verdict == figure.verdict && known == reason) {
+            Some((_, _, keys)) => keys.push(&figure.key),
+            None => reasons.push((figure.verdict, reason, vec![&figure.key])),
+        }
+    }
+    let line = |(verdict, reason, keys): (ChangeVerdict, &str, Vec<&str>)| {
+        let verdict = if verdict == ChangeVerdict::NotJudged { "not judged" } else { "inconclusive" };
+        let which = if keys.len() == of_workload.len() { "all".to_owned() } else { keys.join(", ") };
+        format!("{verdict}: {which}: {reason}")
+    };
+    reasons.into_iter().map(line).collect()
 }
 
 /// How many figures had each verdict.
 pub(crate) fn counts(side: &Compared, margin: f64) -> String {
     let count = |verdict| side.figures.iter().filter(|figure| figure.verdict == verdict).count();
+    let not_judged =
+        side.figures.iter().filter(|it| it.verdict == ChangeVerdict::NotJudged && it.reason.is_some()).count();
+    let not_judged = if not_judged > 0 { format!(", {not_judged} not judged") } else { String::new() };
     format!(
-        "{} better, {} worse, {} equal within {} %, {} inconclusive",
+        "{} better, {} worse, {} equal within {} %, {} inconclusive{not_judged}",
         count(ChangeVerdict::Better),
         count(ChangeVerdict::Worse),
         count(ChangeVerdict::Equal),
@@ -107,9 +182,9 @@ pub(crate) fn verdict(figure: &FigureChange) -> String {
         (ChangeVerdict::NotJudged, _) => "not judged".into(),
         (ChangeVerdict::Inconclusive, _) if figure.basis == Basis::Figures => "no interval".into(),
         (ChangeVerdict::Inconclusive, Some(further)) => match figure.basis {
-            Basis::Runs if further == 1 => "inconclusive (1 more run)".into(),
-            Basis::Runs => format!("inconclusive ({further} more runs)"),
-            _ => format!("inconclusive ({}x the requests)", further + 1),
+            Basis::Runs if further == 1 => "inconclusive (needs 1 more run)".into(),
+            Basis::Runs => format!("inconclusive (needs {further} more runs)"),
+            _ => format!("inconclusive (needs {}x the requests)", further + 1),
         },
         (ChangeVerdict::Inconclusive, None) => "inconclusive".into(),
     }

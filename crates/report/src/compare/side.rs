@@ -3,6 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use sagellm_core::Workload;
+use serde_json::Value;
+
+use super::disturbance::{self, SideWarning};
 use super::import;
 use super::observe::{Observations, Records};
 use super::semantics::Semantics;
@@ -17,12 +21,16 @@ pub struct Side {
     pub name: String,
     /// Whether its verdict is INVALID, and why.
     pub invalid: Option<String>,
+    /// Warnings about its runs.
+    pub(super) warnings: Vec<SideWarning>,
     /// Fingerprints of the machines that measured, where they are known.
     hosts: BTreeSet<String>,
     /// When the runs began, where it is known.
     started: BTreeSet<String>,
     /// Hashes of the plans by workload, where they are known: repeats have seeds of their own, and so other plans.
     plans: BTreeMap<String, BTreeSet<String>>,
+    /// The workloads of the first run, which say in what two plans differ.
+    workloads: BTreeMap<String, Workload>,
     /// What its requests meant, where it is known.
     semantics: Semantics,
     /// How its definitions differ from ours, where it is another tool's.
@@ -78,6 +86,24 @@ impl Side {
         (!common.is_empty()).then(|| common.iter().all(|same| *same))
     }
 
+    /// In what the requests of two sides differ, in words: settings of the workloads of the first runs, as far as they are
+    /// known.
+    pub fn different_plans(&self, other: &Self) -> Vec<String> {
+        let mut differences = Vec::new();
+        for (name, own) in &self.workloads {
+            let Some(others) = other.workloads.get(name) else { continue };
+            let [own, others] = [own, others].map(|workload| settings(&json(workload)));
+            let keys: BTreeSet<&String> = own.keys().chain(others.keys()).collect();
+            for key in keys {
+                let [one, other] = [&own, &others].map(|settings| settings.get(key).map_or("none", String::as_str));
+                if one != other {
+                    differences.push(format!("{key} of {name} is {one} against {other}"));
+                }
+            }
+        }
+        differences
+    }
+
     /// Whether the same machines measured; `None` where that is not known.
     pub fn same_hosts(&self, other: &Self) -> Option<bool> {
         (!self.hosts.is_empty() && !other.hosts.is_empty()).then(|| self.hosts == other.hosts)
@@ -128,12 +154,16 @@ impl Side {
         let mut notes = Vec::new();
         for side in [first, self] {
             notes.extend(side.difference.map(|difference| format!("{}: {difference}", side.name)));
-            notes.extend(side.invalid.as_ref().map(|reason| format!("{} is INVALID: {reason}", side.name)));
         }
         let (one, other) = (&first.name, &self.name);
         match self.same_plans(first) {
             None => notes.push(format!("whether {one} and {other} had the same requests is not known")),
-            Some(false) => notes.push(format!("{one} and {other} had different requests")),
+            Some(false) => {
+                let differences = first.different_plans(self);
+                let differences =
+                    if differences.is_empty() { String::new() } else { format!(": {}", differences.join("; ")) };
+                notes.push(format!("{one} and {other} had different requests{differences}"));
+            }
             Some(true) => {}
         }
         match self.same_hosts(first) {
@@ -153,7 +183,10 @@ impl Side {
         let run = workloads.map(|workload| (workload.name().to_owned(), Observations::of_summary(workload))).collect();
         let invalid = (summary.validity.verdict == Verdict::Invalid)
             .then(|| summary.validity.reasons.first().map_or_else(String::new, |finding| finding.message.clone()));
-        let mut side = Self { name, invalid, runs: vec![run], ..Self::default() };
+        let warnings = disturbance::warnings(&summary.validity.warnings);
+        let mut side = Self { name, invalid, warnings, runs: vec![run], ..Self::default() };
+        side.workloads =
+            summary.workloads.iter().map(|it| (it.name().to_owned(), it.details.workload.clone())).collect();
         if let Some(manifest) = &summary.environment {
             let plans = manifest.hashes.plans.iter();
             side.plans = plans.map(|(workload, hash)| (workload.clone(), BTreeSet::from([hash.clone()]))).collect();
@@ -198,7 +231,36 @@ impl Side {
         for (workload, hashes) in other.plans {
             self.plans.entry(workload).or_default().extend(hashes);
         }
+        other.warnings.into_iter().for_each(|warning| disturbance::add(&mut self.warnings, warning, true));
         self.semantics.add(other.semantics);
         self.runs.extend(other.runs);
     }
+}
+
+/// A workload as JSON, without what changes none of its requests.
+fn json(workload: &Workload) -> Value {
+    let mut value = serde_json::to_value(workload).unwrap_or_default();
+    if let Value::Object(fields) = &mut value {
+        ["name", "goodput"].iter().for_each(|name| drop(fields.remove(*name)));
+    }
+    value
+}
+
+/// The leaves of a JSON value by their path, such as `source.text.input_tokens`.
+fn settings(value: &Value) -> BTreeMap<String, String> {
+    let mut leaves = BTreeMap::new();
+    let mut open = vec![(String::new(), value)];
+    while let Some((path, value)) = open.pop() {
+        match value {
+            Value::Object(fields) => {
+                open.extend(fields.iter().map(|(name, value)| {
+                    (if path.is_empty() { name.clone() } else { format!("{path}.{name}") }, value)
+                }))
+            }
+            Value::Null => {}
+            Value::String(text) => drop(leaves.insert(path, text.clone())),
+            other => drop(leaves.insert(path, other.to_string())),
+        }
+    }
+    leaves
 }

@@ -9,7 +9,7 @@ pub(crate) mod records;
 pub(crate) mod rivals;
 
 /// Text inside an XML element or attribute.
-fn xml(text: &str) -> String {
+pub(crate) fn xml(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -15,6 +15,7 @@ pub(crate) struct Footnotes {
     fits: Vec<String>,
     intervals: bool,
     worth: bool,
+    tpot: bool,
 }
 
 #[derive(Debug, Default)]
@@ -56,6 +57,11 @@ impl Footnotes {
         self.worth = true;
     }
 
+    /// TBT and TPOT are shown, of which other tools call the former TPOT.
+    pub(crate) fn tpot(&mut self) {
+        self.tpot = true;
+    }
+
     /// The footnotes as lines: a mark and its text. What holds for several workloads is said once.
     pub(crate) fn lines(&self) -> Vec<(&'static str, String)> {
         let mut lines: Vec<_> = self.fits.iter().map(|fit| (FIT, fit.clone())).collect();
@@ -75,6 +81,9 @@ impl Footnotes {
         }
         if self.intervals {
             lines.push(("±", "half the width of the 95 % confidence interval, as a share of the figure".into()));
+        }
+        if self.tpot {
+            lines.push(("TBT", "= TPOT of vLLM/SGLang; our TPOT: incl. first token".into()));
         }
         if self.worth {
             lines.push(("worth:", "independent requests that would know the mean as well as these".into()));

@@ -155,6 +155,16 @@ pub fn render_path(path: &Path, wanted: Wanted<'_>, format: Format, look: Look) 
     Ok(render(&wanted.of(path)?, format, look)?.into_bytes())
 }
 
+/// The summaries of the run at `path`, or of the repeated runs there, in their order.
+///
+/// # Errors
+/// As [`load`], and when there is no such workload.
+pub fn summaries(path: &Path, wanted: Wanted<'_>) -> Result<Vec<Summary>, Error> {
+    let runs = repeats_at(path)?;
+    let runs = if runs.is_empty() { vec![path.to_owned()] } else { runs };
+    runs.iter().map(|run| wanted.of(run)).collect()
+}
+
 fn side_by_side(path: &Path, runs: &[PathBuf], wanted: Wanted<'_>, format: Format) -> Result<Vec<u8>, Error> {
     let show = match format {
         Format::Table => repeats::table,

@@ -23,8 +23,8 @@ struct Row {
 }
 
 /// What the columns say.
-const MEANING: &str = "95 % interval: of the mean, by Student's t with the runs as the sample; spread: standard deviation / \
-                       mean over the runs";
+const MEANING: &str = "mean: geometric, with its 95 % interval by Student's t on logarithms, the runs being the sample \
+                       (arithmetic where a value is 0); spread: standard deviation / arithmetic mean over the runs";
 
 /// As a table for a terminal.
 pub fn table(runs: &[Summary]) -> String {
@@ -89,6 +89,17 @@ fn verdicts(runs: &[Summary]) -> Vec<String> {
     lines
 }
 
+/// The mean over the runs and its interval. Positive quantities vary by factors rather than by amounts: on logarithms, and
+/// back, an interval can never reach below 0.
+fn mean_with_interval(values: &[f64]) -> (Option<f64>, Option<Interval>) {
+    if !values.iter().all(|value| *value > 0.0) {
+        return (stats::mean(values), stats::Estimate::few(values).map(|it| it.interval));
+    }
+    let logarithms: Vec<f64> = values.iter().map(|value| value.ln()).collect();
+    let back = |it: stats::Estimate| Interval { low: it.interval.low.exp(), high: it.interval.high.exp() };
+    (stats::mean(&logarithms).map(f64::exp), stats::Estimate::few(&logarithms).map(back))
+}
+
 /// The headline figures of every workload, of the runs that have them.
 fn rows(runs: &[Summary]) -> Vec<Row> {
     let mut names: Vec<&str> = Vec::new();
@@ -102,16 +113,36 @@ fn rows(runs: &[Summary]) -> Vec<Row> {
         let of = |run: &Summary| run.workloads.get(workload).and_then(|workload| workload.get(key));
         let values: Vec<f64> = runs.iter().filter_map(of).collect();
         let spread = stats::sample_std(&values).zip(stats::mean(&values)).map(|(std, mean)| std / mean);
+        let (mean, interval) = mean_with_interval(&values);
         Some(Row {
             workload: workload.to_owned(),
             key,
             runs: values.len(),
-            mean: stats::mean(&values)?,
-            interval: stats::Estimate::few(&values).map(|it| it.interval),
+            mean: mean?,
+            interval,
             min: stats::min(&values)?,
             max: stats::max(&values)?,
             spread: spread.filter(|spread| spread.is_finite()),
         })
     };
     names.iter().flat_map(|name| keys().filter_map(move |key| row(name, key))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_interval_of_a_positive_quantity_is_positive() {
+        // Three runs whose arithmetic interval is 1.156 ± 1.284.
+        let values = [0.7, 1.018, 1.75];
+        let (mean, interval) = mean_with_interval(&values);
+        let (mean, interval) = (mean.unwrap(), interval.unwrap());
+        // By hand: the logarithms have the mean 0.07359 and the standard deviation 0.46068; t(0.975, 2) = 4.30265.
+        assert!((mean - 1.0764).abs() < 1e-3, "{mean}");
+        assert!((interval.low - 0.3427).abs() < 1e-3 && (interval.high - 3.3804).abs() < 1e-3, "{interval:?}");
+        // A zero has no logarithm.
+        assert!(mean_with_interval(&[0.0, 0.1, 0.2]).1.unwrap().low < 0.0);
+        assert_eq!(mean_with_interval(&[2.0]), (Some(2.0), None));
+    }
 }

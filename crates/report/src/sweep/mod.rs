@@ -17,6 +17,7 @@ pub use evidence::Timing;
 pub use limits::{Limit, Limits};
 pub use search::{Measure, Search, Trial};
 
+use crate::compare::GateReport;
 use crate::render::number;
 use crate::{Error, Summary, Verdict};
 
@@ -29,6 +30,9 @@ pub struct Sweep {
     pub settings: String,
     /// What is varied.
     pub axis: Axis,
+    /// Runs that were started so far: the next one takes prompts of its own by this number.
+    #[serde(default)]
+    pub runs_started: u32,
     /// The loads in the order of size.
     pub points: Vec<Point>,
     /// The highest rate within the limits, where limits were given.
@@ -60,6 +64,15 @@ pub struct Point {
     pub standing: Option<Standing>,
     /// The workloads of its last run.
     pub workloads: Vec<Figures>,
+    /// Conditions of `--fail-on` that its last run passed, in words.
+    #[serde(default)]
+    pub passed_gates: Vec<String>,
+    /// Those that it failed, in words.
+    #[serde(default)]
+    pub failed_gates: Vec<String>,
+    /// Those of which it is not known, in words.
+    #[serde(default)]
+    pub undecided_gates: Vec<String>,
 }
 
 /// How a load stands to the limits.
@@ -118,7 +131,8 @@ pub struct Capacity {
 pub const SWEEP_FILE: &str = "sweep.json";
 
 /// Figures that are kept of every load.
-pub(crate) const KEPT: [&str; 8] = [
+pub(crate) const KEPT: [&str; 9] = [
+    "arrival_rate_rps",
     "request_throughput_rps",
     "output_throughput_tps",
     "p50_ttft_ms",
@@ -147,26 +161,42 @@ impl Figures {
 }
 
 impl Point {
-    /// A rate that was not run yet.
-    pub fn of_rate(rate: f64) -> Self {
+    /// A load that was not run yet.
+    pub fn new(axis: Axis, load: f64) -> Self {
         Self {
-            load: rate,
-            folder: Axis::RequestRate.folder(rate),
+            load,
+            folder: axis.folder(load),
             runs: 0,
             invalid_runs: 0,
             standing: None,
             workloads: Vec::new(),
+            passed_gates: Vec::new(),
+            failed_gates: Vec::new(),
+            undecided_gates: Vec::new(),
         }
+    }
+
+    /// Notes what became of the conditions of `--fail-on`.
+    pub fn gate(&mut self, report: GateReport) {
+        (self.passed_gates, self.failed_gates, self.undecided_gates) = (report.passed, report.failed, report.undecided);
     }
 }
 
 impl Axis {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::RequestRate, Self::MaxConcurrency];
+
+    /// What the folder names of its loads begin with.
+    pub fn prefix(self) -> &'static str {
+        match self {
+            Self::RequestRate => "rate-",
+            Self::MaxConcurrency => "concurrency-",
+        }
+    }
+
     /// Name of the folder of a load's runs.
     pub fn folder(self, load: f64) -> String {
-        match self {
-            Self::RequestRate => format!("rate-{load}"),
-            Self::MaxConcurrency => format!("concurrency-{load}"),
-        }
+        format!("{}{load}", self.prefix())
     }
 }
 
@@ -203,14 +233,14 @@ impl Sweep {
     pub fn table(&self) -> String {
         let mut text = String::new();
         let head = match self.axis {
-            Axis::RequestRate => "req/s asked",
+            Axis::RequestRate => "asked req/s",
             Axis::MaxConcurrency => "concurrency",
         };
         for name in self.workloads() {
             let _ = writeln!(
                 text,
-                "{name}\n{head:<12}{:>9}{:>11}{:>10}{:>10}{:>9}{:>8}  ",
-                "req/s", "out tok/s", "TTFT p50", "TTFT p99", "TBT", "errors"
+                "{name}\n{head:<12}{:>9}{:>9}{:>11}{:>10}{:>10}{:>9}{:>8}  ",
+                "offered", "achieved", "out tok/s", "TTFT p50", "TTFT p99", "TBT", "errors"
             );
             for (point, figures) in self.rows(name) {
                 let of = |key: &str| figures.values.get(key).map_or_else(|| "–".into(), |value| number::figure(*value));
@@ -219,8 +249,9 @@ impl Sweep {
                 let standing = point.standing.map_or("", Standing::word);
                 let invalid = if figures.verdict == Verdict::Invalid { "INVALID " } else { "" };
                 let line = format!(
-                    "{:<12}{:>9}{:>11}{:>10}{:>10}{:>9}{errors:>8}  {front}{invalid}{standing}",
+                    "{:<12}{:>9}{:>9}{:>11}{:>10}{:>10}{:>9}{errors:>8}  {front}{invalid}{standing}",
                     point.load,
+                    of("arrival_rate_rps"),
                     of("request_throughput_rps"),
                     of("output_throughput_tps"),
                     of("p50_ttft_ms"),
@@ -231,7 +262,16 @@ impl Sweep {
             }
             text.push('\n');
         }
-        text.push_str("times in ms; front: no other load gives more output tokens per second at a lower TTFT p99\n");
+        text.push_str(
+            "times in ms; front: no other load gives more output tokens per second at a lower TTFT p99\noffered: requests per \
+             second as they were sent, of at least 30 arrivals; achieved: successful ones per second until the last answer\n",
+        );
+        for point in &self.points {
+            let [passed, failed, undecided] = [&point.passed_gates, &point.failed_gates, &point.undecided_gates];
+            for line in crate::compare::gate_lines(passed, failed, undecided) {
+                let _ = writeln!(text, "{}: {line}", point.folder);
+            }
+        }
         if let Some(capacity) = &self.capacity {
             let _ = writeln!(text, "{}", capacity.words());
         }
@@ -314,7 +354,7 @@ mod tests {
     fn point(load: f64, throughput: f64, latency: f64) -> Point {
         let values = [("output_throughput_tps".into(), throughput), ("p99_ttft_ms".into(), latency)].into();
         let figures = Figures { workload: "w".into(), verdict: Verdict::Valid, values, on_front: false };
-        Point { load, folder: String::new(), runs: 1, invalid_runs: 0, standing: None, workloads: vec![figures] }
+        Point { runs: 1, workloads: vec![figures], ..Point::new(Axis::RequestRate, load) }
     }
 
     #[test]
@@ -348,6 +388,7 @@ mod tests {
             schema_version: 1,
             settings: String::new(),
             axis: Axis::RequestRate,
+            runs_started: 0,
             points: Vec::new(),
             capacity: None,
         };

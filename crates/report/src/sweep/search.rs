@@ -2,7 +2,7 @@
 
 use super::crossing::{Crossing, Exceeded, crossing};
 use super::evidence::Evidence;
-use super::{Bracket, Capacity, Figures, Limits, Point, Standing, Timing};
+use super::{Axis, Bracket, Capacity, Figures, Limits, Point, Standing, Timing};
 use crate::{Code, Summary, Verdict};
 
 /// Rates of a search at most. The error is shared among them.
@@ -104,7 +104,7 @@ impl Search {
         for _ in 0..MOST_RATES {
             let Some(rate) = next else { break };
             let mut evidence = Evidence::new(&self.limits);
-            let mut point = Point::of_rate(rate);
+            let mut point = Point::new(Axis::RequestRate, rate);
             let mut standing = Standing::Open;
             let mut useless = 0;
             let given_up = |useless: u32, runs: u32| useless == runs && useless >= MOST_USELESS.min(self.most_runs);

@@ -40,7 +40,8 @@ pub(crate) fn compared(before: &Path, now: &Path, gates: &[&str]) -> Comparison 
 }
 
 pub(crate) fn sides(before: &Side, now: Side, gates: &[&str]) -> Result<Comparison, sagellm_report::Error> {
-    let options = CompareOptions { margin: 0.02, gates: gates.iter().map(|gate| gate.parse().unwrap()).collect() };
+    let gates = gates.iter().map(|gate| gate.parse().unwrap()).collect();
+    let options = CompareOptions { margin: 0.02, gates, judge_disturbed: false };
     compare(before, &[now], &options)
 }
 

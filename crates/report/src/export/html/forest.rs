@@ -25,6 +25,9 @@ pub(super) struct Page {
 #[derive(Debug, Serialize)]
 struct Side {
     name: String,
+    before: String,
+    findings: Vec<(&'static str, String)>,
+    passed_gates: Vec<String>,
     verdict: &'static str,
     mood: &'static str,
     counts: String,
@@ -38,6 +41,7 @@ struct Workload {
     name: String,
     least: String,
     most: String,
+    reasons: Vec<String>,
     zero: f64,
     margin_from: f64,
     margin_width: f64,
@@ -64,24 +68,30 @@ pub(super) fn page(comparison: &Comparison) -> Page {
     Page {
         before: comparison.before.clone(),
         margin: number::percent(comparison.margin),
-        sides: comparison.sides.iter().map(|of| side(of, comparison.margin)).collect(),
+        sides: comparison.sides.iter().map(|of| side(comparison, of)).collect(),
         notes: words::footnotes(comparison),
     }
 }
 
-fn side(of: &Compared, margin: f64) -> Side {
+fn side(comparison: &Comparison, of: &Compared) -> Side {
+    let margin = comparison.margin;
+    let [name, before] = words::names(comparison, of);
     let workloads = words::workloads(of).into_iter().map(|name| {
         let figures: Vec<&FigureChange> = of.figures.iter().filter(|figure| figure.workload == name).collect();
-        workload(name, &figures, margin)
+        workload(name, &figures, margin, words::reasons(of, name))
     });
     Side {
-        name: of.name.clone(),
+        name,
+        before,
+        findings: words::findings(comparison, of),
+        passed_gates: of.passed_gates.clone(),
         verdict: of.verdict.words(),
         mood: match of.verdict {
-            _ if !of.failed_gates.is_empty() => "bad",
+            _ if !of.failed_gates.is_empty() || of.invalid.is_some() || comparison.before_invalid.is_some() => "bad",
             Overall::Faster => "good",
             Overall::Slower => "bad",
             Overall::Mixed => "warn",
+            Overall::NotJudged => "warn",
             Overall::NoDifference | Overall::Inconclusive => "even",
         },
         counts: words::counts(of, margin),
@@ -91,7 +101,7 @@ fn side(of: &Compared, margin: f64) -> Side {
     }
 }
 
-fn workload(name: &str, figures: &[&FigureChange], margin: f64) -> Workload {
+fn workload(name: &str, figures: &[&FigureChange], margin: f64, reasons: Vec<String>) -> Workload {
     let ends = |figure: &&FigureChange| {
         let change = figure.change.unwrap_or(0.0);
         let (low, high) = figure.interval.unwrap_or((change, change));
@@ -121,6 +131,7 @@ fn workload(name: &str, figures: &[&FigureChange], margin: f64) -> Workload {
             },
             verdict: words::verdict(figure),
             detail: match figure.p_value {
+                _ if figure.reason.is_some() => figure.reason.clone().unwrap_or_default(),
                 Some(p) => format!("95 % interval: {}\np = {p:.2e}, adjusted for all figures", words::interval(figure)),
                 None => "no interval".into(),
             },
@@ -131,6 +142,7 @@ fn workload(name: &str, figures: &[&FigureChange], margin: f64) -> Workload {
         name: name.to_owned(),
         least: words::percent(-reach),
         most: words::percent(reach),
+        reasons,
         zero: HALF,
         margin_from: place(-margin),
         margin_width: (width * 10.0).round() / 10.0,

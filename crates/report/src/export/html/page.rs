@@ -118,8 +118,8 @@ const HEADLINE: [(&str, &str); 8] = [
 
 const LATENCIES: [(&str, &str); 6] = [
     ("TTFT", "ttft"),
-    ("TBT", "tbt"),
-    ("TPOT", "tpot"),
+    ("TBT = TPOT of vLLM/SGLang", "tbt"),
+    ("TPOT incl. first token", "tpot"),
     ("ITL", "itl"),
     ("E2E", "e2e"),
     ("TTFT from schedule", "ttft_from_schedule"),

@@ -53,7 +53,7 @@ fn goodput(summary: &Summary, notes: &mut Footnotes) -> Section {
             let Some(limit) = slo.limit(limited) else { continue };
             let (label, key) = match limited {
                 Limited::Ttft => ("TTFT", "slo_attainment_ttft"),
-                Limited::Tbt => ("TBT", "slo_attainment_tbt"),
+                Limited::Tbt => ("TBT (vLLM's TPOT)", "slo_attainment_tbt"),
                 Limited::E2e => ("E2E", "slo_attainment_e2e"),
             };
             rows.push(row(workload, label, [number::figure(limit), share(workload, key, notes), String::new()]));

@@ -4,6 +4,8 @@ mod course;
 mod http;
 mod intervals;
 
+use sagellm_core::Arrival;
+
 use super::footnotes::{FEW, Footnotes, UNKNOWN};
 use super::number;
 use crate::registry::{self, Group, Stat};
@@ -83,8 +85,8 @@ const CACHE: [Column; 7] = [
 const HEADLINE: [Column; 7] = [
     ("TTFT ms", "avg_ttft_ms", Style::Number),
     ("TTFT p99", "p99_ttft_ms", Style::Number),
-    ("TBT ms", "avg_tbt_ms", Style::Number),
-    ("TPOT ms", "avg_tpot_ms", Style::Number),
+    ("TBT ms (= TPOT of vLLM/SGLang)", "avg_tbt_ms", Style::Number),
+    ("TPOT ms incl. first token", "avg_tpot_ms", Style::Number),
     ("out tok/s", "output_throughput_tps", Style::Number),
     ("total tok/s", "total_throughput_tps", Style::Number),
     ("errors", "error_rate", Style::Percent),
@@ -107,8 +109,9 @@ pub(crate) fn sections(summary: &Summary, room: Room, notes: &mut Footnotes) -> 
     if room != Room::Narrow {
         sections.extend(intervals::section(summary, notes));
     }
+    sections.extend([throughput(summary, notes)]);
+    sections.extend(offered(summary, notes));
     sections.extend([
-        throughput(summary, notes),
         plain("Requests", &REQUESTS, summary, notes),
         plain("Memory and concurrency", &MEMORY, summary, notes),
         plain("KV cache", &CACHE, summary, notes),
@@ -169,6 +172,7 @@ fn latency(summary: &Summary, wide: bool, notes: &mut Footnotes) -> Section {
         stats = [vec![("std", Stat::Std), ("min", Stat::Min)], stats].concat();
         stats.extend([("p99.9", Stat::P999), ("max", Stat::Max)]);
     }
+    notes.tpot();
     let mut rows = Vec::new();
     for workload in summary.workloads.iter() {
         for (label, quantity) in &quantities {
@@ -206,6 +210,31 @@ fn throughput(summary: &Summary, notes: &mut Footnotes) -> Section {
         }
     }
     section
+}
+
+/// What an open loop asked for, what was offered, and what the server achieved, in requests per second. The achieved rate
+/// counts until the last answer, so a short run of long answers stays below the offered one on any server.
+fn offered(summary: &Summary, notes: &mut Footnotes) -> Option<Section> {
+    const RATES: [Column; 3] = [
+        ("drawn", "planned_arrival_rate_rps", Style::Number),
+        ("offered", "arrival_rate_rps", Style::Number),
+        ("achieved", "request_throughput_rps", Style::Number),
+    ];
+    let is_open = |workload: &&WorkloadSummary| workload.details.workload.arrival != Arrival::Immediate;
+    let rows = summary.workloads.iter().filter(is_open).map(|workload| {
+        let asked = match workload.details.workload.arrival {
+            Arrival::Constant { rate } | Arrival::Poisson { rate } | Arrival::Gamma { rate, .. } => {
+                number::figure(rate)
+            }
+            // Its rate changes with time.
+            _ => "varies".into(),
+        };
+        let cells = RATES.iter().map(|column| cell(workload, *column, notes));
+        Row { workload: workload.name().to_owned(), label: "", cells: std::iter::once(asked).chain(cells).collect() }
+    });
+    let rows: Vec<Row> = rows.collect();
+    let columns = std::iter::once("asked").chain(RATES.iter().map(|column| column.0)).collect();
+    (!rows.is_empty()).then_some(Section { title: "Arrivals (requests/s)", columns, rows })
 }
 
 /// The half-width of the interval of a figure, or why there is none.
