@@ -103,7 +103,7 @@ def ours(args, url: str, load: Load, folder: str):
     command += ["--dataset-name", "random", "--random-input-len", "32", "--random-output-len", str(load.tokens)]
     command += ["--num-prompts", str(load.requests)]
     command += ["--request-rate", str(load.rate)] if load.rate else ["--max-concurrency", str(load.streams)]
-    command += ["--num-warmups", "0", "--no-calibrate", "--quiet", "--output", folder, "--stamp", args.stamp]
+    command += ["--num-warmups", "0", "--no-calibrate", "--quiet", "--overwrite", "--output", folder, "--stamp", args.stamp]
     cost = cost_of(command, folder)
     reported, lags = {}, []
     with open(os.path.join(folder, "manifest.json")) as manifest:

@@ -9,7 +9,7 @@ use sagellm_report::sweep::{Axis, Figures, Limits, Measure, Point, SWEEP_FILE, S
 use sagellm_report::{Summary, Verdict, journal_file, summarize_folder, write_atomic, write_json};
 
 use crate::args::{LoadsArgs, RunArgs, SweepArgs};
-use crate::run::{once, worse};
+use crate::run::{OwnedFolder, once, worse};
 use crate::signals::Interrupt;
 use crate::terminal::Printer;
 
@@ -25,6 +25,7 @@ pub(crate) fn sweep(args: SweepArgs, printer: &Printer) -> Result<Exit, Failure>
     let axis = if loads.auto || !loads.concurrencies.is_empty() { Axis::MaxConcurrency } else { Axis::RequestRate };
     let new = Sweep { schema_version: SCHEMA_VERSION, settings, axis, points: Vec::new(), capacity: None };
     let folder = run.output.clone();
+    let _owned = OwnedFolder::take(&folder, &interrupt)?;
     let format = run.format;
     let mut sweep = resume(&folder, new)?;
     let mut worker = Worker { run, folder, interrupt, printer, runs: 0, worst: Exit::Ok };

@@ -19,6 +19,7 @@ mod launch;
 mod limits;
 mod options;
 mod pattern;
+mod port;
 mod probe;
 mod profile;
 mod request;

@@ -12,6 +12,7 @@ use sagellm_run::Watch;
 use sagellm_telemetry::Monitor;
 
 use super::asked::Asked;
+use super::output::Output;
 use super::server::Server;
 use super::setup::{self, Wanted};
 use super::watch::ProcessWatch;
@@ -44,6 +45,7 @@ impl Subject {
     pub(super) fn open(
         args: &RunArgs,
         wanted: &Wanted,
+        output: &Output,
         interrupt: &Interrupt,
         secrets: &Secrets,
         progress: &Progress,
@@ -56,7 +58,7 @@ impl Subject {
         }
         args.engine.refuse_for_servers(args.backend)?;
         let asked = Asked::of(args, wanted)?;
-        Ok(Self::Server(Box::new(Server::open(args, &asked, interrupt, secrets, progress)?)))
+        Ok(Self::Server(Box::new(Server::open(args, &asked, output, interrupt, secrets, progress)?)))
     }
 
     /// What prompts are cut with.
