@@ -33,6 +33,8 @@ impl Secrets {
             if is_secret_name(name) || looks_secret(value) {
                 self.keep(value);
             }
+            // The values of cookies.
+            value.split(['=', ';']).filter(|part| looks_secret(part)).for_each(|part| self.keep(part));
         }
         let commands = [&options.launch, &options.base_url, &options.endpoint, &options.proxy];
         for command in commands.into_iter().flatten() {

@@ -148,8 +148,6 @@ fn urls_with_passwords_are_refused_without_them() {
     let place = Place::new();
     for option in ["--base-url", "--proxy"] {
         for url in ["http://u:pw-note-14@h", "ftp://u:pw-note-14@h", "http://h/?token=sk-note-13", "u:pw-note-14@h"] {
-            let ran = run(&place, "run --backend openai --output out --base-url http://127.0.0.1:9", &[]);
-            assert_ne!(ran.code, 0);
             let words = format!("run --backend openai --output out {option} {url}");
             let mut command = place.program(words.split_whitespace());
             let ran = Ran::from(command.output().unwrap());

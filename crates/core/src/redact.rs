@@ -105,6 +105,10 @@ pub fn hide_in_command(command: &str, found: &mut dyn FnMut(&str)) -> String {
 
 /// A URL or path without secrets.
 pub fn hide_in_url(url: &str) -> String {
+    // One without a scheme is refused, but quoted first.
+    if let Some((_, host)) = url.rsplit_once('@').filter(|_| !url.starts_with('/') && !url.contains("://")) {
+        return format!("{REDACTED}@{host}");
+    }
     hide(url, Kind::Command, &mut |_| ())
 }
 
@@ -281,6 +285,12 @@ mod tests {
             found.dedup();
             assert_eq!(found.join(" "), secrets, "{command}");
         }
+    }
+
+    #[test]
+    fn urls_without_a_scheme_lose_their_password() {
+        assert_eq!(hide_in_url("u:pw@h:1"), "REDACTED@h:1");
+        assert_eq!(hide_in_url("/v1/a@b"), "/v1/a@b");
     }
 
     #[test]

@@ -156,7 +156,8 @@ fn lock(folder: &Path) -> Result<File, Failure> {
             continue;
         }
         let text = json!({ "pid": std::process::id(), "started_at": WallTime::now().rfc3339() }).to_string();
-        file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(text.as_bytes())).map_err(failed)?;
+        // The lock holds without it, and a disk that is full is reported by the file that matters.
+        let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(text.as_bytes()));
         return Ok(file);
     }
 }

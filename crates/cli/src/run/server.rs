@@ -375,7 +375,8 @@ fn extra_body(options: &ServerArgs) -> Result<Map<String, Value>, Failure> {
 }
 
 fn split_header(header: &str) -> Result<(String, String), Failure> {
-    let split = header.split_once('=').or_else(|| header.split_once(':'));
+    // The first of the two: a value such as a cookie's may have either.
+    let split = header.split_once(['=', ':']);
     let (name, value) = split.map(|(name, value)| (name.trim(), value.trim())).unwrap_or_default();
     let is_token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
     if name.is_empty() || !name.chars().all(is_token) || value.chars().any(char::is_control) {

@@ -164,6 +164,17 @@ mod tests {
         let idle =
             |lines: &mut Vec<String>| lines[1] = lines[1].replace("\"max_concurrency\":1", "\"max_concurrency\":0");
         assert_eq!(damaged(&idle), ", line 2: `max_concurrency` is 0, so no request could ever be sent");
+        for (wrong, option) in [("1e300", "--duration"), ("-1.0", "--duration")] {
+            let endless = |lines: &mut Vec<String>| {
+                lines[1] =
+                    lines[1].replace("\"max_concurrency\"", &format!("\"duration_s\":{wrong},\"max_concurrency\""));
+            };
+            assert!(damaged(&endless).starts_with(&format!(", line 2: `{option}")), "{}", damaged(&endless));
+        }
+        let rate = |lines: &mut Vec<String>| {
+            lines[1] = lines[1].replace("\"immediate\"", "{\"poisson\":{\"rate\":-1.0}}");
+        };
+        assert!(damaged(&rate).starts_with(", line 2: "), "{}", damaged(&rate));
         let version =
             |lines: &mut Vec<String>| lines[0] = lines[0].replace("\"schema_version\":1", "\"schema_version\":9");
         assert_eq!(damaged(&version), ", line 1: schema version 9, but this program reads 1");
