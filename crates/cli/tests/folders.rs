@@ -1,6 +1,5 @@
 //! The output folder: one run at a time writes to it, and no result is lost.
 #![cfg(target_os = "linux")]
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
 

@@ -104,7 +104,7 @@ fn measure(args: &RunArgs, interrupt: &Interrupt, printer: &Printer) -> Result<D
     let calibrations = subject.calibrate(args, &plan, interrupt, &progress)?;
     let Ready { backend, mut watch, launched } =
         subject.start(args, &plan, printer.secrets(), clock, monitor, &progress)?;
-    let mut output = output.open(args, &mut plan, hashes, backend.info(), clock, printer, &progress)?;
+    let mut output = output.open(args, &mut plan, hashes, backend.info(), clock, &progress)?;
 
     let mut reporter = Reporter::new(&progress, clock, args.verbose);
     reporter.introduce(&backend.info(), args.quiet);

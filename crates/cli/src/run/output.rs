@@ -18,7 +18,7 @@ use super::vanished::FolderWatch;
 use crate::args::{Pair, RunArgs};
 use crate::secrets::{hide_in_note, hide_in_word};
 use crate::signals::Interrupt;
-use crate::terminal::{Printer, Progress};
+use crate::terminal::Progress;
 
 /// Name of the plan in the folder of a run.
 pub(crate) const PLAN_FILE: &str = "plan.jsonl";
@@ -93,7 +93,6 @@ impl Output {
         hashes: Hashes,
         backend: BackendInfo,
         clock: Clock,
-        printer: &Printer,
         progress: &Progress,
     ) -> Result<OpenOutput, Failure> {
         self.make_room(progress)?;
@@ -107,7 +106,7 @@ impl Output {
         manifest.metadata = args.metadata.iter().map(note).collect();
         manifest.seeds = seeds(plan);
         manifest.hashes = hashes;
-        let watch = FolderWatch::start(&folder, printer);
+        let watch = FolderWatch::start(&folder, progress.printer());
         let mut open =
             OpenOutput { owned: self.folder, folder, json: self.json, manifest, kept: Vec::new(), _watch: watch };
         open.write_manifest()?;
