@@ -45,7 +45,11 @@ impl OwnedFolder {
         let cleanup = Arc::new(Cleanup { folder: folder.to_owned(), made, _lock: lock });
         remove_temporary(folder);
         let doomed = Arc::clone(&cleanup);
-        let hook = interrupt.while_kept(move || doomed.clean());
+        let hook = interrupt.while_kept(move || {
+            // Also a file that is being written right now.
+            remove_temporary(&doomed.folder);
+            doomed.clean();
+        });
         Ok(Self { cleanup, _hook: hook })
     }
 
