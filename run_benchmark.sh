@@ -8,6 +8,7 @@ Usage: ./run_benchmark.sh [OPTIONS OF `sagellm-benchmark run`]
 
 Runs the workloads short_input, long_input and stress_test on the CPU engine and leaves in ./benchmark_results:
   <workload>_metrics.json  benchmark_summary.json  metrics.json  manifest.json  <workload>.records.jsonl  REPORT.md
+Results of an earlier run there are moved to ./benchmark_results/earlier, or deleted with --overwrite.
 
 Options are handed on to `sagellm-benchmark run` and replace the defaults
 `--workload m1 --backend cpu --output ./benchmark_results --output-json OUTPUT/metrics.json`:

@@ -66,7 +66,7 @@ def ours(args, server, load: Load, folder: str) -> Reported:
     command += ["--num-prompts", str(load.requests)]
     command += ["--request-rate", str(load.rate)] if load.rate else ["--max-concurrency", str(load.streams)]
     command += ["--ca-cert", server.certificate] if server.certificate else []
-    command += ["--num-warmups", "0", "--no-calibrate", "--quiet", "--output", folder, "--stamp", args.stamp]
+    command += ["--num-warmups", "0", "--no-calibrate", "--quiet", "--overwrite", "--output", folder, "--stamp", args.stamp]
     cost = cost_of(command, folder)
     summary = read_json(folder, "benchmark_summary.json")
     prefix = read_json(folder, "manifest.json")["backend"]["settings"]["request_ids"].partition("<")[0]

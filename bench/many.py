@@ -36,7 +36,7 @@ def main() -> int:
         command += ["--random-output-len", str(args.tokens), "--num-prompts", str(args.requests)]
         command += ["--max-concurrency", str(args.streams), "--num-warmups", "0", "--no-calibrate", "--quiet"]
         started = time.monotonic()
-        cpu, peak = cost_of([*command, "--output", folder], folder)
+        cpu, peak = cost_of([*command, "--overwrite", "--output", folder], folder)
         took = time.monotonic() - started
         outcomes, size = {}, 0
         journal = os.path.join(folder, "random.records.jsonl")

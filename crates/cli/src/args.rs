@@ -60,7 +60,8 @@ impl Cli {
     pub(crate) fn parse_or_explain() -> Result<Self, Failure> {
         Self::try_parse().or_else(|error| match error.get(ContextKind::InvalidArg) {
             Some(ContextValue::String(word))
-                if error.kind() == ErrorKind::UnknownArgument && std::env::args().nth(1).as_deref() == Some("run") =>
+                if error.kind() == ErrorKind::UnknownArgument
+                    && std::env::args_os().nth(1).is_some_and(|word| word == "run") =>
             {
                 let option = word.split_once('=').map_or(word.as_str(), |(option, _)| option);
                 crate::vllm_flags::refusal(option).map_or_else(|| error.exit(), Err)

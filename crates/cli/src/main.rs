@@ -19,11 +19,10 @@ mod terminal;
 mod vllm_flags;
 mod workloads;
 
-use std::any::Any;
 use std::panic::{self, AssertUnwindSafe};
 use std::process::ExitCode;
 
-use sagellm_core::{Exit, Failure};
+use sagellm_core::{Exit, panics, report_panics};
 
 use args::{Cli, Command};
 use terminal::Printer;
@@ -40,8 +39,8 @@ fn main() -> ExitCode {
             return ExitCode::from(failure.exit.code());
         }
     };
-    // What a library panics over is turned into an error where it can be; only what nobody caught is told, below.
-    panic::set_hook(Box::new(|_| ()));
+    let reporter = printer.clone();
+    report_panics(move |panicked| reporter.panicked(panicked));
     let result = panic::catch_unwind(AssertUnwindSafe(|| match cli.command {
         Command::Run(args) => run::run(*args, &printer),
         Command::Plan(args) => plan::plan(&args, &printer),
@@ -55,19 +54,11 @@ fn main() -> ExitCode {
         Command::Completions(args) => completions::completions(&args, &printer),
         Command::Man(args) => man::man(&args, &printer),
     }));
-    let exit = result.unwrap_or_else(|cause| Err(fault(&*cause))).unwrap_or_else(|failure| {
+    // A panic of this thread has been reported, as that of any other.
+    let exit = result.unwrap_or(Ok(Exit::Bug)).unwrap_or_else(|failure| {
         printer.failure(&failure);
         failure.exit
     });
+    let exit = if panics().is_empty() { exit } else { Exit::Bug };
     ExitCode::from(exit.code())
-}
-
-/// A panic that nobody caught: a fault of this program.
-fn fault(cause: &(dyn Any + Send)) -> Failure {
-    let what = cause.downcast_ref::<String>().map(String::as_str).or_else(|| cause.downcast_ref::<&str>().copied());
-    Failure::new(Exit::Bug, format!("internal fault: {}", what.unwrap_or("unknown"))).with_hint(concat!(
-        "please report it at ",
-        env!("CARGO_PKG_REPOSITORY"),
-        "/issues"
-    ))
 }

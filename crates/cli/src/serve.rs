@@ -12,7 +12,7 @@ use sagellm_server::{EngineServer, EngineServerOptions, QueueOptions, SimulateOp
 
 use crate::args::{ServeArgs, SimulationArgs, Time};
 use crate::calibrate::LISTENING;
-use crate::signals::Interrupt;
+use crate::signals::{Interrupt, Orderly};
 use crate::terminal::{Printer, Progress};
 
 /// Tokens that the KV cache of a served model holds, unless told otherwise.
@@ -25,7 +25,8 @@ pub(crate) fn serve(args: &ServeArgs, printer: &Printer) -> Result<Exit, Failure
     if args.simulate {
         args.engine.refuse_for_simulation()?;
         let simulator = Simulator::start(simulation(&args.simulation, printer)?, address, clock)?;
-        let stop = stop(&interrupt, args.until_eof);
+        let orderly = interrupt.orderly();
+        let stop = stop(&orderly, args.until_eof);
         announce(printer, simulator.address())?;
         wait(stop);
         return Ok(Exit::Ok);
@@ -40,15 +41,16 @@ pub(crate) fn serve(args: &ServeArgs, printer: &Printer) -> Result<Exit, Failure
         served_model_name: args.served_model_name.clone(),
     };
     let server = EngineServer::start(model, options, address, clock, progress.bar_only())?;
-    let stop = stop(&interrupt, args.until_eof);
+    let orderly = interrupt.orderly();
+    let stop = stop(&orderly, args.until_eof);
     announce(printer, server.address())?;
     server.wait(stop)?;
     Ok(Exit::Ok)
 }
 
 /// What becomes true when it is to end: from here on it does so in order.
-fn stop(interrupt: &Interrupt, until_eof: bool) -> &AtomicBool {
-    let stop = interrupt.orderly();
+fn stop<'a>(orderly: &'a Orderly<'_>, until_eof: bool) -> &'a AtomicBool {
+    let stop = orderly.stop();
     if until_eof {
         let stop = Arc::clone(stop);
         std::thread::spawn(move || {

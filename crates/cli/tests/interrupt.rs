@@ -34,7 +34,7 @@ fn finished_requests_are_kept_and_the_rest_is_marked() {
         run.signal(signal);
         let (code, said) = run.end();
         assert_eq!(code, Some(130), "{said}");
-        assert!(said.contains("interrupted: finishing what runs"), "{said}");
+        assert!(said.contains("interrupted: waiting up to 1 s for requests in flight"), "{said}");
         assert!(said.ends_with("Results are in out\n"), "{said}");
 
         let records = place.records("out", "short_input");
@@ -95,21 +95,68 @@ fn requests_that_do_not_finish_in_time_are_cut_off() {
 }
 
 #[test]
-fn a_second_signal_stops_at_once() {
+fn a_second_signal_keeps_the_records_and_skips_the_summary() {
     let place = Place::new();
     let mut run = start(&place, TOGETHER);
     run.wait_for(&["stress_test #0 1 token"]);
     run.signal("-INT");
-    run.wait_for(&["interrupted: finishing what runs"]);
+    run.wait_for(&["interrupted: waiting up to 1 s"]);
     run.signal("-INT");
     let (code, said) = run.end();
     assert_eq!(code, Some(130), "{said}");
-    assert!(said.ends_with("interrupted\n"), "{said}");
+    assert!(
+        said.contains("interrupted again: ") && said.ends_with("error: interrupted: no summary was written\n"),
+        "{said}"
+    );
+    let records = place.records("out", "stress_test");
+    assert_eq!(outcomes(&records, "censored").len(), 24, "what was in flight is recorded");
     assert!(!place.file("out/benchmark_summary.json").exists(), "it did not wait to save");
-    assert_eq!(place.json("out/manifest.json")["finished"], false);
-    // What is on disk is good all the same.
+    assert_eq!(place.json("out/manifest.json")["interrupted"], true);
     let report = place.succeed("report --input out").out;
-    assert!(report.starts_with("INVALID") && report.contains("did not end properly"), "{report}");
+    assert!(report.starts_with("INVALID") && report.contains("the run was interrupted"), "{report}");
+    assert_clean(&place);
+}
+
+/// No scratch and no lock is left in the folder of the run.
+#[track_caller]
+fn assert_clean(place: &Place) {
+    let names = place.listing();
+    assert!(!names.iter().any(|name| name.contains(".sagellm")), "{names:?}");
+}
+
+#[test]
+fn signals_that_end_a_program_at_once_leave_no_scratch_and_say_so() {
+    // A plan that takes long to write.
+    let line = "run --model synthetic:tiny --dataset-name random --random-input-len 200 --random-output-len 8 \
+                --num-prompts 2000000 --output out";
+    for (signal, number, word) in
+        [("-QUIT", 3, "ended by SIGQUIT\n"), ("-XCPU", 24, "ended by SIGXCPU: "), ("-INT", 0, "interrupted\n")]
+    {
+        let place = Place::new();
+        let run = start(&place, line);
+        while !place.file("out/.sagellm-benchmark-scratch").exists() {
+            thread::sleep(Duration::from_millis(1));
+        }
+        run.signal("-PIPE");
+        run.signal(signal);
+        let (status, said) = run.end_by();
+        assert!(said.contains(word), "{signal}: {said}");
+        assert_eq!(status, if number == 0 { Err(130) } else { Ok(number) }, "{signal}: {said}");
+        assert!(place.listing().is_empty(), "{signal}: {:?}", place.listing());
+    }
+}
+
+#[test]
+fn a_signal_in_a_later_run_ends_it_at_once_and_shows_those_that_are_done() {
+    let place = Place::new();
+    let mut run =
+        start(&place, "run --model synthetic:tiny --workload short --num-prompts 2 --repeat 3 --output out --verbose");
+    run.wait_for(&["Run 3 of 3"]);
+    run.signal("-INT");
+    let (code, said) = run.end();
+    assert_eq!(code, Some(130), "{said}");
+    assert!(place.file("out/run-2/benchmark_summary.json").exists(), "{said}");
+    assert_clean(&place);
 }
 
 #[test]

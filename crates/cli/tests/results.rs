@@ -273,18 +273,6 @@ fn a_journal_that_ends_in_the_middle_of_a_line_is_that_of_a_crash() {
 }
 
 #[test]
-fn a_folder_that_is_used_again_holds_the_latest_run() {
-    let place = Place::new();
-    place.succeed(TINY);
-    place.succeed(&format!("{TINY} --workload short --seed 1"));
-    let summary = place.json("benchmark_results/benchmark_summary.json");
-    assert_eq!(summary["overall"]["total_workloads"], 1);
-    assert_eq!(summary["environment"]["seeds"]["workload"], 1);
-    let warnings = summary["validity"]["warnings"].to_string();
-    assert!(warnings.contains("other_run") && warnings.contains("long_input, stress_test"), "{warnings}");
-}
-
-#[test]
 fn files_are_as_their_schemas_say() {
     let place = Place::new();
     place.succeed(&format!("{TINY} --output valid --output-json flat.json"));

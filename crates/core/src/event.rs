@@ -166,6 +166,8 @@ pub enum OutcomeKind {
     Protocol,
     /// The answer was withheld by a filter.
     ContentFilter,
+    /// The client lost the request by a fault of its own.
+    ClientFault,
     /// Still running when measuring ended; neither success nor failure.
     Censored,
     /// Never sent, because the run was interrupted.
@@ -185,6 +187,7 @@ impl OutcomeKind {
             Self::Timeout => "timeout",
             Self::Protocol => "protocol",
             Self::ContentFilter => "content_filter",
+            Self::ClientFault => "client_fault",
             Self::Censored => "censored",
             Self::NotSent => "not_sent",
         }

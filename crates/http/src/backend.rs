@@ -140,7 +140,7 @@ fn describe(options: &HttpOptions, threads: usize, stamping: bool) -> Result<Bac
     let mut info = options.info.clone();
     info.stamp = if stamping { Stamp::Kernel } else { Stamp::User };
     let mut set = |name: &str, value: String| info.settings.insert(name.into(), value);
-    set("url", options.target.url(&options.path));
+    set("url", options.target.shown(&options.path));
     let endpoint = match options.endpoint_type {
         EndpointType::Completions => "completions",
         EndpointType::Chat => "chat",

@@ -7,12 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
+use sagellm_core::redact::hide_in_url;
 use serde_json::Value;
 use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
 use ureq::{Agent, Body, Proxy, http::Response};
 
 use crate::excerpt::excerpt;
+use crate::request::check_headers;
 use crate::target::check_proxy;
+use crate::tls::TlsMaker;
 use crate::{HttpError, RequestIds, Secret, Target, TlsOptions, tls};
 
 /// How a server is reached.
@@ -28,12 +31,21 @@ pub struct Access {
     pub tls: TlsOptions,
     /// An HTTP proxy to go through by `CONNECT`; those of the environment are not used.
     pub proxy: Option<Target>,
+    /// Removed from what the server is quoted with, as the key is.
+    pub secrets: Vec<Secret>,
 }
 
 impl Access {
     /// Reaches `target` directly, without a key.
     pub fn new(target: Target) -> Self {
-        Self { target, headers: Vec::new(), api_key: None, tls: TlsOptions::default(), proxy: None }
+        Self {
+            target,
+            headers: Vec::new(),
+            api_key: None,
+            tls: TlsOptions::default(),
+            proxy: None,
+            secrets: Vec::new(),
+        }
     }
 }
 
@@ -44,7 +56,7 @@ pub enum NoAnswer {
     #[error("{0}")]
     Connection(String),
     /// Nothing came in time: may be different in a moment.
-    #[error("no answer came within {} s", .0.as_secs_f64())]
+    #[error("no answer came within {} s", (.0.as_secs_f64() * 1e3).round() / 1e3)]
     Timeout(Duration),
     /// The certificate or the handshake does not do.
     #[error("TLS failed: {0}")]
@@ -66,8 +78,10 @@ impl NoAnswer {
 pub struct Answer {
     /// Status of HTTP.
     pub status: u16,
-    /// The body; bytes that are no UTF-8 are replaced, and the key, which some servers repeat, is blotted out.
+    /// The body as it came, with the replacement character in place of what is not UTF-8. It may repeat a secret: only
+    /// [`message`](Self::message) can be shown.
     pub body: String,
+    secrets: Arc<[Secret]>,
 }
 
 impl Answer {
@@ -83,7 +97,7 @@ impl Answer {
             let places = ["/error/message", "/message", "/error", "/detail"];
             places.into_iter().find_map(|place| body.pointer(place)?.as_str())
         });
-        excerpt(found.unwrap_or(&self.body).as_bytes(), &[])
+        excerpt(found.unwrap_or(&self.body).as_bytes(), &self.secrets)
     }
 }
 
@@ -92,6 +106,7 @@ impl Answer {
 pub struct BlockingClient {
     agent: Agent,
     access: Arc<Access>,
+    secrets: Arc<[Secret]>,
     largest_body: u64,
 }
 
@@ -105,6 +120,11 @@ impl BlockingClient {
     /// When a certificate or key cannot be used, or the proxy is none.
     pub fn new(access: Access) -> Result<Self, HttpError> {
         check_proxy(access.proxy.as_ref())?;
+        check_headers(&access.headers, access.api_key.as_ref())?;
+        if access.target.https {
+            // The client below panics on a key that is not that of its certificate.
+            TlsMaker::new(&access.tls, &access.target.host)?;
+        }
         let proxy = match &access.proxy {
             Some(proxy) => {
                 let url = proxy.url("");
@@ -124,7 +144,8 @@ impl BlockingClient {
             .tls_config(tls_config(&access)?)
             .build()
             .new_agent();
-        Ok(Self { agent, access: Arc::new(access), largest_body: Self::LARGEST_BODY })
+        let secrets = access.api_key.iter().chain(&access.secrets).cloned().collect();
+        Ok(Self { agent, access: Arc::new(access), secrets, largest_body: Self::LARGEST_BODY })
     }
 
     /// Reads bodies of up to so many bytes.
@@ -187,8 +208,8 @@ impl BlockingClient {
     pub fn text(&self, path: &str, timeout: Duration) -> Result<String, String> {
         match self.get(path, timeout) {
             Ok(answer) if answer.is_success() => Ok(answer.body),
-            Ok(answer) => Err(format!("the server answered `{path}` with status {}", answer.status)),
-            Err(why) => Err(format!("`{path}` could not be read: {why}")),
+            Ok(answer) => Err(format!("the server answered `{}` with status {}", hide_in_url(path), answer.status)),
+            Err(why) => Err(format!("`{}` could not be read: {why}", hide_in_url(path))),
         }
     }
 
@@ -201,13 +222,8 @@ impl BlockingClient {
         let mut response = response.map_err(|error| no_answer(error, timeout))?;
         let limited = response.body_mut().with_config().limit(self.largest_body);
         let bytes = limited.read_to_vec().map_err(|error| no_answer(error, timeout))?;
-        let mut body = String::from_utf8_lossy(&bytes).into_owned();
-        if let Some(key) = self.access.api_key.as_ref().map(Secret::reveal).filter(|key| !key.is_empty())
-            && body.contains(key)
-        {
-            body = body.replace(key, "…");
-        }
-        Ok(Answer { status: response.status().as_u16(), body })
+        let body = String::from_utf8_lossy(&bytes).into_owned();
+        Ok(Answer { status: response.status().as_u16(), body, secrets: Arc::clone(&self.secrets) })
     }
 }
 

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use sagellm_core::redact::hide_in_url;
 use sagellm_core::{Exit, UserError};
 use thiserror::Error;
 
@@ -10,7 +11,7 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum HttpError {
     /// A URL that cannot be used.
-    #[error("cannot use the URL `{url}`: {why}")]
+    #[error("cannot use the URL `{}`: {why}", hide_in_url(.url))]
     Url {
         /// As given.
         url: String,

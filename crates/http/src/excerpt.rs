@@ -1,5 +1,7 @@
 //! The beginning of what a server said, fit to be put into a sentence.
 
+use sagellm_core::{plain, redact};
+
 use crate::Secret;
 
 /// Bytes of an answer that are kept for an excerpt, and to see whether it is an error in JSON.
@@ -11,8 +13,8 @@ const SHOWN: usize = 300;
 /// blotted out, as some servers repeat the key in their refusal.
 pub(crate) fn excerpt(bytes: &[u8], secrets: &[Secret]) -> String {
     let text = String::from_utf8_lossy(bytes);
-    let secrets = secrets.iter().map(Secret::reveal).filter(|secret| !secret.is_empty());
-    let text = secrets.fold(text.into_owned(), |text, secret| text.replace(secret, "…"));
+    let text = secrets.iter().fold(text.into_owned(), |text, secret| redact::replace(&text, secret.reveal(), "…"));
+    let text = redact::hide_in_quote(&text);
     let mut out = String::new();
     let mut gap = false;
     let mut shown = 0;
@@ -32,7 +34,7 @@ pub(crate) fn excerpt(bytes: &[u8], secrets: &[Secret]) -> String {
         out.push(char);
         shown += 1;
     }
-    out
+    plain(&out).into_owned()
 }
 
 #[cfg(test)]
@@ -44,6 +46,7 @@ mod tests {
         assert_eq!(excerpt(b" <h1>\r\n\x1b[31m  502\0</h1>\n", &[]), "<h1> [31m 502 </h1>");
         assert_eq!(excerpt(b"\xff", &[]), "\u{fffd}");
         assert_eq!(excerpt(b" \n", &[]), "");
+        assert_eq!(excerpt("a\u{202e}b".as_bytes(), &[]), r"a\u{202e}b");
     }
 
     #[test]
@@ -55,5 +58,7 @@ mod tests {
     #[test]
     fn the_key_is_blotted_out() {
         assert_eq!(excerpt(b"bad key sk-1!", &[Secret::new("sk-1")]), "bad key …!");
+        assert_eq!(excerpt(b"no null, 1 error", &[Secret::new("null"), Secret::new("1")]), "no null, 1 error");
+        assert_eq!(excerpt(b"api_key=abcd12345678", &[]), "api_key=REDACTED");
     }
 }

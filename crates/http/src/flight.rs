@@ -1,6 +1,6 @@
 //! A request on its way.
 
-use sagellm_core::{End, Event, EventKind, EventSink, Nanos, Piece, Prepared};
+use sagellm_core::{End, Event, EventKind, EventSink, Nanos, OutcomeKind, Piece, Prepared, TokenSource};
 
 use crate::transport::{Departure, Losses};
 
@@ -29,6 +29,8 @@ pub(crate) struct Flight {
     pub(crate) resent: bool,
     /// Times that it was sent again because it failed.
     pub(crate) tries: u32,
+    /// Whether its end was reported.
+    landed: bool,
 }
 
 impl Flight {
@@ -47,6 +49,7 @@ impl Flight {
             losses: Losses::default(),
             resent: false,
             tries: 0,
+            landed: false,
         }
     }
 
@@ -147,7 +150,8 @@ impl Flight {
             facts.retransmitted_segments = self.losses.retransmitted;
         }
         self.push(at.max(self.sent.unwrap_or(0)), EventKind::End(Box::new(end)));
-        self.sink.send_all(self.events);
+        self.landed = true;
+        self.sink.send_all(std::mem::take(&mut self.events));
     }
 
     fn push(&mut self, at: Nanos, kind: EventKind) {
@@ -155,11 +159,25 @@ impl Flight {
     }
 }
 
+/// A request that goes away without an end was lost by a fault of the client, such as a panic of the thread that carried it:
+/// the run would wait for it until its timeout, and take it for a fault of the server.
+impl Drop for Flight {
+    fn drop(&mut self) {
+        if !self.landed {
+            let at = self.events.last().map(|event| event.at).or(self.sent).unwrap_or(0);
+            let reason = Some("the thread of the client that carried it has failed".into());
+            let end = End { reason, ..End::new(OutcomeKind::ClientFault, 0, TokenSource::Chunks) };
+            self.push(at, EventKind::End(Box::new(end)));
+            self.sink.send_all(std::mem::take(&mut self.events));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
-    use sagellm_core::{HttpFacts, OutcomeKind, Prompt, Request, Sampling, TokenSource, event_channel};
+    use sagellm_core::{HttpFacts, Prompt, Request, Sampling, event_channel};
 
     use super::*;
 
@@ -199,5 +217,27 @@ mod tests {
     fn a_stamp_from_long_before_is_of_another_clock() {
         assert_eq!(departure(10 * MS - 5, 50 * MS), Some(10 * MS));
         assert_eq!(departure(5 * MS, 50 * MS), None);
+    }
+
+    #[test]
+    fn a_request_that_is_lost_ends_as_a_fault_of_the_client() {
+        let request = Request {
+            id: 4,
+            offset_ns: 0,
+            session: None,
+            prompt: Prompt::text("Hello"),
+            max_tokens: 1,
+            sampling: Sampling::default(),
+            ignore_eos: false,
+            keep_answer: false,
+        };
+        let (sink, mut events) = event_channel();
+        let mut flight = Flight::new(Arc::new(request), sink);
+        flight.depart(Departure { at: 10 * MS, number: 3 });
+        drop(flight);
+        let sent = events.try_next().unwrap();
+        assert!(matches!(sent.kind, EventKind::Sent));
+        let Some(Event { request: 4, kind: EventKind::End(end), .. }) = events.try_next() else { panic!("no end") };
+        assert_eq!(end.outcome, OutcomeKind::ClientFault);
     }
 }

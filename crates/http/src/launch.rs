@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-use sagellm_core::{Clock, Exit, UserError};
+use sagellm_core::redact::{hide_in_command, hide_in_quote};
+use sagellm_core::{Clock, Exit, UserError, plain};
 use thiserror::Error;
 
-use crate::Target;
-use crate::port::ReservedPort;
+use crate::{Target, port};
 
 /// How long a server may take to end when it is asked to.
 const GRACE: Duration = Duration::from_secs(15);
@@ -29,7 +29,7 @@ const TAIL_BYTES: u64 = 8 << 10;
 #[derive(Debug, Error)]
 pub enum LaunchError {
     /// A command that cannot be used.
-    #[error("cannot use the command `{command}`: {why}")]
+    #[error("cannot use the command `{}`: {why}", hide_in_command(.command, &mut |_| ()))]
     Command {
         /// As given.
         command: String,
@@ -100,7 +100,8 @@ impl UserError for LaunchError {
 pub struct Launched {
     leader: Mutex<Leader>,
     group: Pid,
-    port: ReservedPort,
+    port: u16,
+    _claim: port::Claim,
     command: Vec<String>,
     log: PathBuf,
     grace: Duration,
@@ -122,8 +123,9 @@ impl Launched {
     /// When the command, the log or a port cannot be had.
     pub fn start(command: &str, model: Option<&str>, log: &Path) -> Result<Self, LaunchError> {
         let words = words(command, model)?;
-        let port = ReservedPort::find().map_err(LaunchError::Port)?;
-        let words: Vec<String> = words.iter().map(|word| word.replace("{port}", &port.number.to_string())).collect();
+        let claim = port::claim().map_err(LaunchError::Port)?;
+        let port = claim.port;
+        let words: Vec<String> = words.iter().map(|word| word.replace("{port}", &port.to_string())).collect();
 
         let no_log = |source| LaunchError::Log { path: log.into(), source };
         let output = File::create(log).map_err(no_log)?;
@@ -140,12 +142,12 @@ impl Launched {
         // A process id fits: the system's own type has 32 bits and a sign.
         let group = Pid::from_raw(child.id().cast_signed());
         let leader = Mutex::new(Leader { child, over: false });
-        Ok(Self { leader, group, port, command: words, log: log.into(), grace: GRACE })
+        Ok(Self { leader, group, port, _claim: claim, command: words, log: log.into(), grace: GRACE })
     }
 
     /// Where it will listen.
     pub fn target(&self) -> Target {
-        Target { https: false, host: "127.0.0.1".into(), port: self.port.number, base_path: String::new() }
+        Target { https: false, host: "127.0.0.1".into(), port: self.port, base_path: String::new() }
     }
 
     /// Its process, which may have children.
@@ -260,11 +262,11 @@ fn tail(path: &Path) -> io::Result<Vec<String>> {
         lines.remove(0); // most likely half a line
     }
     let last = lines.split_off(lines.len().saturating_sub(TAIL_LINES));
-    Ok(last.into_iter().map(plain).collect())
+    Ok(last.into_iter().map(|line| hide_in_quote(&without_sequences(line))).collect())
 }
 
-/// Without colours and other control sequences.
-fn plain(line: &str) -> String {
+/// Removes colors and other control sequences, which many servers write.
+fn without_sequences(line: &str) -> String {
     let mut out = String::new();
     let mut chars = line.chars();
     while let Some(char) = chars.next() {
@@ -275,11 +277,11 @@ fn plain(line: &str) -> String {
             }
         } else if char == '\t' {
             out.push(' ');
-        } else if !char.is_control() {
+        } else if char != '\r' {
             out.push(char);
         }
     }
-    out
+    plain(&out).into_owned()
 }
 
 #[cfg(test)]
@@ -390,7 +392,7 @@ mod tests {
         assert_eq!(words, ["serve", "my model", "--port={port}", "--x", r#"{"a": 1}"#]);
         let (_folder, launched) = launch("sleep {port}");
         assert_eq!(launched.command()[1], launched.target().port.to_string());
-        assert_eq!(launched.target().url("/health"), format!("http://127.0.0.1:{}/health", launched.port.number));
+        assert_eq!(launched.target().url("/health"), format!("http://127.0.0.1:{}/health", launched.port));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::request_id::last_group;
-use crate::{EndpointType, HttpError, HttpOptions, RequestFields};
+use crate::{EndpointType, HttpError, HttpOptions, RequestFields, Secret};
 
 /// Writes requests. What is the same for all of them is made once.
 pub(crate) struct RequestWriter {
@@ -176,13 +176,7 @@ fn head(options: &HttpOptions) -> Result<Vec<u8>, HttpError> {
     if !place.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(HttpError::Url { url: place, why: "it holds what no path of a request may hold".into() });
     }
-    for (name, value) in &options.headers {
-        check_header(name, value)?;
-        let own = ["content-length", "transfer-encoding", "connection", "x-request-id"];
-        if own.iter().any(|own| name.eq_ignore_ascii_case(own)) {
-            return Err(HttpError::Setting(format!("the header `{name}` is set by the client itself")));
-        }
-    }
+    check_headers(&options.headers, options.api_key.as_ref())?;
     let given = |wanted: &str| options.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(wanted));
     let mut headers: Vec<(&str, String)> = [
         ("host", target.host_header()),
@@ -196,14 +190,6 @@ fn head(options: &HttpOptions) -> Result<Vec<u8>, HttpError> {
     .collect();
     headers.extend(options.headers.iter().map(|(name, value)| (name.as_str(), value.clone())));
     if let Some(key) = &options.api_key {
-        if given("authorization") {
-            let both = "an API key and a header `authorization` are given, but a request has only one of them";
-            return Err(HttpError::Setting(both.into()));
-        }
-        // No message may repeat the key.
-        if check_header("authorization", key.reveal()).is_err() {
-            return Err(HttpError::Setting("the API key holds a character that no header may have".into()));
-        }
         headers.push(("authorization", format!("Bearer {}", key.reveal())));
     }
     let mut head = format!("POST {place} HTTP/1.1\r\n");
@@ -212,6 +198,27 @@ fn head(options: &HttpOptions) -> Result<Vec<u8>, HttpError> {
     }
     head.extend(["x-request-id: ", options.request_ids.prefix()]);
     Ok(head.into_bytes())
+}
+
+/// Refuses headers that the client sets itself, and headers and keys that cannot be sent. No message repeats a value.
+pub(crate) fn check_headers(headers: &[(String, String)], api_key: Option<&Secret>) -> Result<(), HttpError> {
+    const OWN: [&str; 4] = ["content-length", "transfer-encoding", "connection", "x-request-id"];
+    for (name, value) in headers {
+        check_header(name, value)?;
+        if OWN.iter().any(|own| name.eq_ignore_ascii_case(own)) {
+            return Err(HttpError::Setting(format!("the header `{name}` is set by the client itself")));
+        }
+    }
+    let Some(key) = api_key else { return Ok(()) };
+    if headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization")) {
+        let both = "an API key and a header `authorization` are given, but a request has only one of them";
+        return Err(HttpError::Setting(both.into()));
+    }
+    if !key.reveal().bytes().all(|byte| byte.is_ascii_graphic()) || key.reveal().is_empty() {
+        let why = "the API key holds a character that a header cannot have: expected printable ASCII without spaces";
+        return Err(HttpError::Setting(why.into()));
+    }
+    Ok(())
 }
 
 /// Refuses what would end a header early or is none (RFC 9110, section 5).
@@ -231,8 +238,8 @@ mod tests {
     use sagellm_core::{Prompt, Sampling};
 
     use super::*;
+    use crate::MaxTokensField;
     use crate::options::tests::options;
-    use crate::{MaxTokensField, Secret};
 
     fn request() -> Request {
         Request {

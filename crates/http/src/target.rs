@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
 
+use sagellm_core::redact::hide_in_url;
+
 use crate::HttpError;
 
 /// The base URL of a server, taken apart.
@@ -93,6 +95,11 @@ impl Target {
     pub fn url(&self, path: &str) -> String {
         let scheme = if self.https { "https" } else { "http" };
         format!("{scheme}://{}{}", self.host_header(), self.path(path))
+    }
+
+    /// The same to be shown: without secrets in the query.
+    pub fn shown(&self, path: &str) -> String {
+        hide_in_url(&self.url(path))
     }
 
     /// The `Host` header: without the port where it is the scheme's own.

@@ -63,8 +63,15 @@ impl TlsMaker {
 /// What to do about a failure of TLS.
 pub(crate) fn remedy(why: &str) -> &'static str {
     // What a server without TLS says is no record of it.
-    if why.contains("InvalidContentType") {
+    let has = |words: &[&str]| words.iter().any(|word| why.contains(word));
+    if has(&["InvalidContentType"]) {
         "is this a server without TLS? Then its URL begins with http://"
+    } else if has(&["Expired", "NotValidYet", "expired", "not valid yet"]) {
+        "renew the server's certificate, or correct the clock of this machine"
+    } else if has(&["NotValidForName", "not valid for name"]) {
+        "use a host name of the certificate in --base-url"
+    } else if has(&["CertificateRequired", "HandshakeFailure", "BadCertificate", "certificate required"]) {
+        "the server may require a certificate of the client: give --client-cert and --client-key"
     } else {
         "name the authority that signed the server's certificate with --ca-cert"
     }

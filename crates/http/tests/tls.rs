@@ -165,6 +165,24 @@ fn a_file_that_is_no_certificate_is_named() {
 }
 
 #[test]
+fn a_key_of_another_certificate_is_an_error_of_both_clients() {
+    let world = World::new(true, keep_answering);
+    std::fs::write(world.file("other.key").unwrap(), KeyPair::generate().unwrap().serialize_pem()).unwrap();
+    let mut options = world.options("localhost");
+    options.tls.client_cert = world.file("client.pem");
+    options.tls.client_key = world.file("other.key");
+    let access = Access { tls: options.tls.clone(), ..Access::new(options.target.clone()) };
+    let errors = [
+        BlockingClient::new(access).map(drop).unwrap_err(),
+        HttpBackend::start(options, None, Clock::start()).map(drop).unwrap_err(),
+    ];
+    for error in errors {
+        assert_eq!(error.exit(), sagellm_core::Exit::Input);
+        assert!(error.to_string().contains("other.key"), "{error}");
+    }
+}
+
+#[test]
 fn an_end_that_is_not_announced_is_a_broken_connection() {
     for announced in [true, false] {
         let world = World::new(false, move |mut stream: Tls| {

@@ -194,12 +194,7 @@ pub(crate) fn check(spec: &Spec) -> Result<(), PlanError> {
             return Err(PlanError::Value { option, value: "0".into(), range: "at least 1" });
         }
     }
-    if let Some(seconds) = spec.duration_s
-        && !(1e-3..=1e7).contains(&seconds)
-    {
-        let range = "a number of seconds from 0.001 to 1e7";
-        return Err(PlanError::Value { option: "--duration", value: seconds.to_string(), range });
-    }
+    check_duration(spec.duration_s)?;
     if spec.mode == Mode::Batch && spec.arrival != Arrival::Immediate {
         return Err(PlanError::Contradiction {
             option: "arrival",
@@ -216,6 +211,17 @@ pub(crate) fn check(spec: &Spec) -> Result<(), PlanError> {
         });
     }
     Ok(())
+}
+
+/// Refuses a duration that no run could have.
+pub(crate) fn check_duration(seconds: Option<f64>) -> Result<(), PlanError> {
+    match seconds {
+        Some(seconds) if !(1e-3..=1e7).contains(&seconds) => {
+            let range = "a number of seconds from 0.001 to 1e7";
+            Err(PlanError::Value { option: "--duration", value: seconds.to_string(), range })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Conversations, or single requests, of a plan.

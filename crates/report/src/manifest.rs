@@ -37,6 +37,9 @@ pub struct Manifest {
     pub finished: bool,
     /// Whether a signal ended it early.
     pub interrupted: bool,
+    /// Internal faults of this program during the run, each with thread, place in the source and message.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<String>,
 }
 
 /// SHA-256 of what went into a run.
@@ -86,6 +89,7 @@ impl Manifest {
             host,
             finished: false,
             interrupted: false,
+            faults: Vec::new(),
         }
     }
 

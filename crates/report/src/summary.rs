@@ -138,6 +138,10 @@ fn check_manifest(manifest: &Manifest, workloads: &[WorkloadSummary], validity: 
     } else if !manifest.finished {
         validity.reject(Finding::new(Code::Unfinished, "the run did not end properly", remedy));
     }
+    for fault in &manifest.faults {
+        let remedy = "report it, with the command line, and run it again";
+        validity.reject(Finding::new(Code::InternalFault, format!("internal fault: {fault}"), remedy));
+    }
 }
 
 /// Settings of the backend and of the machine that a reader must know of.

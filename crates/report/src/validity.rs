@@ -80,6 +80,8 @@ pub enum Code {
     Interrupted,
     /// Invalid: the run did not end properly.
     Unfinished,
+    /// Invalid: a thread of this program panicked during the run.
+    InternalFault,
     /// Warning: the server adds tokens to every prompt.
     PromptsLonger,
     /// Warning: requests failed, though fewer than the limit allows.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use sagellm_core::{Exit, Mode, OutcomeKind, UserError};
+use sagellm_core::{Exit, Mode, OutcomeKind, Record, UserError};
 use sagellm_run::Silent;
 use support::{Script, Scripted, plan, run};
 

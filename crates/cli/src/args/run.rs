@@ -73,6 +73,9 @@ pub(crate) struct RunArgs {
     /// Folder for the results
     #[arg(long, short, default_value = "./benchmark_results", value_name = "FOLDER")]
     pub(crate) output: PathBuf,
+    /// Delete the results of an earlier run in the output folder, in place of moving them to a folder `earlier` in it
+    #[arg(long)]
+    pub(crate) overwrite: bool,
     /// Runs, each with seeds of its own (the seed, the seed + 1, ...) and in a folder of its own: run-1, run-2, ...
     #[arg(long, default_value_t = 1, value_name = "R", value_parser = whole::<u32>(1..=1000), conflicts_with_all = ["plan", "output_json"])]
     pub(crate) repeat: u32,

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use sagellm_core::Failure;
 use sagellm_http::{Priority, StampChoice};
 
-use super::{refuse, whole};
+use super::{number, refuse, whole};
 
 /// Which of a server's two interfaces is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -84,7 +84,7 @@ pub(crate) struct ServerArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) api_key_file: Option<PathBuf>,
     /// Longest wait for the server to become ready [default: 10, with --launch 600]
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = number(1e-3..=1e9))]
     pub(crate) ready_timeout: Option<f64>,
     /// Start the server with this command, in which {port} stands for a free port, and stop it at the end; without a
     /// command, the backend's usual one
@@ -111,20 +111,20 @@ pub(crate) struct ServerArgs {
     #[arg(long)]
     pub(crate) no_calibrate: bool,
     /// Longest wait for the first token of a request
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = number(1e-3..=1e9))]
     pub(crate) timeout_first_token: Option<f64>,
     /// Longest wait between tokens of a request
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = number(1e-3..=1e9))]
     pub(crate) timeout_between: Option<f64>,
     /// Longest time that setting up a connection may take [default: 10]
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = number(1e-3..=1e9))]
     pub(crate) timeout_connect: Option<f64>,
     /// Times that a request is sent again when the server refuses it for now (429, 503) or the connection breaks before the
     /// answer begins; its latencies count from the first time [default: 0]
     #[arg(long, value_name = "N", value_parser = whole::<u32>(0..=100))]
     pub(crate) retries: Option<u32>,
     /// Time between readings of the server's /metrics [default: 0.5]
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = number(1e-3..=1e9))]
     pub(crate) metrics_interval: Option<f64>,
     /// Certificates (PEM) to trust in place of the system's, as `curl --cacert` does
     #[arg(long, value_name = "FILE")]

@@ -19,8 +19,9 @@ pub(crate) struct SweepArgs {
 }
 
 /// Options of `run` that change nothing of what is measured at a load.
-const NO_SETTINGS: [&str; 11] = [
+const NO_SETTINGS: [&str; 12] = [
     "output",
+    "overwrite",
     "output_json",
     "format",
     "quiet",

@@ -9,7 +9,7 @@ use sagellm_report::compare::Gate;
 use sagellm_telemetry::SCRAPE_INTERVAL;
 
 use crate::args::{BackendName, EndpointName, RunArgs, ServerArgs, StampName};
-use crate::secrets::{hide_in_body, hide_in_command, hide_in_header};
+use crate::secrets::{hide_in_body, hide_in_header, hide_in_word};
 
 /// Longest wait for a server that runs already, unless told otherwise.
 const READY_TIMEOUT_S: f64 = 10.0;
@@ -93,7 +93,7 @@ fn of_server(options: &ServerArgs) -> impl Iterator<Item = (String, String)> {
         ("header", none(Some(headers.join(", ")).filter(|names| !names.is_empty()))),
         ("extra_body", none(options.extra_body.as_deref().map(hide_in_body))),
         ("ready_timeout_s", ready_timeout(options).to_string()),
-        ("launch", none(options.launch.as_deref().map(|command| hide_in_command(command, &mut |_| ())))),
+        ("launch", none(options.launch.clone())),
         ("server_pid", none(options.server_pid.map(|pid| pid.to_string()))),
         ("stamp", stamp.into()),
         ("priority", or(options.priority.map(|name| name.choice().name().to_owned()), "the highest that is permitted")),
@@ -111,7 +111,7 @@ fn of_server(options: &ServerArgs) -> impl Iterator<Item = (String, String)> {
         // One with credentials is refused.
         ("proxy", none(options.proxy.clone())),
     ]
-    .map(|(name, value)| (name.to_owned(), value))
+    .map(|(name, value)| (name.to_owned(), hide_in_word(&value)))
     .into_iter()
 }
 
@@ -127,29 +127,51 @@ pub(super) fn connect_timeout(options: &ServerArgs) -> f64 {
     options.timeout_connect.unwrap_or(CONNECT_TIMEOUT_S)
 }
 
-/// The command as one would type it; where the program lies is of no use elsewhere.
+/// The command as one would type it, without secrets; where the program is on this machine is of no use elsewhere.
 pub(super) fn command_line() -> Vec<String> {
-    let mut option = String::new();
-    let redact = |word: String| match word.split_once('=') {
-        Some((option, value)) if without_secrets(option).is_some() => {
-            let hide = without_secrets(option);
-            format!("{option}={}", hide.map_or_else(String::new, |hide| hide(value)))
-        }
-        _ => {
-            let hide = without_secrets(&std::mem::replace(&mut option, word.clone()));
-            hide.map_or(word.clone(), |hide| hide(&word))
-        }
-    };
-    std::iter::once("sagellm-benchmark".to_owned()).chain(std::env::args().skip(1).map(redact)).collect()
+    let words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
+    std::iter::once("sagellm-benchmark".to_owned()).chain(without_secrets(words)).collect()
 }
 
-/// What takes the secrets out of the value of an option.
-fn without_secrets(option: &str) -> Option<fn(&str) -> String> {
+fn without_secrets(words: impl Iterator<Item = String>) -> impl Iterator<Item = String> {
+    let mut option = String::new();
+    words.map(move |word| {
+        let before = std::mem::replace(&mut option, word.clone());
+        match word.split_once('=').map(|(name, value)| (name, value, hide_in_value_of(name))) {
+            Some((name, value, Some(hide))) => format!("{name}={}", hide(value)),
+            _ => hide_in_value_of(&before).unwrap_or(hide_in_word)(&word),
+        }
+    })
+}
+
+/// What removes the secrets from the value of an option that is not a plain word.
+fn hide_in_value_of(option: &str) -> Option<fn(&str) -> String> {
     match option {
-        // A header can hold a key under any name; its name is enough.
         "--header" => Some(hide_in_header),
-        "--launch" => Some(|command| hide_in_command(command, &mut |_| ())),
         "--extra-body" => Some(hide_in_body),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_noted_without_secrets() {
+        let hidden =
+            |words: &[&str]| without_secrets(words.iter().map(|word| (*word).to_owned())).collect::<Vec<_>>().join(" ");
+        for (words, expected) in [
+            (&["--header", "X-A: null", "--seed", "1"][..], "--header X-A=REDACTED --seed 1"),
+            (&["--header=Cookie=a=b"], "--header=Cookie=REDACTED"),
+            (&["--extra-body", r#"{"token":"1"}"#, "-v"], r#"--extra-body {"token":"REDACTED"} -v"#),
+            (&["--endpoint", "/v1/completions?api-key=k"], "--endpoint /v1/completions?api-key=REDACTED"),
+            (&["--launch", "env A_TOKEN=t s --port {port}"], "--launch env A_TOKEN=REDACTED s --port {port}"),
+            (&["--metadata", "sig=5", "gpu=H100"], "--metadata sig=REDACTED gpu=H100"),
+            (&["--base-url", "http://u:p@h"], "--base-url http://REDACTED@h"),
+            (&["--model", "token", "--output", "null"], "--model token --output null"),
+        ] {
+            assert_eq!(hidden(words), expected);
+        }
     }
 }

@@ -4,6 +4,7 @@ use sagellm_core::{BackendInfo, Failure, Stamp};
 use sagellm_report::Identity;
 use sagellm_telemetry::host;
 
+use super::server::SERVER_LOG;
 use super::subject::Subject;
 use super::{server, setup};
 use crate::args::RunArgs;
@@ -16,7 +17,8 @@ pub(crate) fn identity(args: &RunArgs, interrupt: &Interrupt, printer: &Printer)
     secrets.learn(&args.server);
     let wanted = setup::wanted(args)?;
     let progress = Progress::new(printer, args.quiet);
-    let subject = Subject::open(args, &wanted, interrupt, secrets, &progress);
+    let log = || Ok(args.output.join(SERVER_LOG));
+    let subject = Subject::open(args, &wanted, &log, interrupt, secrets, &progress);
     let identity = subject.map(|subject| {
         let backend = match &subject {
             Subject::Engine(model) => BackendInfo {

@@ -1,5 +1,8 @@
 //! What a person sees while a workload runs.
 
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
 use sagellm_core::journal::Close;
 use sagellm_core::{BackendInfo, Clock, Event, EventKind, Nanos, OutcomeKind, Record, Workload, seconds};
 use sagellm_run::Observer;
@@ -19,6 +22,8 @@ pub(super) struct Reporter<'a> {
     sent: u32,
     tokens: u64,
     started: Nanos,
+    journal: Option<PathBuf>,
+    opened: Option<File>,
 }
 
 impl<'a> Reporter<'a> {
@@ -35,7 +40,19 @@ impl<'a> Reporter<'a> {
             sent: 0,
             tokens: 0,
             started: 0,
+            journal: None,
+            opened: None,
         }
+    }
+
+    /// The journal of the next workload, to be opened once it exists.
+    pub(super) fn keep_journal(&mut self, path: &Path) {
+        self.journal = Some(path.to_owned());
+    }
+
+    /// The journal of the last workload, open for reading.
+    pub(super) fn take_journal(&mut self) -> Option<File> {
+        self.opened.take()
     }
 
     /// Output tokens that the next workload asks for: the length of the bar.
@@ -86,6 +103,8 @@ impl<'a> Reporter<'a> {
 impl Observer for Reporter<'_> {
     fn on_begin(&mut self, workload: &Workload) {
         self.workload.clone_from(&workload.name);
+        // Its absence costs only what is described at `OpenOutput::keep`.
+        self.opened = self.journal.take().and_then(|path| File::open(path).ok());
         self.requests = workload.num_prompts;
         (self.done, self.failed, self.sent, self.tokens) = (0, 0, 0, 0);
         self.progress.start(&workload.name, Some(self.expected_tokens), Unit::Tokens);

@@ -1,38 +1,53 @@
 //! The folder of a run.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Seek};
 use std::path::{Path, PathBuf};
 
-use sagellm_core::{BackendInfo, Clock, Exit, Failure, WallTime};
+use sagellm_core::{BackendInfo, Clock, Exit, Failure, Panicked};
 use sagellm_plan::{PlanError, PlanFile};
 use sagellm_report::{Hashes, Host, MANIFEST_FILE, Manifest, Summary, summarize_folder, write_json, write_results};
 use sagellm_run::Journal;
 use sagellm_telemetry::host;
 
 use super::config;
-use crate::args::RunArgs;
-use crate::secrets::Secrets;
+use super::folder::{Earlier, OwnedFolder, inside};
+use super::server::SERVER_LOG;
+use super::vanished::FolderWatch;
+use crate::args::{Pair, RunArgs};
+use crate::secrets::{hide_in_note, hide_in_word};
 use crate::signals::Interrupt;
+use crate::terminal::Progress;
 
 /// Name of the plan in the folder of a run.
 pub(crate) const PLAN_FILE: &str = "plan.jsonl";
 
 /// Where results go, known to be writable, with nothing written yet.
 pub(super) struct Output {
-    folder: PathBuf,
+    folder: OwnedFolder,
+    earlier: Option<Earlier>,
+    overwrite: bool,
+    /// Whether a server is launched, whose log is the first file that is written.
+    launches: bool,
     json: Option<PathBuf>,
 }
 
 /// The folder once measuring begins.
 pub(super) struct OpenOutput {
-    output: Output,
+    owned: OwnedFolder,
+    /// The owned folder, or where its content is saved when it cannot be restored.
+    folder: PathBuf,
+    json: Option<PathBuf>,
     manifest: Manifest,
+    /// Open files of the folder, from which it is restored if it disappears.
+    kept: Vec<(PathBuf, File)>,
+    _watch: FolderWatch,
 }
 
 impl Output {
     /// Checks that results can be written, before time is spent on making them.
-    pub(super) fn check(args: &RunArgs) -> Result<Self, Failure> {
+    pub(super) fn check(args: &RunArgs, interrupt: &Interrupt) -> Result<Self, Failure> {
         let twice = |nth: usize| args.metadata[..nth].iter().any(|before| before.key == args.metadata[nth].key);
         if let Some(nth) = (0..args.metadata.len()).find(|nth| twice(*nth)) {
             let message = format!("`--metadata {}` is given twice", args.metadata[nth].key);
@@ -48,59 +63,80 @@ impl Output {
             }
             check_folder(file.parent().unwrap_or(Path::new("")))?;
         }
-        Ok(Self { folder: args.output.clone(), json: args.output_json.clone() })
+        Ok(Self {
+            folder: OwnedFolder::take(&args.output, interrupt)?,
+            earlier: Earlier::find(&args.output),
+            overwrite: args.overwrite,
+            launches: args.server.launch.is_some(),
+            json: args.output_json.clone(),
+        })
     }
 
-    /// A place for what may not be kept, on the same disk as the results where that can be.
-    pub(super) fn scratch(&self, interrupt: &Interrupt) -> Result<Scratch, Failure> {
-        // In containers all programs may have the same number.
-        let now = WallTime::now().unix_ns;
-        let folder = nearest(&self.folder).join(format!(".sagellm-benchmark-{}-{now:x}", std::process::id()));
-        let doomed = folder.clone();
-        // Told first, so that a signal finds nothing that it does not know of.
-        interrupt.before_exit(move || drop(fs::remove_dir_all(&doomed)));
-        match fs::create_dir(&folder) {
-            Ok(()) => Ok(Scratch { folder, plan: self.folder.join(PLAN_FILE) }),
-            Err(error) => {
-                let message = format!("cannot make the folder `{}`: {error}", folder.display());
-                Err(Failure::new(Exit::Input, message).with_hint("choose another place with `--output`"))
-            }
+    /// Where the log of a server goes; that of an earlier run is moved away.
+    pub(super) fn log(&self) -> Result<PathBuf, Failure> {
+        if let Some(earlier) = self.earlier.as_ref().filter(|_| !self.overwrite) {
+            earlier.keep_log()?;
         }
+        Ok(self.folder.path().join(SERVER_LOG))
     }
 
-    /// Makes the folder, and notes in it what is about to be run.
+    /// A place for what is not kept, on the same file system as the results.
+    pub(super) fn scratch(&self) -> Result<Scratch, Failure> {
+        Ok(Scratch { folder: self.folder.scratch()?, plan: self.folder.path().join(PLAN_FILE) })
+    }
+
+    /// Moves results of an earlier run out of the way, and notes in the folder what is about to be run.
     pub(super) fn open(
         self,
         args: &RunArgs,
         plan: &mut PlanFile,
         hashes: Hashes,
         backend: BackendInfo,
-        secrets: &Secrets,
         clock: Clock,
+        progress: &Progress,
     ) -> Result<OpenOutput, Failure> {
-        let cannot = |error: std::io::Error| {
-            Failure::new(Exit::Input, format!("cannot make the folder `{}`: {error}", self.folder.display()))
-        };
-        fs::create_dir_all(&self.folder).map_err(cannot)?;
+        self.make_room(progress)?;
+        let folder = self.folder.path().to_owned();
         let mut manifest = Manifest::new(env!("CARGO_PKG_VERSION"), clock.started_at(), backend, describe_host());
         manifest.git_commit = crate::GIT_COMMIT.map(str::to_owned);
         manifest.command_line = config::command_line();
         manifest.config = config::of(args);
-        manifest.config.insert("model".into(), manifest.backend.model.name.clone());
-        manifest.metadata = args.metadata.iter().map(|pair| (pair.key.clone(), pair.value.clone())).collect();
+        manifest.config.insert("model".into(), hide_in_word(&manifest.backend.model.name));
+        let note = |pair: &Pair| (pair.key.clone(), hide_in_note(&pair.key, &pair.value));
+        manifest.metadata = args.metadata.iter().map(note).collect();
         manifest.seeds = seeds(plan);
         manifest.hashes = hashes;
-        manifest.command_line.iter_mut().for_each(|word| *word = secrets.redact(word));
-        let said = [&mut manifest.config, &mut manifest.metadata, &mut manifest.backend.settings];
-        said.into_iter().flat_map(BTreeMap::values_mut).for_each(|value| *value = secrets.redact(value));
-        let open = OpenOutput { output: self, manifest };
+        let watch = FolderWatch::start(&folder, progress.printer());
+        let mut open =
+            OpenOutput { owned: self.folder, folder, json: self.json, manifest, kept: Vec::new(), _watch: watch };
         open.write_manifest()?;
-        plan.keep(&open.output.folder.join(PLAN_FILE))?;
+        plan.keep(&open.folder.join(PLAN_FILE))?;
+        open.keep(PLAN_FILE.into());
+        open.owned.drop_scratch();
         Ok(open)
+    }
+
+    fn make_room(&self, progress: &Progress) -> Result<(), Failure> {
+        let is_outside = |file: &&PathBuf| file.is_file() && inside(self.folder.path(), file).is_none();
+        if let Some(file) = self.json.as_ref().filter(is_outside) {
+            progress.line_unless_quiet(&format!("note: `{}` exists and will be replaced", file.display()));
+        }
+        let Some(earlier) = &self.earlier else { return Ok(()) };
+        let folder = self.folder.path().display();
+        if self.overwrite {
+            return earlier.delete(self.launches);
+        }
+        earlier.keep(self.json.as_deref(), self.launches)?;
+        progress.line_unless_quiet(&format!(
+            "note: `{folder}` contained the results of the run of {}; they are in `{}` now (`--overwrite` deletes them)",
+            earlier.started_at,
+            earlier.place.display()
+        ));
+        Ok(())
     }
 }
 
-/// A folder that goes when it is dropped, and when a signal ends the program at once.
+/// A folder for what is not kept.
 pub(super) struct Scratch {
     folder: PathBuf,
     /// Where the plan in it is to go.
@@ -121,44 +157,87 @@ impl Scratch {
     }
 }
 
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // What cannot be removed is empty, and hidden.
-        let _ = fs::remove_dir_all(&self.folder);
-    }
-}
-
 impl OpenOutput {
     /// The journal of a workload.
     pub(super) fn journal(&self, workload: &str) -> PathBuf {
-        Journal::path(&self.output.folder, workload)
+        Journal::path(&self.folder, workload)
+    }
+
+    /// Keeps a file of the folder open, so that its content is not lost if the folder disappears.
+    pub(super) fn keep(&mut self, name: PathBuf) {
+        // Without it the folder is just not restored in full.
+        self.kept.extend(File::open(self.folder.join(&name)).ok().map(|file| (name, file)));
+    }
+
+    /// The same of a file that is open.
+    pub(super) fn keep_open(&mut self, path: &Path, file: File) {
+        self.kept.extend(path.file_name().map(|name| (PathBuf::from(name), file)));
     }
 
     /// Writes the results of what has been run so far, so that a crash later loses none of them.
-    pub(super) fn save(&self) -> Result<Summary, Failure> {
-        let summary = summarize_folder(&self.output.folder)?;
-        write_results(&self.output.folder, &summary)?;
-        if let Some(file) = &self.output.json {
-            let folder = file.parent().unwrap_or(Path::new(""));
+    pub(super) fn save(&mut self) -> Result<Summary, Failure> {
+        self.restore()?;
+        let summary = summarize_folder(&self.folder)?;
+        write_results(&self.folder, &summary)?;
+        if let Some(file) = &self.json {
+            let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
             fs::create_dir_all(folder).map_err(|error| {
-                Failure::new(Exit::Input, format!("cannot make the folder `{}`: {error}", folder.display()))
+                Failure::new(Exit::Input, format!("cannot create directory `{}`: {error}", folder.display()))
             })?;
             write_json(file, &summary.workloads)?;
         }
         Ok(summary)
     }
 
-    /// Marks the run as over and writes everything for the last time.
-    pub(super) fn finish(&mut self, interrupted: bool) -> Result<Summary, Failure> {
-        self.manifest.finished = true;
-        self.manifest.interrupted = interrupted;
-        self.write_manifest()?;
+    /// Marks the run as over and writes everything for the last time. `faults` are the panics during the run.
+    pub(super) fn finish(&mut self, interrupted: bool, faults: &[Panicked]) -> Result<Summary, Failure> {
+        self.end(interrupted, faults)?;
         self.save()
     }
 
-    fn write_manifest(&self) -> Result<(), Failure> {
-        Ok(write_json(&self.output.folder.join(MANIFEST_FILE), &self.manifest)?)
+    /// Marks the run as over.
+    pub(super) fn end(&mut self, interrupted: bool, faults: &[Panicked]) -> Result<(), Failure> {
+        self.restore()?;
+        self.manifest.finished = true;
+        self.manifest.interrupted = interrupted;
+        self.manifest.faults = faults.iter().map(ToString::to_string).collect();
+        self.write_manifest()
     }
+
+    fn write_manifest(&self) -> Result<(), Failure> {
+        Ok(write_json(&self.folder.join(MANIFEST_FILE), &self.manifest)?)
+    }
+
+    /// Writes the folder again if it disappeared: where it was, or else to a temporary place.
+    fn restore(&mut self) -> Result<(), Failure> {
+        if self.folder.join(MANIFEST_FILE).exists() {
+            return Ok(());
+        }
+        if let Err(error) = write_again(&self.folder, &mut self.kept) {
+            let lost = |error: io::Error| {
+                Failure::new(Exit::Input, format!("cannot restore `{}`: {error}", self.folder.display()))
+            };
+            let spare = tempfile::Builder::new().prefix("sagellm-benchmark-").disable_cleanup(true).tempdir();
+            let spare = spare.map_err(|_| lost(error))?.path().to_owned();
+            write_again(&spare, &mut self.kept).map_err(lost)?;
+            self.folder = spare;
+        }
+        self.write_manifest()
+    }
+
+    /// Where the results are.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+}
+
+fn write_again(folder: &Path, kept: &mut [(PathBuf, File)]) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    for (name, file) in kept {
+        file.rewind()?;
+        io::copy(file, &mut File::create(folder.join(name))?)?;
+    }
+    Ok(())
 }
 
 /// The folder, or when it does not exist yet, the nearest one above it that does.

@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use sagellm_core::{Exit, Failure};
 use sagellm_report::render::{Format, repeats};
 use sagellm_report::{MANIFEST_FILE, Summary};
 
-use super::{gates, once};
+use super::{OwnedFolder, gates, once};
 use crate::args::RunArgs;
 use crate::signals::Interrupt;
 use crate::terminal::Printer;
@@ -24,39 +25,52 @@ pub(super) fn run(mut args: RunArgs, interrupt: &Interrupt, printer: &Printer) -
     let folder = args.output.clone();
     check_folder(&folder, args.repeat)?;
     let gates = gates(&args)?;
-    let (mut summaries, mut worst): (Vec<Summary>, _) = (Vec::new(), Exit::Ok);
-    let mut failed = None;
+    let _owned = OwnedFolder::take(&folder, interrupt)?;
+    let summaries: Arc<Mutex<Vec<Summary>>> = Arc::default();
+    let (kept, markdown, out) = (Arc::clone(&summaries), args.format == Format::Markdown, printer.clone());
+    let show = move || {
+        let summaries = kept.lock().unwrap_or_else(PoisonError::into_inner);
+        match (&summaries[..], markdown) {
+            ([], _) => Ok(()),
+            (done, true) => out.result(&repeats::markdown(done)),
+            (done, false) => out.result(&repeats::table(done)),
+        }
+    };
+    // A signal that ends a later run at once does not lose the table of those that are done.
+    let at_exit = show.clone();
+    let hook = interrupt.while_kept(move || drop(at_exit()));
+    let mut worst = Exit::Ok;
     for nth in 0..args.repeat {
         (args.nth, args.runs_before) = (nth, nth);
         args.output = folder.join(format!("{FOLDER}{}", nth + 1));
         if !args.quiet {
             printer.note(&format!("Run {} of {}", nth + 1, args.repeat));
         }
-        let (summary, exit) = match once(&args, interrupt, printer) {
-            Ok(done) => done,
-            // An error in a later run loses nothing of the earlier ones.
+        let exit = match once(&args, interrupt, printer) {
+            Ok((summary, exit)) => {
+                summaries.lock().unwrap_or_else(PoisonError::into_inner).push(summary);
+                exit
+            }
             Err(failure) if nth > 0 => {
-                failed = Some(failure);
-                break;
+                printer.failure(&failure);
+                failure.exit
             }
             Err(failure) => return Err(failure),
         };
-        summaries.push(summary);
         worst = worse(worst, exit);
         // An INVALID run says nothing against the next one.
         if !matches!(exit, Exit::Ok | Exit::Invalid) || interrupt.check().is_err() {
             break;
         }
     }
-    printer.result(&match args.format {
-        Format::Markdown => repeats::markdown(&summaries),
-        _ => repeats::table(&summaries),
-    })?;
-    let worst = gates.finish(&summaries, worst, args.format, printer)?;
+    drop(hook);
+    show()?;
+    let done = summaries.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let worst = gates.finish(&done, worst, args.format, printer)?;
     if !args.quiet {
-        printer.note(&format!("Results are in {}/{FOLDER}1 to {}", folder.display(), summaries.len()));
+        printer.note(&format!("Results are in {}/{FOLDER}1 to {}", folder.display(), done.len()));
     }
-    failed.map_or(Ok(worst), Err)
+    Ok(worst)
 }
 
 /// What ended the runs early says more than a run that is INVALID.

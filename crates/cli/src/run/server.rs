@@ -9,8 +9,8 @@ use std::time::Duration;
 use sagellm_core::journal::Calibration;
 use sagellm_core::{BackendInfo, BackendStats, Clock, Exit, Failure, OutcomeKind};
 use sagellm_http::{
-    Access, BlockingClient, EndpointType, HttpBackend, HttpOptions, Launched, Probe, ProbeOptions, Profile, Secret,
-    StatsSource, Target, TlsOptions, make_room_for, prepare, reset_cache,
+    Access, BlockingClient, EndpointType, HttpBackend, HttpOptions, LaunchError, Launched, Probe, ProbeOptions,
+    Profile, Secret, StatsSource, Target, TlsOptions, make_room_for, prepare, reset_cache,
 };
 use sagellm_model::Tokenizer;
 use sagellm_plan::PlanFile;
@@ -23,18 +23,18 @@ use super::calibration;
 use super::config::{connect_timeout, ready_timeout};
 use super::connections::Connections;
 use super::setup;
-use super::subject::{Ready, open_options};
+use super::subject::{LogPath, Ready, open_options};
 use super::watch::{Launch, ServerWatch};
 use crate::args::{EndpointName, PriorityName, RunArgs, ServerArgs, StampName, refuse};
 use crate::calibrate::{ClientOptions, Load, counter, measure};
-use crate::secrets::Secrets;
+use crate::secrets::{Secrets, hide_in_word};
 use crate::signals::Interrupt;
 use crate::terminal::{Progress, Unit};
 
 /// A server that dies breaks its connections this much before its end can be seen, at most.
 const DYING: Duration = Duration::from_millis(100);
 /// Output of a server that was launched, in the folder of the run.
-const SERVER_LOG: &str = "server.log";
+pub(super) const SERVER_LOG: &str = "server.log";
 
 /// A server that is ready.
 pub(super) struct Server {
@@ -52,6 +52,7 @@ impl Server {
     pub(super) fn open(
         args: &RunArgs,
         asked: &Asked,
+        log: LogPath<'_>,
         interrupt: &Interrupt,
         secrets: &Secrets,
         progress: &Progress,
@@ -77,26 +78,24 @@ impl Server {
             let hint = "name the server's kind, such as `--backend vllm`";
             refuse(&[("--metrics-interval", options.metrics_interval.is_some())], &with, hint)?;
         }
-        let ready_timeout = seconds("--ready-timeout", Some(ready_timeout(options)))?.unwrap_or_default();
-        let timeout_connect = seconds("--timeout-connect", Some(connect_timeout(options)))?.unwrap_or_default();
+        let ready_timeout = Duration::from_secs_f64(ready_timeout(options));
+        let timeout_connect = Duration::from_secs_f64(connect_timeout(options));
         let mut access = access(args, profile)?;
         if let Some(key) = &access.api_key {
             secrets.keep(key.reveal());
         }
-        let launch = Launch(launch(args, profile)?);
-        let launched = launch.0.as_ref();
+        access.secrets = secrets.all().into_iter().map(Secret::new).collect();
+        // Whatever of this cannot be used is found before a server is launched or asked.
+        BlockingClient::new(access.clone())?;
+        let named = options.tokenizer.as_deref().map(|named| open_tokenizer(named, progress)).transpose()?;
+        let timeout = setup::timeout(args)?;
+        let timeout_first_token = seconds(options.timeout_first_token);
+        let launch = launch(args, profile, log, interrupt, secrets)?;
+        let launched = launch.launched.as_ref();
         if let Some(launched) = launched {
             access.target = launched.target();
-            let (launched, folder, secrets) = (Arc::clone(launched), args.output.clone(), secrets.clone());
-            interrupt.before_exit(move || {
-                launched.stop();
-                // There is nobody left to be told.
-                let _ = clean_log(&folder, &secrets);
-            });
         }
         let client = BlockingClient::new(access.clone())?;
-        let timeout = setup::timeout(args)?;
-        let timeout_first_token = seconds("--timeout-first-token", options.timeout_first_token)?;
         let probe_options = ProbeOptions {
             model: args.model.clone(),
             // It may serve the model under another name than it was launched with.
@@ -111,11 +110,11 @@ impl Server {
         };
         let go_on = || {
             interrupt.check()?;
-            Ok(launched.map_or(Ok(()), |launched| launched.check())?)
+            launched.map_or(Ok(()), |launched| launched.check().map_err(|error| quoted(error, secrets)))
         };
         let probe = prepare(&client, &probe_options, &go_on, progress)?;
         asked.check_probe(&probe.understood.fields, &probe.settings)?;
-        let tokenizer = tokenizer(args, &probe, progress)?;
+        let tokenizer = named.map_or_else(|| tokenizer(args, &probe, progress), Ok)?;
         Ok(Self { profile, endpoint, access, probe, tokenizer, timeout_connect, launch })
     }
 
@@ -208,8 +207,8 @@ impl Server {
             most_connections: connections.at_once,
             reserve: connections.reserve,
             timeout: Some(setup::timeout(args)?),
-            timeout_first_token: seconds("--timeout-first-token", options.timeout_first_token)?,
-            timeout_between: seconds("--timeout-between", options.timeout_between)?,
+            timeout_first_token: seconds(options.timeout_first_token),
+            timeout_between: seconds(options.timeout_between),
             timeout_connect: self.timeout_connect,
             retries: options.retries.unwrap_or(0),
             tokenizer: Some(counter(self.tokenizer.clone())),
@@ -219,16 +218,16 @@ impl Server {
         };
         let scraper = self.scraper(options, clock)?;
         let stats = scraper.clone().map(|scraper| Box::new(Stats(scraper)) as Box<dyn StatsSource>);
-        let pid = self.launch.0.as_ref().map(|launched| launched.pid()).or(options.server_pid);
+        let pid = self.launch.launched.as_ref().map(|launched| launched.pid()).or(options.server_pid);
         let backend = Box::new(HttpBackend::start(http, stats, clock)?);
-        let launched = self.launch.0.clone();
+        let launched = self.launch.launched.clone();
         let watch = Box::new(ServerWatch::new(pid, scraper, self.launch, clock));
         Ok(Ready { backend, watch, launched })
     }
 
     /// What reads the server's own metrics, where it has any.
     fn scraper(&self, options: &ServerArgs, clock: Clock) -> Result<Option<Arc<Scraper>>, Failure> {
-        let interval = seconds("--metrics-interval", options.metrics_interval)?.unwrap_or(SCRAPE_INTERVAL);
+        let interval = seconds(options.metrics_interval).unwrap_or(SCRAPE_INTERVAL);
         let Some(path) = self.profile.metrics else { return Ok(None) };
         let client = BlockingClient::new(self.access.clone())?;
         Ok(Some(Arc::new(Scraper::new(self.profile.fetch_metrics(client), path, interval, clock))))
@@ -249,12 +248,18 @@ impl StatsSource for Stats {
 }
 
 /// Why the server that was launched is gone, when a workload that has just been run found out.
-pub(super) fn died(launched: Option<&Launched>, run: &WorkloadRun) -> Option<Failure> {
+pub(super) fn died(launched: Option<&Launched>, run: &WorkloadRun, secrets: &Secrets) -> Option<Failure> {
     let launched = launched?;
     if run.outcomes.contains_key(&OutcomeKind::Connection) {
         std::thread::sleep(DYING);
     }
-    launched.check().err().map(Failure::from)
+    launched.check().err().map(|error| quoted(error, secrets))
+}
+
+/// An error that quotes the server's log, without secrets.
+fn quoted(error: LaunchError, secrets: &Secrets) -> Failure {
+    let failure = Failure::from(error);
+    Failure { message: secrets.redact(&failure.message), ..failure }
 }
 
 /// Takes secrets out of what a server that was launched wrote.
@@ -271,7 +276,7 @@ fn profile(args: &RunArgs) -> Result<&'static Profile, Failure> {
     let profile = Profile::named(args.backend.name())?;
     let Some(path) = &args.server.endpoint else { return Ok(profile) };
     if !path.starts_with('/') {
-        let message = format!("`--endpoint {path}` is not possible: a path begins with `/`");
+        let message = format!("invalid value `{}` for `--endpoint`: a path begins with `/`", hide_in_word(path));
         return Err(Failure::new(Exit::Usage, message));
     }
     let base = args.server.base_url.as_deref().map(Target::parse).transpose()?;
@@ -300,10 +305,10 @@ fn access(args: &RunArgs, profile: &Profile) -> Result<Access, Failure> {
             ("--client-cert", options.client_cert.is_some()),
             ("--insecure", options.insecure),
         ];
-        refuse(&tls, &format!("`{url}`"), "it concerns https only")?;
+        refuse(&tls, &format!("`{}`", hide_in_word(&url)), "it concerns https only")?;
     }
     let mut headers = options.header.iter().map(|header| split_header(header)).collect::<Result<Vec<_>, _>>()?;
-    let api_key = match take_bearer(&mut headers) {
+    let api_key = match take_bearer(&mut headers)? {
         Some(_) if options.api_key_file.is_some() => {
             let message = "`--api-key-file` and a `--header` for `Authorization` contradict each other";
             return Err(Failure::new(Exit::Usage, message).with_hint("give one of them"));
@@ -325,8 +330,14 @@ fn access(args: &RunArgs, profile: &Profile) -> Result<Access, Failure> {
     })
 }
 
-fn launch(args: &RunArgs, profile: &Profile) -> Result<Option<Arc<Launched>>, Failure> {
-    let Some(command) = &args.server.launch else { return Ok(None) };
+fn launch(
+    args: &RunArgs,
+    profile: &Profile,
+    log: LogPath<'_>,
+    interrupt: &Interrupt,
+    secrets: &Secrets,
+) -> Result<Launch, Failure> {
+    let Some(command) = &args.server.launch else { return Ok(Launch::none()) };
     let command = match (command.as_str(), profile.launch) {
         ("", None) => {
             let message = format!("`--launch` needs a command for `--backend {}`", args.backend.name());
@@ -335,20 +346,20 @@ fn launch(args: &RunArgs, profile: &Profile) -> Result<Option<Arc<Launched>>, Fa
         ("", Some(usual)) => usual,
         (given, _) => given,
     };
-    fs::create_dir_all(&args.output).map_err(|error| {
-        Failure::new(Exit::Input, format!("cannot make the folder `{}`: {error}", args.output.display()))
-    })?;
-    let log = args.output.join(SERVER_LOG);
-    Ok(Some(Arc::new(Launched::start(command, args.model.as_deref(), &log)?)))
+    let log = log()?;
+    let (folder, secrets) = (args.output.clone(), secrets.clone());
+    // The program ends now, and an error would not be seen.
+    let then = move || drop(clean_log(&folder, &secrets));
+    Launch::start(|| Ok(Launched::start(command, args.model.as_deref(), &log)?), interrupt, then)
 }
 
-/// The tokenizer that was named; else that of what the server says it loaded, as far as that can be found here; else that
-/// of the model's name.
+fn open_tokenizer(named: &str, progress: &Progress) -> Result<Tokenizer, Failure> {
+    Ok(sagellm_model::open_tokenizer(named, &open_options(), progress)?)
+}
+
+/// The tokenizer of what the server says it loaded, as far as that can be found here; else that of the model's name.
 fn tokenizer(args: &RunArgs, probe: &Probe, progress: &Progress) -> Result<Tokenizer, Failure> {
-    let open = |named: &str| sagellm_model::open_tokenizer(named, &open_options(), progress);
-    if let Some(named) = &args.server.tokenizer {
-        return Ok(open(named)?);
-    }
+    let open = |named: &str| open_tokenizer(named, progress);
     let model = &probe.model;
     // An adapter, whose folder seldom has a tokenizer, is used with that of its model.
     let parent = probe.models.iter().find(|other| Some(&other.id) == model.parent.as_ref());
@@ -360,7 +371,7 @@ fn tokenizer(args: &RunArgs, probe: &Probe, progress: &Progress) -> Result<Token
     }
     let named = args.model.as_ref().unwrap_or(&model.id);
     open(named).map_err(|error| {
-        let message = format!("no tokenizer for the model `{named}`: {}", Failure::from(error).message);
+        let message = format!("no tokenizer for the model `{named}`: {}", error.message);
         Failure::new(Exit::Input, message)
             .with_hint("name one with `--tokenizer`: a folder, a tokenizer.json, a .gguf file or a hub name")
     })
@@ -373,7 +384,8 @@ fn extra_body(options: &ServerArgs) -> Result<Map<String, Value>, Failure> {
 }
 
 fn split_header(header: &str) -> Result<(String, String), Failure> {
-    let split = header.split_once('=').or_else(|| header.split_once(':'));
+    // The first of the two: a value such as a cookie's may have either.
+    let split = header.split_once(['=', ':']);
     let (name, value) = split.map(|(name, value)| (name.trim(), value.trim())).unwrap_or_default();
     let is_token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
     if name.is_empty() || !name.chars().all(is_token) || value.chars().any(char::is_control) {
@@ -382,38 +394,62 @@ fn split_header(header: &str) -> Result<(String, String), Failure> {
     Ok((name.to_owned(), value.to_owned()))
 }
 
-/// The authorization among the headers, where there is one. A key is taken out, so that it is kept as secret as any; what
-/// is none stays a header, beside which no key is sent.
-fn take_bearer(headers: &mut Vec<(String, String)>) -> Option<Option<Secret>> {
-    let place = headers.iter().position(|(name, _)| name.eq_ignore_ascii_case("authorization"))?;
-    let key = headers[place].1.strip_prefix("Bearer ").map(Secret::new);
-    if key.is_some() {
-        headers.remove(place);
-    }
-    Some(key)
+/// The authorization among the headers, where there is one. A key is taken out, so that it is kept as secret as any; other
+/// schemes stay a header, beside which no key is sent.
+fn take_bearer(headers: &mut Vec<(String, String)>) -> Result<Option<Option<Secret>>, Failure> {
+    let Some(place) = headers.iter().position(|(name, _)| name.eq_ignore_ascii_case("authorization")) else {
+        return Ok(None);
+    };
+    let Some(key) = headers[place].1.strip_prefix("Bearer ") else { return Ok(Some(None)) };
+    let key = key_of(key.as_bytes(), "the header `Authorization`", Exit::Usage)?;
+    headers.remove(place);
+    Ok(Some(key))
 }
 
 /// The key from the file, else from the environment. It is never shown.
 fn api_key(file: Option<&Path>) -> Result<Option<Secret>, Failure> {
     let Some(path) = file else {
-        let key = std::env::var("OPENAI_API_KEY").ok().filter(|key| !key.is_empty());
-        return Ok(key.map(Secret::new));
+        let key = std::env::var_os("OPENAI_API_KEY").unwrap_or_default();
+        return key_of(key.as_encoded_bytes(), "`OPENAI_API_KEY`", Exit::Usage);
     };
-    let text = fs::read_to_string(path).map_err(|error| {
+    let bytes = fs::read(path).map_err(|error| {
         Failure::new(Exit::Input, format!("cannot read the API key in `{}`: {error}", path.display()))
     })?;
-    match text.trim() {
-        "" => Err(Failure::new(Exit::Input, format!("the API key file `{}` is empty", path.display()))),
-        key => Ok(Some(Secret::new(key))),
+    match key_of(&bytes, &format!("`{}`", path.display()), Exit::Input)? {
+        None => Err(Failure::new(Exit::Input, format!("the API key file `{}` is empty", path.display()))),
+        key => Ok(key),
     }
 }
 
-fn seconds(option: &str, value: Option<f64>) -> Result<Option<Duration>, Failure> {
-    match value {
-        Some(seconds) if !(1e-3..=1e9).contains(&seconds) => Err(Failure::new(
-            Exit::Usage,
-            format!("`{option} {seconds}` is not possible: it must be a number of seconds from 0.001 to 1e9"),
-        )),
-        value => Ok(value.map(Duration::from_secs_f64)),
+/// The key in a text, without what editors, `echo` and shells put around it. None in an empty one.
+fn key_of(bytes: &[u8], place: &str, exit: Exit) -> Result<Option<Secret>, Failure> {
+    let text = std::str::from_utf8(bytes).ok().map(|text| text.trim_start_matches('\u{feff}').trim());
+    match text {
+        Some("") => Ok(None),
+        Some(key) if key.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(Some(Secret::new(key))),
+        _ => Err(Failure::new(exit, format!("the API key in {place} cannot be sent in a header"))
+            .with_hint("a key is printable ASCII on one line, without spaces")),
+    }
+}
+
+fn seconds(value: Option<f64>) -> Option<Duration> {
+    value.map(Duration::from_secs_f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_lose_line_ends_and_marks_and_are_blamed_when_they_cannot_be_sent() {
+        let key = |bytes: &[u8]| key_of(bytes, "`K`", Exit::Usage).map(|key| key.map(|key| key.reveal().to_owned()));
+        for text in ["sk-1", "sk-1\n", "\u{feff}sk-1\r\n", " sk-1\t"] {
+            assert_eq!(key(text.as_bytes()).unwrap().as_deref(), Some("sk-1"), "{text:?}");
+        }
+        assert_eq!(key(b" \n").unwrap(), None);
+        for bytes in [&b"k\xff"[..], b"a\nb", b"a b", "schlüssel".as_bytes(), b"a\0"] {
+            let failure = key(bytes).unwrap_err();
+            assert_eq!(failure.message, "the API key in `K` cannot be sent in a header");
+        }
     }
 }

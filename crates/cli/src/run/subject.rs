@@ -1,5 +1,6 @@
 //! What is measured: the engine in this process, or a server.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use sagellm_core::journal::Calibration;
@@ -39,11 +40,15 @@ pub(super) struct Ready {
     pub(super) launched: Option<Arc<Launched>>,
 }
 
+/// Names the file for the log of a server, once one is launched.
+pub(super) type LogPath<'a> = &'a dyn Fn() -> Result<PathBuf, Failure>;
+
 impl Subject {
     /// Finds what the command line names.
     pub(super) fn open(
         args: &RunArgs,
         wanted: &Wanted,
+        log: LogPath<'_>,
         interrupt: &Interrupt,
         secrets: &Secrets,
         progress: &Progress,
@@ -56,7 +61,7 @@ impl Subject {
         }
         args.engine.refuse_for_servers(args.backend)?;
         let asked = Asked::of(args, wanted)?;
-        Ok(Self::Server(Box::new(Server::open(args, &asked, interrupt, secrets, progress)?)))
+        Ok(Self::Server(Box::new(Server::open(args, &asked, log, interrupt, secrets, progress)?)))
     }
 
     /// What prompts are cut with.

@@ -1,11 +1,13 @@
 //! Memory and processor, watched while a window is open. Lets `run` use `telemetry` without knowing it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use sagellm_core::Clock;
+use sagellm_core::{Clock, Failure};
 use sagellm_http::Launched;
 use sagellm_run::{Observed, Watch};
 use sagellm_telemetry::{Monitor, Scraper};
+
+use crate::signals::{ExitHook, Interrupt};
 
 /// This process, in which the engine runs.
 pub(super) struct ProcessWatch(pub(super) Monitor);
@@ -26,12 +28,44 @@ impl Watch for ProcessWatch {
     }
 }
 
-/// A server that was launched for this run; it is stopped when this is dropped.
-pub(super) struct Launch(pub(super) Option<Arc<Launched>>);
+/// A server that was launched for this run; it is stopped when this is dropped, and by a signal.
+pub(super) struct Launch {
+    pub(super) launched: Option<Arc<Launched>>,
+    _hook: Option<ExitHook>,
+}
+
+impl Launch {
+    /// Nothing was launched.
+    pub(super) fn none() -> Self {
+        Self { launched: None, _hook: None }
+    }
+
+    /// Launches a server. `then` is what a signal does after it has stopped it.
+    pub(super) fn start(
+        launch: impl FnOnce() -> Result<Launched, Failure>,
+        interrupt: &Interrupt,
+        then: impl Fn() + Send + 'static,
+    ) -> Result<Self, Failure> {
+        let slot: Arc<Mutex<Option<Arc<Launched>>>> = Arc::default();
+        let started = Arc::clone(&slot);
+        // A signal that comes while it is started waits for the slot, and then finds the server in it.
+        let hook = interrupt.while_kept(move || {
+            if let Some(launched) = &*started.lock().unwrap_or_else(PoisonError::into_inner) {
+                launched.stop();
+                then();
+            }
+        });
+        let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        let launched = Arc::new(launch()?);
+        *slot = Some(Arc::clone(&launched));
+        drop(slot);
+        Ok(Self { launched: Some(launched), _hook: Some(hook) })
+    }
+}
 
 impl Drop for Launch {
     fn drop(&mut self) {
-        if let Some(launched) = &self.0 {
+        if let Some(launched) = &self.launched {
             launched.stop();
         }
     }

@@ -15,7 +15,7 @@ use sagellm_report::{
 
 use crate::args::{LoadsArgs, RunArgs, SweepArgs};
 use crate::gates::Gates;
-use crate::run::{gates, once, worse};
+use crate::run::{OwnedFolder, gates, once, worse};
 use crate::signals::Interrupt;
 use crate::terminal::Printer;
 use resume::{check_runs, check_same, inputs, resume, runs};
@@ -37,6 +37,7 @@ pub(crate) fn sweep(args: SweepArgs, printer: &Printer) -> Result<Exit, Failure>
         Sweep { schema_version: SCHEMA_VERSION, settings, axis, runs_started: 0, points: Vec::new(), capacity: None };
     let gates = gates(&run)?;
     let folder = run.output.clone();
+    let _owned = OwnedFolder::take(&folder, &interrupt)?;
     let format = run.format;
     let sweep = resume(&folder, new)?;
     let identity = check_runs(&folder, &run, &interrupt, printer)?;

@@ -27,6 +27,11 @@ impl Progress {
         Self { printer: printer.clone(), quiet, bar: Mutex::new(None) }
     }
 
+    /// What it writes with.
+    pub(crate) fn printer(&self) -> &Printer {
+        &self.printer
+    }
+
     /// Begins something of a known or unknown size.
     pub(crate) fn start(&self, what: &str, total: Option<u64>, unit: Unit) {
         if self.quiet {

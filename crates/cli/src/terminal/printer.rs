@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
 
-use sagellm_core::{Exit, Failure};
+use sagellm_core::{Exit, Failure, Panicked, plain, plain_json};
 use sagellm_report::render::{Look, WIDE};
 use terminal_size::{Width, terminal_size_of};
 
@@ -41,14 +41,14 @@ impl Printer {
         self.interactive
     }
 
-    /// What it leaves out of everything that it writes.
+    /// What no text of a server may show.
     pub(crate) fn secrets(&self) -> &Secrets {
         &self.secrets
     }
 
-    /// Writes a result, byte for byte but for secrets. A reader that has seen enough is no error.
+    /// Writes a result. A reader that has seen enough is not an error.
     pub(crate) fn result(&self, text: &str) -> Result<(), Failure> {
-        self.bytes(self.secrets.redact(text).as_bytes())
+        self.bytes(shown(text, self.look.colour).as_bytes())
     }
 
     /// The same of a result that may be no text.
@@ -65,7 +65,7 @@ impl Printer {
     /// Writes one line about what is going on.
     pub(crate) fn note(&self, line: &str) {
         // There is nowhere left to say that standard error is gone.
-        let _ = writeln!(io::stderr().lock(), "{}", self.secrets.redact(line));
+        let _ = writeln!(io::stderr().lock(), "{}", plain(line));
     }
 
     /// The last words of the program: whoever still wants to say something waits in vain while the answer is held.
@@ -75,11 +75,52 @@ impl Printer {
         silence
     }
 
+    /// Writes what a thread panicked of, and whom to report it to.
+    pub(crate) fn panicked(&self, panicked: &Panicked) {
+        self.note(&format!("error: internal fault: {}", self.secrets.redact(&panicked.to_string())));
+        self.note(concat!("hint: please report it at ", env!("CARGO_PKG_REPOSITORY"), "/issues"));
+    }
+
     /// Writes an error and its hint.
     pub(crate) fn failure(&self, failure: &Failure) {
         self.note(&format!("error: {}", failure.message));
         if let Some(hint) = &failure.hint {
             self.note(&format!("hint: {hint}"));
         }
+    }
+}
+
+/// The colors of tables.
+const COLORS: [&str; 4] = ["\u{1b}[1m", "\u{1b}[1;32m", "\u{1b}[1;31m", "\u{1b}[0m"];
+
+/// A result as it may reach a terminal: plain but for the colors of tables, where it has colors.
+fn shown(text: &str, colored: bool) -> String {
+    if text.starts_with(['{', '[']) {
+        return plain_json(text).into_owned();
+    }
+    let (mut out, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some(at) = rest.find('\u{1b}').filter(|_| colored) {
+        let color = COLORS.into_iter().find(|color| rest[at..].starts_with(color)).unwrap_or_default();
+        out.push_str(&plain(&rest[..at]));
+        out.push_str(color);
+        let escape = if color.is_empty() { 1 } else { color.len() };
+        if color.is_empty() {
+            out.push_str(&plain(&rest[at..at + escape]));
+        }
+        rest = &rest[at + escape..];
+    }
+    out + &plain(rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_but_colors_steers_the_terminal() {
+        let text = "\u{1b}[1;32mVALID\u{1b}[0m m\u{1b}]0;x\u{7}\u{1b}[31mred\n";
+        assert_eq!(shown(text, true), "\u{1b}[1;32mVALID\u{1b}[0m m\\u{1b}]0;x\\u{7}\\u{1b}[31mred\n");
+        assert!(!shown(text, false).contains('\u{1b}'));
+        assert_eq!(shown("{\"a\": \"\u{9b}\"}\n", true), "{\"a\": \"\\u009b\"}\n");
     }
 }

@@ -217,6 +217,14 @@ impl Running {
         signal(self.id(), name);
     }
 
+    /// The signal that ended it, or else its exit code, once it has ended.
+    pub(crate) fn end_by(mut self) -> (Result<i32, i32>, String) {
+        use std::os::unix::process::ExitStatusExt;
+        while self.said.read_line(&mut self.err).unwrap() > 0 {}
+        let status = self.child.wait().unwrap();
+        (status.signal().ok_or_else(|| status.code().unwrap_or(-1)), self.err)
+    }
+
     /// The exit code, once it has ended.
     pub(crate) fn end(mut self) -> (Option<i32>, String) {
         while self.said.read_line(&mut self.err).unwrap() > 0 {}

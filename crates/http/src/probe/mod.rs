@@ -11,6 +11,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use self::patience::Patience;
+use sagellm_core::redact::hide_in_url;
 use sagellm_core::{BackendInfo, Failure, ModelInfo, Progress, Sampling, Stamp};
 
 pub use error::ProbeError;
@@ -160,7 +161,7 @@ fn find_out(client: &BlockingClient, options: &ProbeOptions, patience: &Patience
     let profile = options.profile;
     let version = served::version(client, profile, patience);
     let models = served::models(client, profile, patience)?;
-    let model = served::choose(&models, options, || client.target().url(profile.models))?;
+    let model = served::choose(&models, options, || client.target().shown(profile.models))?;
     let understood = trial::Trial { client, patience, options, model: &model.id }.run()?;
     let settings = settings(options, &models, &understood);
     Ok(Probe { version, models, model, understood, settings })
@@ -170,7 +171,7 @@ fn settings(options: &ProbeOptions, models: &[ServedModel], understood: &Underst
     let yes_no = |found: bool| if found { "yes" } else { "no" };
     let names = models.iter().map(|model| model.id.as_str()).collect::<Vec<_>>().join(", ");
     let mut settings = BTreeMap::from([
-        ("endpoint".to_owned(), options.profile.path(options.endpoint).to_owned()),
+        ("endpoint".to_owned(), hide_in_url(options.profile.path(options.endpoint))),
         ("probe.models".into(), if names.is_empty() { "none listed".into() } else { names }),
         ("probe.usage".into(), yes_no(understood.usage).into()),
         ("probe.cached_tokens".into(), yes_no(understood.cached_tokens).into()),

@@ -27,7 +27,7 @@ pub(super) fn wait(
     let mut path = profile.health.unwrap_or(profile.models);
     loop {
         go_on().map_err(ProbeError::Stopped)?;
-        let url = client.target().url(path);
+        let url = client.target().shown(path);
         let left = timeout.saturating_sub(Duration::from_nanos(clock.now()));
         let last = match client.get(path, ATTEMPT.min(left.max(PAUSE))) {
             Ok(answer) if answer.is_success() => return Ok(()),

@@ -37,7 +37,7 @@ pub(super) fn models(
     profile: &Profile,
     patience: &Patience,
 ) -> Result<Vec<ServedModel>, ProbeError> {
-    let url = client.target().url(profile.models);
+    let url = client.target().shown(profile.models);
     let answer = match client.get(profile.models, patience.page()) {
         Ok(answer) => answer,
         Err(why) => return Err(ProbeError::NoAnswer { url, why }),

@@ -217,7 +217,7 @@ impl Trial<'_> {
     }
 
     fn url(&self) -> String {
-        self.client.target().url(self.path())
+        self.client.target().shown(self.path())
     }
 }
 

@@ -1,6 +1,5 @@
 //! The tokenizer of a Hugging Face folder: `tokenizer.json`, else `vocab.json` and `merges.txt`.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use serde_json::Value;
@@ -49,7 +48,7 @@ pub(crate) fn read_alone(folder: &Path) -> Result<Tokenizer, ModelError> {
 pub(crate) fn read_whole(path: &Path) -> Result<Tokenizer, ModelError> {
     let bytes = json::read(path)?;
     // The parser checks most of a file, but indexes past its own buffers on merges of tokens that the vocabulary lacks.
-    let parsed = catch_unwind(AssertUnwindSafe(|| tokenizers::Tokenizer::from_bytes(&bytes)));
+    let parsed = sagellm_core::caught(|| tokenizers::Tokenizer::from_bytes(&bytes));
     let tokenizer = match parsed {
         Ok(Ok(tokenizer)) => tokenizer,
         Ok(Err(error)) => return Err(ModelError::tokenizer(path, format!("it is no tokenizer: {error}"))),

@@ -164,6 +164,18 @@ mod tests {
         let idle =
             |lines: &mut Vec<String>| lines[1] = lines[1].replace("\"max_concurrency\":1", "\"max_concurrency\":0");
         assert_eq!(damaged(&idle), ", line 2: `max_concurrency` is 0, so no request could ever be sent");
+        for wrong in ["1e300", "-1.0"] {
+            let endless = |lines: &mut Vec<String>| {
+                lines[1] = lines[1].replace("\"duration_s\":null", &format!("\"duration_s\":{wrong}"));
+            };
+            let error = damaged(&endless);
+            assert!(error.contains("line 2: ") && error.contains("from 0.001 to 1e7"), "{error}");
+        }
+        let rate = |lines: &mut Vec<String>| {
+            lines[1] = lines[1].replace("\"immediate\"", "{\"poisson\":{\"rate\":-1.0}}");
+        };
+        let error = damaged(&rate);
+        assert!(error.contains("line 2: ") && error.contains("requests per second"), "{error}");
         let version =
             |lines: &mut Vec<String>| lines[0] = lines[0].replace("\"schema_version\":1", "\"schema_version\":9");
         assert_eq!(damaged(&version), ", line 1: schema version 9, but this program reads 1");

@@ -8,7 +8,8 @@ use sagellm_core::{Failure, Plan, PlanHeader, PlanLine, Request, SCHEMA_VERSION,
 
 use super::outline::Outliner;
 use super::{Place, PlanFile, Section};
-use crate::PlanError;
+use crate::planner::check_duration;
+use crate::{PlanError, arrival};
 
 /// A request, or why it cannot be read.
 pub(crate) type ReadRequest = Result<Request, PlanError>;
@@ -167,6 +168,10 @@ fn check_workload(workload: &Workload, before: &[Section]) -> Result<(), String>
     if workload.max_concurrency == Some(0) {
         return Err("`max_concurrency` is 0, so no request could ever be sent".into());
     }
+    // A plan that was edited is held to what a new one is.
+    check_duration(workload.duration_s)
+        .and_then(|()| arrival::check(&workload.arrival))
+        .map_err(|it| it.to_string())?;
     // The name becomes that of a file.
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     if workload.name.is_empty() || workload.name.starts_with('.') || !workload.name.chars().all(plain) {

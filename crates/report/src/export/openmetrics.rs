@@ -44,6 +44,7 @@ fn gauge(
     }
     text.push_str(&format!("# TYPE {name} gauge\n# HELP {name} {}\n", label(help)));
     for (workload, value) in samples {
+        let workload = label(workload);
         text.push_str(&format!("{name}{{workload=\"{workload}\",{common}}} {value}\n"));
     }
 }
@@ -56,7 +57,8 @@ fn findings(text: &mut String, summary: &Summary, common: &str) {
         let [reasons, warnings] = summary.validity.codes(workload.name());
         for (kind, codes) in [("reason", reasons), ("warning", warnings)] {
             for code in codes {
-                let labels = format!("workload=\"{}\",{common},kind=\"{kind}\",code=\"{code}\"", workload.name());
+                let name = label(workload.name());
+                let labels = format!("workload=\"{name}\",{common},kind=\"{kind}\",code=\"{code}\"");
                 samples.push_str(&format!("{NAME}{{{labels}}} 1\n"));
             }
         }

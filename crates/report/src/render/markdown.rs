@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use sagellm_core::plain;
+
 use super::footnotes::Footnotes;
 use super::sections::{Room, Section, headline, sections};
 use super::{code_and_text, environment, grouped, subject, synthetic_note};
@@ -108,8 +110,13 @@ fn reproduce(text: &mut String, manifest: &Manifest) {
     let _ = write!(text, "### How to reproduce\n\n{fence}bash\n{command}\n{fence}\n");
 }
 
-/// A name as code.
+/// A name as code. One that looks like HTML is written as the code element of HTML: not every reader of Markdown knows
+/// that backticks switch HTML off.
 pub(crate) fn code(name: &str) -> String {
+    if name.contains('<') {
+        let name = name.replace('&', "&amp;").replace('<', "&lt;").replace('|', "&#124;").replace('`', "&#96;");
+        return format!("<code>{}</code>", in_cell(&name));
+    }
     format!("`{}`", in_cell(&name.replace('`', "'")))
 }
 
@@ -129,7 +136,7 @@ pub(crate) fn escape(text: &str) -> String {
 
 /// Text on one line, whose bars end no cell.
 fn in_cell(text: &str) -> String {
-    text.replace('|', r"\|").replace(['\n', '\r'], " ")
+    plain(&text.replace('|', r"\|").replace(['\n', '\r'], " ")).into_owned()
 }
 
 #[cfg(test)]
@@ -143,6 +150,7 @@ mod tests {
         assert_eq!(escape("`a*|b` <i>"), r"`a*\|b` \<i>");
         assert_eq!(escape("two\nlines"), "two lines");
         assert_eq!(code("a`b"), "`a'b`");
+        assert_eq!(code("m<script>a|b</script>\u{1b}"), r"<code>m&lt;script>a&#124;b&lt;/script>\u{1b}</code>");
         assert_eq!(code(r"C:\*"), r"`C:\*`");
     }
 

@@ -16,7 +16,7 @@ use std::str::FromStr;
 
 use crate::export::html::Course;
 use crate::load::{load, load_looking, load_with_slo, repeats_at};
-use sagellm_core::Slo;
+use sagellm_core::{Slo, plain, plain_json};
 
 use crate::validity::{Code, Finding};
 use crate::write::write_atomic_with;
@@ -172,7 +172,7 @@ fn side_by_side(path: &Path, runs: &[PathBuf], wanted: Wanted<'_>, format: Forma
         _ => return Err(several(path, runs)),
     };
     let summaries = runs.iter().map(|run| wanted.of(run)).collect::<Result<Vec<_>, _>>()?;
-    Ok(ended(show(&summaries)).into_bytes())
+    Ok(plain(&ended(show(&summaries))).into_owned().into_bytes())
 }
 
 fn several(path: &Path, runs: &[PathBuf]) -> Error {
@@ -199,8 +199,9 @@ pub fn write_records(path: &Path, wanted: Wanted<'_>, file: &Path) -> Result<(),
 /// When the format is [`Format::Parquet`], which takes the records themselves, and when it is [`Format::Vllm`] and there
 /// are several workloads.
 pub fn render(summary: &Summary, format: Format, look: Look) -> Result<String, Error> {
-    Ok(ended(match format {
-        Format::Table => table::table(summary, look),
+    let text = match format {
+        // Its colors are control sequences, too, so it makes its texts plain itself.
+        Format::Table => return Ok(ended(table::table(summary, look))),
         Format::Json => serde_json::to_string_pretty(summary)?,
         Format::Markdown => markdown::markdown(summary),
         Format::Csv => export::csv::csv(summary),
@@ -210,7 +211,9 @@ pub fn render(summary: &Summary, format: Format, look: Look) -> Result<String, E
         Format::Openmetrics => export::openmetrics::openmetrics(summary),
         Format::Html => export::html::report(summary, Vec::new())?,
         Format::Parquet => return Err(Error::SummaryOnly),
-    }))
+    };
+    let is_json = matches!(format, Format::Json | Format::Vllm | Format::Sglang);
+    Ok(ended(if is_json { plain_json(&text) } else { plain(&text) }.into_owned()))
 }
 
 /// Text in pieces, and whether each is code: what stands between backticks. One without its fellow opens none, or all

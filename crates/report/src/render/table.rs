@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use sagellm_core::plain;
+
 use super::footnotes::Footnotes;
 use super::sections::{Room, Section, sections};
 use super::{Look, grouped, subject, synthetic_note};
@@ -56,10 +58,10 @@ fn head(text: &mut String, summary: &Summary, colour: bool) {
     let _ = write!(text, "{}", paint(verdict.word(), paint_of, colour));
     if let Some((model, backend, facts)) = subject(summary) {
         let facts = if facts.is_empty() { facts } else { format!(" ({facts})") };
-        let _ = write!(text, "  {model}{facts} on {backend}");
+        text.push_str(&plain(&format!("  {model}{facts} on {backend}")));
     }
     if let Some(manifest) = &summary.environment {
-        let _ = write!(text, ", sagellm-benchmark {}", manifest.version);
+        text.push_str(&plain(&format!(", sagellm-benchmark {}", manifest.version)));
     }
     text.push('\n');
     if let Some(note) = synthetic_note(summary) {
@@ -98,24 +100,26 @@ fn grid(text: &mut String, section: &Section, colour: bool) {
         let first = if label_width == 0 { name } else { format!("{name:name_width$}  {}", row.label) };
         let _ = write!(text, "{first:first_width$}");
         for (cell, width) in row.cells.iter().zip(&widths) {
-            let _ = write!(text, "  {cell:>width$}");
+            let _ = write!(text, "  {:>width$}", plain(cell));
         }
         text.push('\n');
     }
 }
 
 fn short_name(name: &str) -> String {
+    let name = plain(name);
     if name.chars().count() <= LONGEST_NAME {
-        return name.to_owned();
+        return name.into_owned();
     }
     name.chars().take(LONGEST_NAME - 1).chain(['…']).collect()
 }
 
 /// Writes a paragraph whose first line begins with `first` and whose others are indented as much.
 fn hanging(text: &mut String, first: &str, paragraph: &str) {
+    let (first, paragraph) = (plain(first), plain(paragraph));
     let indent = first.chars().count();
     let mut column = indent;
-    text.push_str(first);
+    text.push_str(&first);
     for (place, word) in paragraph.split_whitespace().enumerate() {
         let length = word.chars().count();
         if place > 0 && column + 1 + length > WIDTH {

@@ -96,8 +96,9 @@ impl Queue {
         };
         let token = TOKEN_NS * (0.95 + 0.1 * random.unit());
         let at_ns = |place: u32| started + (f64::from(place + 1) * token) as u64;
-        let chunks: Vec<Chunk> =
-            (0..tokens).map(|place| Chunk { at_ns: at_ns(place), tokens: 1, delay_ns: None, uncertainty_ns: 0 }).collect();
+        let chunks: Vec<Chunk> = (0..tokens)
+            .map(|place| Chunk { at_ns: at_ns(place), tokens: 1, delay_ns: None, uncertainty_ns: 0 })
+            .collect();
         let (first, last) = (at_ns(0), at_ns(tokens - 1));
         let mut record = Record { chunks, max_tokens: tokens, output_tokens: tokens, ..success(id, 0, 1, 1) };
         (record.scheduled_ns, record.sent_ns, record.end_ns) = (sent, Some(sent), last);

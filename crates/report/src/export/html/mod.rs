@@ -11,6 +11,7 @@ mod trend;
 
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, HtmlEscape, UndefinedBehavior, Value};
+use sagellm_core::{plain, plain_json};
 use serde::Serialize;
 
 use crate::compare::Comparison;
@@ -66,10 +67,10 @@ fn fill(template: &str, scripts: &[&str], page: &impl Serialize, data: &impl Ser
         page => Serde(page),
         style => STYLE,
         script => scripts.concat(),
-        data => in_script(&serde_json::to_string(data)?),
+        data => in_script(&plain_json(&serde_json::to_string(data)?)),
         version => env!("CARGO_PKG_VERSION"),
     };
-    Ok(environment.get_template(template)?.render(context)?)
+    Ok(plain(&environment.get_template(template)?.render(context)?).into_owned())
 }
 
 /// Escaped text, with what stands between backticks as code.
