@@ -303,15 +303,18 @@ fn what_the_user_asks_of_sampling_is_tried_too() {
 }
 
 #[test]
-fn a_server_that_refuses_several_fields_gets_none_of_them() {
+fn a_server_that_refuses_several_fields_is_sent_the_others() {
     let address = completions_with(|body| {
         let extra = ["ignore_eos", "stream_options"].iter().any(|name| body.get(*name).is_some());
         if extra { (422, r#"{"message": "extra fields"}"#.into()) } else { (200, stream(4, 8, "length", false)) }
     });
     let found = probe(address, &options("vllm")).unwrap();
     let fields = &found.understood.fields;
-    assert!(!fields.ignore_eos && !fields.include_usage && !fields.min_tokens && !fields.temperature);
-    assert_eq!(found.settings["probe.optional_fields"], "refused, so none is sent: extra fields");
+    assert!(!fields.ignore_eos && !fields.include_usage && fields.temperature);
+    for refused in ["ignore_eos", "include_usage"] {
+        assert_eq!(found.settings[&format!("probe.{refused}")], "refused: extra fields");
+    }
+    assert_eq!(found.settings.get("probe.temperature"), None);
 }
 
 #[test]
@@ -581,4 +584,83 @@ fn what_speaks_no_http_is_told_apart() {
     });
     let error = probe(address, &options("vllm")).unwrap_err();
     assert!(matches!(error, ProbeError::NoAnswer { why: NoAnswer::Protocol(_), .. }), "{error}");
+}
+
+/// A server that keeps a connection open after its first answer, and closes it on the next request without an answer.
+fn forgetful() -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let connections = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&connections);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            count.fetch_add(1, Ordering::Relaxed);
+            std::thread::spawn(move || {
+                let mut stream = stream.unwrap();
+                let mut reader = BufReader::new(stream.try_clone().unwrap());
+                let mut head = String::new();
+                while reader.read_line(&mut head).unwrap() > 2 {}
+                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").unwrap();
+                reader.read_line(&mut head).unwrap();
+            });
+        }
+    });
+    (address, connections)
+}
+
+#[test]
+fn a_kept_connection_that_was_closed_is_replaced() {
+    let (address, connections) = forgetful();
+    let (client, timeout) = (client(address), Duration::from_secs(10));
+    for asked in 1..=4 {
+        assert_eq!(client.get("/metrics", timeout).unwrap().body, "ok", "{asked}");
+        assert_eq!(client.post("/v1/completions", b"", timeout, timeout).unwrap().body, "ok", "{asked}");
+    }
+    assert!(connections.load(Ordering::Relaxed) > 1);
+}
+
+#[test]
+fn a_server_that_never_answers_is_asked_twice_at_most() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = client(listener.local_addr().unwrap());
+    let count = std::thread::spawn(move || {
+        listener.set_nonblocking(false).unwrap();
+        let mut count = 0;
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut first = [0];
+            if stream.read(&mut first).unwrap() == 0 {
+                return count;
+            }
+            count += 1;
+        }
+        count
+    });
+    let timeout = Duration::from_secs(10);
+    let address = client.target().authority();
+    assert_eq!(client.get("/health", timeout), Err(NoAnswer::Closed));
+    drop(TcpStream::connect(address).unwrap());
+    assert!(count.join().unwrap() <= 2);
+}
+
+#[test]
+fn a_move_is_named_with_its_target_at_once() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut head = String::new();
+            let mut reader = BufReader::new(stream.try_clone().unwrap());
+            while reader.read_line(&mut head).unwrap() > 2 {}
+            let moved = "HTTP/1.1 308 x\r\nlocation: /v1/models/\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+            stream.write_all(moved.as_bytes()).unwrap();
+        }
+    });
+    let asked = ProbeOptions { ready_timeout: Duration::from_secs(600), ..options("openai") };
+    let error = probe(address, &asked).unwrap_err();
+    let expected =
+        format!("`http://{address}/v1/models` has moved to `/v1/models/` (status 308), and redirects are not followed");
+    assert_eq!((error.to_string(), error.exit()), (expected, Exit::Backend));
+    assert!(error.hint().unwrap().contains("--base-url"));
 }
