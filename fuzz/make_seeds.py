@@ -240,6 +240,31 @@ def copies() -> None:
     put("script", "fills", "fill 60000000 'x'\nfill 60000000 'y'\n")
 
 
+def data() -> None:
+    custom = [{"prompt": "Tell me", "output_tokens": 6, "timestamp": 0.5}, {"max_completion_tokens": 2, "messages": [
+        {"role": "system", "content": None},
+        {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}]}]
+    put("custom", "both", "\ufeff" + "".join(json.dumps(line) + "\n" for line in custom))
+    talk = [{"from": "human", "value": "a long question"}, {"from": "gpt", "value": "a \"long\" answer"}, {"value": ""}]
+    put("sharegpt", "both", json.dumps([{"id": "x", "conversations": talk}, {"conversation": talk}, {}]))
+    mooncake = {"timestamp": 0, "input_length": 1200, "output_length": 5, "hash_ids": [0, 1, 2]}
+    put("trace", "mooncake", "\x00" + json.dumps(mooncake) + "\n" + json.dumps(mooncake | {"timestamp": 30}))
+    put("trace", "burstgpt", "\x01Timestamp,Model,Request tokens,Response tokens\n5,\"a\nb\",472,18\n45,,1087,0\n")
+    put("trace", "azure", "\x02TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46.6805900,374,44\n")
+    workload = {"name": "a", "source": {"text": {"input_tokens": 9, "output_tokens": 1}}, "num_warmups": 0}
+    put("workload", "yaml", "\x00workloads:\n- &a {name: a, source: {random: {input_tokens: 9, output_tokens: 1}}}\n"
+                            "- <<: *a\n  name: b\n  arrival: {poisson: {rate: 4}}\n")
+    put("workload", "toml", "\x01name = 'a'\n[source.custom]\npath = 'x.jsonl'\n")
+    put("workload", "json", "\x02" + json.dumps(workload))
+    header = {"line": "header", "schema_version": 1, "generator": "x", "tokenizer": "y"}
+    request = {"line": "request", "id": 0, "offset_ns": 0, "prompt": {"text": "a", "token_ids": [1]}, "max_tokens": 1}
+    put("plan", "lines", "".join(json.dumps(line) + "\n" for line in (header, {"line": "workload"} | workload, request)))
+    for path in sorted((CRATES / "report/tests/data").glob("golden*.jsonl")):
+        put("results", path.stem, "".join(path.read_text().splitlines(keepends=True)[:3]))
+    put("pem", "both", "".join(f"-----BEGIN {kind}-----\nMAA=\n-----END {kind}-----\n"
+                               for kind in ("CERTIFICATE", "PRIVATE KEY", "RSA PRIVATE KEY")))
+
+
 if __name__ == "__main__":
-    for make in (streams, metrics, safetensors, pickles, gguf, copies):
+    for make in (streams, metrics, safetensors, pickles, gguf, copies, data):
         make()

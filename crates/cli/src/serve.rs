@@ -4,11 +4,10 @@ use std::io::Read;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use sagellm_core::{Clock, Exit, Failure};
 use sagellm_model::{HubOptions, OpenOptions};
-use sagellm_server::{EngineServer, EngineServerOptions, QueueOptions, SimulateOptions, Simulator};
+use sagellm_server::{ConnectionLimits, EngineServer, EngineServerOptions, QueueOptions, SimulateOptions, Simulator};
 
 use crate::args::{ServeArgs, SimulationArgs, Time};
 use crate::calibrate::LISTENING;
@@ -24,11 +23,13 @@ pub(crate) fn serve(args: &ServeArgs, printer: &Printer) -> Result<Exit, Failure
     let clock = Clock::start();
     if args.simulate {
         args.engine.refuse_for_simulation()?;
-        let simulator = Simulator::start(simulation(&args.simulation, printer)?, address, clock)?;
+        let options = SimulateOptions { api_key: args.api_key.clone(), ..simulation(&args.simulation, printer)? };
+        let simulator = Simulator::start(options, address, clock)?;
         let orderly = interrupt.orderly();
         let stop = stop(&orderly, args.until_eof);
         announce(printer, simulator.address())?;
-        wait(stop);
+        warn_if_open(args, simulator.address(), printer);
+        simulator.wait(stop)?;
         return Ok(Exit::Ok);
     }
     args.simulation.refuse_for_engine()?;
@@ -39,11 +40,14 @@ pub(crate) fn serve(args: &ServeArgs, printer: &Printer) -> Result<Exit, Failure
     let options = EngineServerOptions {
         engine: args.engine.options(SERVED_TOKENS, false),
         served_model_name: args.served_model_name.clone(),
+        api_key: args.api_key.clone(),
+        limits: ConnectionLimits::default(),
     };
     let server = EngineServer::start(model, options, address, clock, progress.bar_only())?;
     let orderly = interrupt.orderly();
     let stop = stop(&orderly, args.until_eof);
     announce(printer, server.address())?;
+    warn_if_open(args, server.address(), printer);
     server.wait(stop)?;
     Ok(Exit::Ok)
 }
@@ -87,9 +91,12 @@ fn announce(printer: &Printer, address: SocketAddr) -> Result<(), Failure> {
     printer.result(&format!("{LISTENING}http://{address}\n"))
 }
 
-fn wait(stop: &AtomicBool) {
-    while !stop.load(Ordering::Relaxed) {
-        std::thread::sleep(Duration::from_millis(50));
+/// Warns that other machines can use the server, if they can.
+fn warn_if_open(args: &ServeArgs, address: SocketAddr, printer: &Printer) {
+    if args.api_key.is_none() && !address.ip().to_canonical().is_loopback() {
+        printer.note(&format!(
+            "warning: anyone who can reach {address} can use this server: set --api-key, or --host 127.0.0.1"
+        ));
     }
 }
 

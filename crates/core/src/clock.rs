@@ -107,6 +107,13 @@ impl WallTime {
         Self { unix_ns: u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX) }
     }
 
+    /// Reads a date as in a header of HTTP, such as `Sun, 06 Nov 1994 08:49:37 GMT`. `None` for anything else, and for a
+    /// date before 1970.
+    pub fn from_http_date(text: &str) -> Option<Self> {
+        let stamp = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
+        Some(Self { unix_ns: u64::try_from(stamp.as_nanosecond()).ok()? })
+    }
+
     /// RFC 3339 in UTC to the millisecond, such as `2026-01-31T09:30:00.125Z`.
     pub fn rfc3339(self) -> String {
         let millis = i64::try_from(self.unix_ns / 1_000_000).unwrap_or(i64::MAX);
@@ -125,6 +132,15 @@ mod tests {
     fn wall_time_prints_as_rfc3339() {
         let wall = WallTime { unix_ns: 1_769_851_800_125_000_000 };
         assert_eq!(wall.rfc3339(), "2026-01-31T09:30:00.125Z");
+    }
+
+    #[test]
+    fn dates_of_http_are_read() {
+        let read = |text| WallTime::from_http_date(text).map(|wall| wall.unix_ns / 1_000_000_000);
+        assert_eq!(read("Sun, 06 Nov 1994 08:49:37 GMT"), Some(784_111_777));
+        for other in ["", "12", "tomorrow", "Sun, 06 Nov 1960 08:49:37 GMT", "Sun, 99 Nov 1994 08:49:37 GMT"] {
+            assert_eq!(read(other), None, "{other}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod backend;
 mod clock;
 mod error;
 mod event;
+pub mod file;
 pub mod journal;
 mod measured;
 mod panics;

@@ -12,8 +12,9 @@ use sagellm_core::{
 use sagellm_model::{Dtype, Model};
 
 use crate::EngineError;
-use crate::kernels::{BLOCK, Isa, Kernels, KvDtype};
+use crate::kernels::{Arena, BLOCK, Isa, Kernels, KvDtype};
 use crate::kv::{BlockPool, KvStorage};
+use crate::memory_limit::{self, Need};
 use crate::models;
 use crate::nn::Workspace;
 use crate::scheduler::{Limits, Scheduler};
@@ -58,7 +59,8 @@ impl CpuEngine {
     /// Loads the weights of `model`, telling `progress` of it, and starts the engine's threads. Events are stamped on `clock`.
     ///
     /// # Errors
-    /// When the weights do not fit the configuration, a setting is out of range, or memory is refused.
+    /// When the weights do not fit the configuration, a setting is out of range, or the model needs more memory than this
+    /// process may use.
     pub fn start(
         model: Model,
         options: &EngineOptions,
@@ -84,13 +86,20 @@ impl CpuEngine {
         let context_length = model.config.context_length;
         let blocks = options.kv_cache_tokens.div_ceil(BLOCK);
         let capacity_tokens = blocks * BLOCK;
-        let decoder = models::load(&model, options.dtype, context_length.min(capacity_tokens), threads, progress)?;
-        let kv = KvStorage::new(blocks, decoder.blocks.len(), decoder.attention, kv_dtype)?;
         let limits = Limits {
             tokens: options.max_num_batched_tokens,
             sequences: options.max_num_seqs.min(options.max_num_batched_tokens),
             drafts: options.draft_tokens,
         };
+        let config = &model.config;
+        let kv_bytes = KvStorage::bytes(blocks, config.num_layers, models::attention_shape(config), kv_dtype);
+        memory_limit::check(Need {
+            used: models::memory(&model, options.dtype).saturating_add(kv_bytes as u64),
+            // Of the weights and of the cache, and what a step computes.
+            reserved: 2 * Arena::RESERVED as u64 + Workspace::bytes(config, limits.tokens, limits.logits()),
+        })?;
+        let decoder = models::load(&model, options.dtype, context_length.min(capacity_tokens), threads, progress)?;
+        let kv = KvStorage::new(blocks, decoder.blocks.len(), decoder.attention, kv_dtype)?;
         let work = Workspace::new(&decoder, limits.tokens, limits.logits())?;
         let counters = Arc::new(Counters::default());
         let scheduler = Scheduler::new(

@@ -5,6 +5,7 @@ use sagellm_model::ModelError;
 use thiserror::Error;
 
 use crate::Isa;
+use crate::memory_limit::{MemoryLimit, size};
 
 /// Why the engine cannot be started.
 #[derive(Debug, Error)]
@@ -52,6 +53,16 @@ pub enum EngineError {
         /// What the buffer that was refused takes.
         bytes: usize,
     },
+    /// The model is larger than what this process may use.
+    #[error("the model needs about {}, but this process may use {} ({by})", size(*.need), size(*.limit))]
+    MemoryLimit {
+        /// Bytes that this process would have with its weights and the KV cache.
+        need: u64,
+        /// Bytes that this process may use.
+        limit: u64,
+        /// What limits them.
+        by: MemoryLimit,
+    },
     /// A setting out of range.
     #[error("{0}")]
     Setting(String),
@@ -61,9 +72,9 @@ impl UserError for EngineError {
     fn exit(&self) -> Exit {
         match self {
             Self::Model(error) => error.exit(),
-            Self::Shape { .. } => Exit::Input,
+            Self::Shape { .. } | Self::MemoryLimit { .. } | Self::WeightMemory(_) => Exit::Input,
             Self::IsaMissing { .. } | Self::KvMemory { .. } | Self::StepMemory { .. } | Self::Setting(_) => Exit::Usage,
-            Self::Threads(_) | Self::WeightMemory(_) => Exit::Backend,
+            Self::Threads(_) => Exit::Backend,
         }
     }
 
@@ -77,6 +88,9 @@ impl UserError for EngineError {
             }
             Self::KvMemory { .. } => Some("lower --kv-cache-tokens or --max-concurrency".into()),
             Self::StepMemory { .. } => Some("lower --max-num-batched-tokens or --max-num-seqs".into()),
+            Self::MemoryLimit { .. } => {
+                Some("use a smaller model, `--dtype int8` or a smaller `--kv-cache-tokens`, or raise the limit".into())
+            }
             Self::WeightMemory(_) => Some("take a smaller model, or `--dtype int8`".into()),
             Self::Threads(_) | Self::Setting(_) => None,
         }

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use sagellm_core::{End, Nanos, OutcomeKind, Piece, Request};
+use sagellm_core::{End, Nanos, OutcomeKind, Piece, Request, WallTime};
 
 use crate::Secret;
 use crate::chunk::Chunk;
@@ -195,7 +195,7 @@ impl Answer {
     }
 
     /// When it may be asked again, where this one failed for now: the server refused it and says so, or did not begin to
-    /// answer. After `usual` where the server does not say when; never where it names a date.
+    /// answer. After `usual` where the server does not say when, or says what cannot be read.
     pub(crate) fn may_pass_after(&self, usual: Nanos) -> Option<Nanos> {
         let outcome = self.tally.failure()?;
         if !self.begun() {
@@ -206,10 +206,8 @@ impl Answer {
         if !refused || !matches!(head.status, 429 | 503) {
             return None;
         }
-        match &head.retry_after {
-            None => Some(usual),
-            Some(seconds) => Some(seconds.parse::<u32>().ok()? as Nanos * 1_000_000_000),
-        }
+        let stated = head.retry_after.as_deref().and_then(|text| wait_of(text, WallTime::now()));
+        Some(stated.unwrap_or(usual))
     }
 
     /// It ends before its end. An error whose explanation is cut short is still that error.
@@ -331,6 +329,18 @@ fn may_stream(head: &Head) -> bool {
     matches!(head.content_type.as_str(), "text/event-stream" | "" | "text/plain" | "application/octet-stream")
 }
 
+/// How long a `Retry-After` asks to wait: a number of seconds, which some servers give with a fraction, or a date. `None`
+/// for what is neither.
+fn wait_of(text: &str, now: WallTime) -> Option<Nanos> {
+    let text = text.trim();
+    match text.parse::<f64>() {
+        // Longer than any timeout.
+        Ok(seconds) if seconds >= 0.0 => Some((seconds.min(f64::from(u32::MAX)) * 1e9).ceil() as Nanos),
+        Ok(_) => None,
+        Err(_) => Some(WallTime::from_http_date(text)?.unix_ns.saturating_sub(now.unix_ns)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use sagellm_core::TokenSource;
@@ -412,5 +422,20 @@ mod tests {
         assert_eq!(end.outcome, OutcomeKind::Protocol);
         let reason = "the answer is longer than 4194304 bytes of text, though 0 tokens were asked for";
         assert_eq!(end.reason.as_deref(), Some(reason));
+    }
+
+    #[test]
+    fn a_server_says_when_to_ask_again() {
+        let now = WallTime { unix_ns: 784_111_777_500_000_000 };
+        let wait = |text| wait_of(text, now).map(|nanos| nanos as f64 / 1e9);
+        assert_eq!(wait("2"), Some(2.0));
+        assert_eq!(wait(" 0.2 "), Some(0.2));
+        assert_eq!(wait("0"), Some(0.0));
+        assert_eq!(wait("Sun, 06 Nov 1994 08:49:39 GMT"), Some(1.5));
+        assert_eq!(wait("Sun, 06 Nov 1994 08:49:30 GMT"), Some(0.0), "a date that is over");
+        assert_eq!(wait("999999999999"), Some(f64::from(u32::MAX)));
+        for nonsense in ["", "-1", "-99999999999999999999", "nan", "soon", "2s", "1,5"] {
+            assert_eq!(wait(nonsense), None, "{nonsense}");
+        }
     }
 }

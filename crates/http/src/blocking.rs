@@ -55,8 +55,11 @@ pub enum NoAnswer {
     /// Nobody listens, or the connection broke: may be different in a moment.
     #[error("{0}")]
     Connection(String),
+    /// The server closed the connection before it answered: may be different in a moment.
+    #[error("the server closed the connection")]
+    Closed,
     /// Nothing came in time: may be different in a moment.
-    #[error("no answer came within {} s", (.0.as_secs_f64() * 1e3).round() / 1e3)]
+    #[error("no answer came within {} s", rounded(*.0))]
     Timeout(Duration),
     /// The certificate or the handshake does not do.
     #[error("TLS failed: {0}")]
@@ -69,8 +72,13 @@ pub enum NoAnswer {
 impl NoAnswer {
     /// Whether it is worth asking again.
     pub fn may_pass(&self) -> bool {
-        matches!(self, Self::Connection(_) | Self::Timeout(_))
+        matches!(self, Self::Connection(_) | Self::Closed | Self::Timeout(_))
     }
+}
+
+/// Seconds to the millisecond.
+pub(crate) fn rounded(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e3).round() / 1e3
 }
 
 /// What a server answered, whatever its status.
@@ -78,6 +86,8 @@ impl NoAnswer {
 pub struct Answer {
     /// Status of HTTP.
     pub status: u16,
+    /// Where it is to be found instead, for a status of redirection.
+    pub location: Option<String>,
     /// The body as it came, with the replacement character in place of what is not UTF-8. It may repeat a secret: only
     /// [`message`](Self::message) can be shown.
     pub body: String,
@@ -105,6 +115,8 @@ impl Answer {
 #[derive(Clone, Debug)]
 pub struct BlockingClient {
     agent: Agent,
+    /// The same without kept connections.
+    fresh: Agent,
     access: Arc<Access>,
     secrets: Arc<[Secret]>,
     largest_body: u64,
@@ -133,19 +145,29 @@ impl BlockingClient {
             }
             None => None,
         };
-        let agent = Agent::config_builder()
-            .http_status_as_error(false)
-            // A redirect would take the key elsewhere.
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .user_agent(concat!("sagellm-benchmark/", env!("CARGO_PKG_VERSION")))
-            .accept_encoding("identity")
-            .proxy(proxy)
-            .tls_config(tls_config(&access)?)
-            .build()
-            .new_agent();
+        let tls = tls_config(&access)?;
+        let agent = |kept_connections| {
+            Agent::config_builder()
+                .http_status_as_error(false)
+                // A redirect would take the key elsewhere.
+                .max_redirects(0)
+                .max_redirects_will_error(false)
+                .user_agent(concat!("sagellm-benchmark/", env!("CARGO_PKG_VERSION")))
+                .accept_encoding("identity")
+                .proxy(proxy.clone())
+                .tls_config(tls.clone())
+                .max_idle_connections(kept_connections)
+                .build()
+                .new_agent()
+        };
         let secrets = access.api_key.iter().chain(&access.secrets).cloned().collect();
-        Ok(Self { agent, access: Arc::new(access), secrets, largest_body: Self::LARGEST_BODY })
+        Ok(Self {
+            agent: agent(1),
+            fresh: agent(0),
+            access: Arc::new(access),
+            secrets,
+            largest_body: Self::LARGEST_BODY,
+        })
     }
 
     /// Reads bodies of up to so many bytes.
@@ -172,12 +194,23 @@ impl BlockingClient {
     /// # Errors
     /// When no answer comes within `timeout`.
     pub fn get(&self, path: &str, timeout: Duration) -> Result<Answer, NoAnswer> {
-        let mut request = self.agent.get(self.target().url(path));
-        for (name, value) in self.headers() {
-            request = request.header(name, value);
+        self.twice(|agent| {
+            let mut request = agent.get(self.target().url(path));
+            for (name, value) in self.headers() {
+                request = request.header(name, value);
+            }
+            let response = request.config().timeout_global(Some(timeout)).build().call();
+            response.map_err(|error| no_answer(error, timeout))
+        })
+        .and_then(|response| self.answer(response, timeout))
+    }
+
+    /// Asks again on a new connection where a kept one turns out to be closed: a server may close it at any time.
+    fn twice(&self, ask: impl Fn(&Agent) -> Result<Response<Body>, NoAnswer>) -> Result<Response<Body>, NoAnswer> {
+        match ask(&self.agent) {
+            Err(NoAnswer::Closed) => ask(&self.fresh),
+            other => other,
         }
-        let response = request.config().timeout_global(Some(timeout)).build().call();
-        self.answer(response, timeout)
     }
 
     /// Posts JSON to a path, as a measured request would be: named, and ready for a stream.
@@ -185,20 +218,23 @@ impl BlockingClient {
     /// # Errors
     /// When the answer does not begin within `head` or is not complete within `whole`.
     pub fn post(&self, path: &str, body: &[u8], head: Duration, whole: Duration) -> Result<Answer, NoAnswer> {
-        let mut request = self.agent.post(self.target().url(path));
         let named = RequestIds::draw().of(0);
         let own = [("accept", "text/event-stream"), ("content-type", "application/json"), ("x-request-id", &named)];
-        for (name, value) in own {
-            request = request.header(name, value);
-        }
-        for (name, value) in self.headers() {
-            request = request.header(name, value);
-        }
-        let config = request.config().timeout_recv_response(Some(head)).timeout_global(Some(whole));
-        match config.build().send(body) {
-            Err(ureq::Error::Timeout(ureq::Timeout::RecvResponse)) => Err(NoAnswer::Timeout(head)),
-            response => self.answer(response, whole),
-        }
+        self.twice(|agent| {
+            let mut request = agent.post(self.target().url(path));
+            for (name, value) in own {
+                request = request.header(name, value);
+            }
+            for (name, value) in self.headers() {
+                request = request.header(name, value);
+            }
+            let config = request.config().timeout_recv_response(Some(head)).timeout_global(Some(whole));
+            config.build().send(body).map_err(|error| match error {
+                ureq::Error::Timeout(ureq::Timeout::RecvResponse) => NoAnswer::Timeout(head),
+                error => no_answer(error, whole),
+            })
+        })
+        .and_then(|response| self.answer(response, whole))
     }
 
     /// Gets the text of a path, as readings of metrics want it: any status but success is a failure too.
@@ -218,12 +254,13 @@ impl BlockingClient {
         self.access.headers.iter().map(|(name, value)| (name.as_str(), value.clone())).chain(key)
     }
 
-    fn answer(&self, response: Result<Response<Body>, ureq::Error>, timeout: Duration) -> Result<Answer, NoAnswer> {
-        let mut response = response.map_err(|error| no_answer(error, timeout))?;
+    fn answer(&self, mut response: Response<Body>, timeout: Duration) -> Result<Answer, NoAnswer> {
         let limited = response.body_mut().with_config().limit(self.largest_body);
         let bytes = limited.read_to_vec().map_err(|error| no_answer(error, timeout))?;
         let body = String::from_utf8_lossy(&bytes).into_owned();
-        Ok(Answer { status: response.status().as_u16(), body, secrets: Arc::clone(&self.secrets) })
+        let location = response.headers().get("location").filter(|_| response.status().is_redirection());
+        let location = location.map(|value| excerpt(value.as_bytes(), &self.secrets));
+        Ok(Answer { status: response.status().as_u16(), location, body, secrets: Arc::clone(&self.secrets) })
     }
 }
 
@@ -232,9 +269,10 @@ fn no_answer(error: ureq::Error, timeout: Duration) -> NoAnswer {
         ureq::Error::Timeout(_) => NoAnswer::Timeout(timeout),
         ureq::Error::Io(error) => match error.kind() {
             io::ErrorKind::ConnectionRefused => NoAnswer::Connection("the connection was refused".into()),
-            io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe => {
-                NoAnswer::Connection("the server closed the connection".into())
-            }
+            io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::BrokenPipe => NoAnswer::Closed,
             io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => NoAnswer::Timeout(timeout),
             // Where rustls fails within the handshake, its error comes wrapped.
             io::ErrorKind::InvalidData => NoAnswer::Tls(error.to_string()),

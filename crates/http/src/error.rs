@@ -18,6 +18,12 @@ pub enum HttpError {
         /// What is wrong with it.
         why: String,
     },
+    /// A base URL with a query, which can only follow a path.
+    #[error("cannot use the URL `{url}`: a base URL has no query")]
+    Query {
+        /// The part before the query.
+        url: String,
+    },
     /// A host without an address.
     #[error("cannot find the host `{host}`: {why}")]
     Resolve {
@@ -74,7 +80,7 @@ pub enum HttpError {
 impl UserError for HttpError {
     fn exit(&self) -> Exit {
         match self {
-            Self::Url { .. } | Self::Setting(_) | Self::OpenFiles { .. } => Exit::Usage,
+            Self::Url { .. } | Self::Query { .. } | Self::Setting(_) | Self::OpenFiles { .. } => Exit::Usage,
             Self::Certificate { .. } => Exit::Input,
             Self::Resolve { .. } | Self::Connect { .. } | Self::Tls(_) | Self::System(_) | Self::CacheReset { .. } => {
                 Exit::Backend
@@ -85,6 +91,9 @@ impl UserError for HttpError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Url { .. } => Some("a base URL looks like http://localhost:8000".into()),
+            Self::Query { .. } => Some(
+                "put the query into the endpoint, as in `--endpoint '/chat/completions?api-version=2024-06-01'`".into(),
+            ),
             Self::Resolve { .. } | Self::Connect { .. } => {
                 Some("is the server up, and does --base-url name its host and port?".into())
             }

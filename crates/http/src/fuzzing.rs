@@ -17,6 +17,16 @@ fn pieces<'a>(bytes: &'a [u8], cuts: &'a [usize]) -> impl Iterator<Item = &'a [u
     })
 }
 
+/// Reads certificates and a key from the text of a PEM file. Returns how many certificates there are, and whether there is
+/// a key.
+///
+/// # Errors
+/// Says what is wrong with the certificates.
+pub fn pem(text: &[u8]) -> Result<(usize, bool), String> {
+    let certificates = crate::tls::certificates_in(text)?;
+    Ok((certificates.len(), crate::tls::private_key_in(text).is_ok()))
+}
+
 /// Reads the events of a stream; `see` is told of each whether it is named `error`, and its data. False when a line or
 /// the data of an event is longer than `max_line` bytes, which ends the reading.
 pub fn events(stream: &[u8], cuts: &[usize], max_line: usize, see: &mut impl FnMut(bool, &[u8])) -> bool {

@@ -20,6 +20,9 @@ pub struct Target {
     pub base_path: String,
 }
 
+/// Paths that people copy with the base URL.
+const ENDPOINTS: [&str; 4] = ["/v1/chat/completions", "/v1/completions", "/v1/models", "/v1/responses"];
+
 impl Target {
     /// Reads a base URL such as `http://localhost:8000` or `https://gateway/tenant/7`.
     ///
@@ -37,8 +40,12 @@ impl Target {
         if !rest.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(wrong("it holds a space, a control character or a letter beyond ASCII"));
         }
-        if rest.contains(['?', '#']) {
-            return Err(wrong("a base URL has neither query nor fragment"));
+        if rest.contains('#') {
+            return Err(wrong("a base URL has no fragment"));
+        }
+        if let Some((rest, _)) = rest.split_once('?') {
+            // Not shown: it may hold a key.
+            return Err(HttpError::Query { url: format!("{scheme}://{rest}?…") });
         }
         let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
         if authority.contains('@') {
@@ -53,6 +60,9 @@ impl Target {
                     return Err(wrong("there is no IPv6 address between `[` and `]`"));
                 }
                 (host, if port.is_empty() { None } else { Some(port.strip_prefix(':').unwrap_or("")) })
+            }
+            None if authority.matches(':').count() > 1 => {
+                return Err(wrong("an IPv6 address must be in brackets, as in http://[::1]:8000"));
             }
             None => authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port))),
         };
@@ -72,7 +82,12 @@ impl Target {
                 _ => return Err(wrong("its port is no number from 1 to 65535")),
             },
         };
-        Ok(Self { https, host: host.into(), port, base_path: path.trim_end_matches('/').into() })
+        let base_path = path.trim_end_matches('/');
+        if let Some(base) = ENDPOINTS.iter().find_map(|endpoint| base_path.strip_suffix(endpoint)) {
+            let url = format!("{scheme}://{authority}{base}");
+            return Err(wrong(&format!("it ends with the path of an endpoint; the base URL is {url}")));
+        }
+        Ok(Self { https, host: host.into(), port, base_path: base_path.into() })
     }
 
     /// What comes after the authority of a URL for `path`. People give the base URL with and without the `/v1` at its
@@ -197,7 +212,6 @@ mod tests {
             "http://h:99999",
             "http://h:x",
             "http://h:",
-            "http://h?x",
             "http://h/#x",
             "http://a b",
             "http://h\r\nX: y",
@@ -208,6 +222,11 @@ mod tests {
         ] {
             assert!(matches!(Target::parse(url), Err(HttpError::Url { .. })), "{url}");
         }
+        let why = |url: &str| Target::parse(url).unwrap_err().to_string();
+        let query = why("http://h/openai/deployments/d?api-version=1&key=hunter2");
+        assert_eq!(query, "cannot use the URL `http://h/openai/deployments/d?…`: a base URL has no query");
+        assert!(why("http://::1:8000").contains("must be in brackets, as in http://[::1]:8000"));
+        assert!(why("https://h/a/v1/chat/completions").ends_with("the base URL is https://h/a"));
         let secret = Target::parse("http://me:hunter2@h").unwrap_err().to_string();
         assert!(!secret.contains("hunter2"), "{secret}");
     }

@@ -1,7 +1,6 @@
 //! TLS: whom to trust, and who we are.
 
-use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,6 +9,8 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme};
+
+use sagellm_core::file;
 
 use crate::{HttpError, TlsOptions};
 
@@ -60,21 +61,40 @@ impl TlsMaker {
     }
 }
 
+/// What to do about a failure of TLS, by the words of rustls.
+const REMEDIES: [(&[&str], &str); 6] = [
+    // What a server without TLS sends is not a record of it.
+    (&["InvalidContentType"], "is this a server without TLS? Then its URL begins with http://"),
+    (
+        &["certificate expired", "certificate not valid yet", "Expired", "NotValidYet"],
+        "renew the server's certificate, or correct the clock of this machine; --insecure measures without verification",
+    ),
+    (
+        &["not valid for name", "NotValidForName"],
+        "put a name of the certificate into --base-url; --insecure measures without verification",
+    ),
+    (
+        &[
+            "CertificateRequired",
+            "BadCertificate",
+            "UnknownCA",
+            "CertificateExpired",
+            "CertificateRevoked",
+            "AccessDenied",
+        ],
+        "the server refuses this client's certificate, or has been given none: see --client-cert and --client-key",
+    ),
+    (
+        &["HandshakeFailure", "ProtocolVersion"],
+        "the server accepts no version or cipher of TLS that this client has, or expects a certificate: --client-cert",
+    ),
+    (&["UnknownIssuer", "CaUsedAsEndEntity"], "name the authority that signed the server's certificate with --ca-cert"),
+];
+
 /// What to do about a failure of TLS.
 pub(crate) fn remedy(why: &str) -> &'static str {
-    // What a server without TLS says is no record of it.
-    let has = |words: &[&str]| words.iter().any(|word| why.contains(word));
-    if has(&["InvalidContentType"]) {
-        "is this a server without TLS? Then its URL begins with http://"
-    } else if has(&["Expired", "NotValidYet", "expired", "not valid yet"]) {
-        "renew the server's certificate, or correct the clock of this machine"
-    } else if has(&["NotValidForName", "not valid for name"]) {
-        "use a host name of the certificate in --base-url"
-    } else if has(&["CertificateRequired", "HandshakeFailure", "BadCertificate", "certificate required"]) {
-        "the server may require a certificate of the client: give --client-cert and --client-key"
-    } else {
-        "name the authority that signed the server's certificate with --ca-cert"
-    }
+    let known = REMEDIES.iter().find(|(signs, _)| signs.iter().any(|sign| why.contains(sign)));
+    known.map_or("see the server's log for its side of the handshake", |(_, remedy)| remedy)
 }
 
 fn certificate(path: &Path, why: impl ToString) -> HttpError {
@@ -108,23 +128,24 @@ pub(crate) fn authorities(file: Option<&Path>) -> Result<Vec<CertificateDer<'sta
 }
 
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, HttpError> {
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(|error| certificate(path, error))?;
-    BufReader::new(file).take(MAX_FILE).read_to_end(&mut bytes).map_err(|error| certificate(path, error))?;
-    Ok(bytes)
+    file::read(path, MAX_FILE).map_err(|error| certificate(path, error))
 }
 
 pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, HttpError> {
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(path)?).collect();
-    match found {
-        Ok(found) if found.is_empty() => Err(certificate(path, "it holds no certificate")),
-        Ok(found) => Ok(found),
-        Err(error) => Err(certificate(path, error)),
-    }
+    certificates_in(&read(path)?).map_err(|why| certificate(path, why))
+}
+
+pub(crate) fn certificates_in(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let found: Vec<_> = CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|why| why.to_string())?;
+    if found.is_empty() { Err("it holds no certificate".into()) } else { Ok(found) }
 }
 
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, HttpError> {
-    PrivateKeyDer::from_pem_slice(&read(path)?).map_err(|error| certificate(path, error))
+    private_key_in(&read(path)?).map_err(|why| certificate(path, why))
+}
+
+pub(crate) fn private_key_in(pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
+    PrivateKeyDer::from_pem_slice(pem).map_err(|why| why.to_string())
 }
 
 /// Trusts whoever answers, but still checks that he holds the key of the certificate that he shows.

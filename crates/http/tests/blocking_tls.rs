@@ -12,7 +12,10 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, ServerConnection, Stream};
-use sagellm_http::{Access, BlockingClient, HttpError, NoAnswer, Target, TlsOptions};
+use sagellm_core::{NoProgress, UserError};
+use sagellm_http::{
+    Access, BlockingClient, EndpointType, HttpError, NoAnswer, ProbeOptions, Profile, Target, TlsOptions, prepare,
+};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -24,6 +27,11 @@ struct World {
 
 impl World {
     fn new(asks_for_client: bool) -> Self {
+        Self::valid_until(asks_for_client, 4000)
+    }
+
+    /// The server's certificate is valid until the beginning of a year.
+    fn valid_until(asks_for_client: bool, year: i32) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let authority_key = KeyPair::generate().unwrap();
         let mut authority = CertificateParams::new(Vec::new()).unwrap();
@@ -40,7 +48,10 @@ impl World {
         std::fs::write(folder.path().join("client.pem"), client.pem()).unwrap();
         std::fs::write(folder.path().join("client.key"), client_key.serialize_pem()).unwrap();
 
-        let (server, server_key) = signed("localhost");
+        let server_key = KeyPair::generate().unwrap();
+        let mut server = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        server.not_after = rcgen::date_time_ymd(year, 1, 1);
+        let server = server.signed_by(&server_key, &issuer).unwrap();
         let mut roots = RootCertStore::empty();
         roots.add(root.der().clone()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -131,4 +142,28 @@ fn files_that_are_none_are_named() {
     assert!(matches!(&no_key, HttpError::Certificate { path, .. } if path.ends_with("client.pem")), "{no_key:?}");
     let half = error(TlsOptions { client_cert: world.file("client.pem"), ..TlsOptions::default() });
     assert!(matches!(half, HttpError::Setting(_)));
+}
+
+#[test]
+fn each_cause_has_its_own_remedy() {
+    let hint = |world: &World, host: &str, tls: TlsOptions| {
+        let options = ProbeOptions::new(Profile::named("openai").unwrap(), EndpointType::Completions);
+        let error = prepare(&world.client(host, tls).unwrap(), &options, &|| Ok(()), &NoProgress).unwrap_err();
+        error.hint().unwrap()
+    };
+    let world = World::new(false);
+    let trusting = |world: &World| TlsOptions { ca_cert: world.file("ca.pem"), ..TlsOptions::default() };
+    let expired = World::valid_until(false, 2001);
+    let asking = World::new(true);
+    let found = [
+        hint(&expired, "localhost", trusting(&expired)),
+        hint(&world, "127.0.0.1", trusting(&world)),
+        hint(&world, "localhost", trusting(&expired)),
+        hint(&asking, "localhost", trusting(&asking)),
+    ];
+    for (hint, expected) in
+        found.iter().zip(["renew the server's certificate", "--base-url", "--ca-cert", "--client-cert"])
+    {
+        assert!(hint.contains(expected), "{expected}: {hint}");
+    }
 }

@@ -303,15 +303,18 @@ fn what_the_user_asks_of_sampling_is_tried_too() {
 }
 
 #[test]
-fn a_server_that_refuses_several_fields_gets_none_of_them() {
+fn a_server_that_refuses_several_fields_is_sent_the_others() {
     let address = completions_with(|body| {
         let extra = ["ignore_eos", "stream_options"].iter().any(|name| body.get(*name).is_some());
         if extra { (422, r#"{"message": "extra fields"}"#.into()) } else { (200, stream(4, 8, "length", false)) }
     });
     let found = probe(address, &options("vllm")).unwrap();
     let fields = &found.understood.fields;
-    assert!(!fields.ignore_eos && !fields.include_usage && !fields.min_tokens && !fields.temperature);
-    assert_eq!(found.settings["probe.optional_fields"], "refused, so none is sent: extra fields");
+    assert!(!fields.ignore_eos && !fields.include_usage && fields.temperature);
+    for refused in ["ignore_eos", "include_usage"] {
+        assert_eq!(found.settings[&format!("probe.{refused}")], "refused: extra fields");
+    }
+    assert_eq!(found.settings.get("probe.temperature"), None);
 }
 
 #[test]

@@ -174,9 +174,7 @@ impl Checkpoint {
                 let name = names.first().unwrap_or(&weight.name);
                 return Err(ModelError::tensor(path, name, "is missing"));
             };
-            let stored = stored.map_err(|dtype| {
-                ModelError::tensor(path, name, format!("is stored as {dtype}, which is not supported"))
-            })?;
+            let stored = stored.map_err(|dtype| ModelError::dtype(path, name, &dtype))?;
             let shape = stored.shape_in(layout);
             if shape != weight.shape {
                 let what = format!("has shape {shape:?} where the config calls for {:?}", weight.shape);

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use sagellm_core::file::FileError;
 use sagellm_core::{Exit, UserError};
 
 /// Why a model cannot be used. Every one ends the program with [`Exit::Input`].
@@ -155,6 +156,19 @@ impl ModelError {
         Self::Tensor { path: path.into(), name: name.into(), what: what.into() }
     }
 
+    /// A tensor of a type (by name) that is not computed with.
+    pub(crate) fn dtype(path: &Path, name: &str, dtype: &str) -> Self {
+        let what = format!("tensor `{name}` is stored as {dtype}, which is not supported");
+        let hint = match path.extension().is_some_and(|ending| ending == "gguf") {
+            true => {
+                "use a file of the model in Q4_K_M, Q5_K_M, Q6_K or Q8_0; supported are F32, F16, BF16, Q4_0, Q4_1, Q5_0, \
+                 Q5_1, Q8_0, Q4_K, Q5_K and Q6_K"
+            }
+            false => "use weights in F32, F16 or BF16, or a GGUF file of the model",
+        };
+        Self::unsupported(path, what, hint)
+    }
+
     pub(crate) fn unsupported(path: &Path, what: impl Into<String>, hint: impl Into<String>) -> Self {
         Self::Unsupported { path: path.into(), what: what.into(), hint: hint.into() }
     }
@@ -176,7 +190,10 @@ impl UserError for ModelError {
                     crate::synthetic::PRESETS.iter().map(|name| format!("`synthetic:{name}`")).collect();
                 format!("use {}", names.join(", "))
             }
-            Self::Read { .. } => "check that the file exists and that you may read it".into(),
+            Self::Read { source, .. } => match FileError::of(source) {
+                Some(error) => error.hint().into(),
+                None => "check that the file exists and that you may read it".into(),
+            },
             Self::Write { .. } => "check the free space and your rights there, or set HF_HOME to another folder".into(),
             Self::Damaged { .. } => "the file is incomplete or altered: download or convert it again".into(),
             Self::Config { .. } => "compare the file with the one published with the model".into(),

@@ -1,25 +1,22 @@
 //! JSON files of a model folder: read with a limit, and with errors that name the key.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use sagellm_core::file;
 use serde_json::{Map, Value};
 
 use crate::ModelError;
 
 /// Larger than any honest tokenizer or index (the largest today have some 35 MB).
-const LIMIT: u64 = 256 << 20;
+const MAX_BYTES: u64 = 128 << 20;
 
-/// The bytes of a small file.
+/// Most values of settings. The longest list of shards today has some 100,000.
+const MAX_VALUES: usize = 2_000_000;
+
+/// The text of a small file.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, ModelError> {
-    let file = File::open(path).map_err(|error| ModelError::read(path, error))?;
-    let mut bytes = Vec::new();
-    file.take(LIMIT + 1).read_to_end(&mut bytes).map_err(|error| ModelError::read(path, error))?;
-    if bytes.len() as u64 > LIMIT {
-        return Err(ModelError::damaged(path, format!("it is larger than {} MiB", LIMIT >> 20)));
-    }
-    Ok(bytes)
+    let text = file::read_text(path, MAX_BYTES).map_err(|error| ModelError::read(path, error))?;
+    Ok(text.into_bytes())
 }
 
 /// An object of settings, with the file that it came from.
@@ -43,6 +40,7 @@ impl Settings {
     }
 
     pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Self, ModelError> {
+        file::check_values(bytes, MAX_VALUES).map_err(|error| ModelError::read(path, error))?;
         match serde_json::from_slice(bytes) {
             Ok(Value::Object(map)) => Ok(Self { path: path.into(), prefix: String::new(), map }),
             Ok(_) => Err(ModelError::damaged(path, "it is not a JSON object")),

@@ -16,6 +16,7 @@ mod map;
 mod open;
 mod pickle;
 mod safetensors;
+mod shrink;
 mod synthetic;
 mod tokenizer;
 mod weights;

@@ -8,27 +8,36 @@ use std::sync::Arc;
 use memmap2::Mmap;
 #[cfg(unix)]
 use memmap2::UncheckedAdvice;
+use sagellm_core::file;
 
 use crate::ModelError;
+use crate::shrink::Watched;
 
 /// A file mapped read-only, shared by all tensors that lie in it.
 #[derive(Clone)]
-pub(crate) struct MappedFile(Arc<Mmap>);
+pub(crate) struct MappedFile(Arc<Mapping>);
+
+struct Mapping {
+    /// Before the map, so that it is dropped first.
+    _watched: Watched,
+    map: Mmap,
+}
 
 impl MappedFile {
     /// Maps the file at `path`.
     pub(crate) fn open(path: &Path) -> Result<Self, ModelError> {
-        let file = File::open(path).map_err(|error| ModelError::read(path, error))?;
+        let file = file::open(path).map_err(|error| ModelError::read(path, error))?;
         if file.metadata().map_err(|error| ModelError::read(path, error))?.len() == 0 {
             return Err(ModelError::damaged(path, "the file is empty"));
         }
-        map(&file).map(|map| Self(Arc::new(map))).map_err(|error| ModelError::read(path, error))
+        let map = map(&file).map_err(|error| ModelError::read(path, error))?;
+        Ok(Self(Arc::new(Mapping { _watched: Watched::new(path, &map), map })))
     }
 
     /// Gives the memory of `range` back to the system, which reads the file again when somebody asks for it.
     pub(crate) fn release(&self, range: Range<usize>) {
         #[cfg(unix)]
-        give_back(&self.0, range);
+        give_back(&self.0.map, range);
         // Other systems cannot be told.
         #[cfg(not(unix))]
         let _ = range;
@@ -38,14 +47,14 @@ impl MappedFile {
 impl Deref for MappedFile {
     type Target = [u8];
     fn deref(&self) -> &[u8] {
-        &self.0
+        &self.0.map
     }
 }
 
 #[expect(unsafe_code, reason = "mapping is the one way to use weights larger than memory without a copy")]
 fn map(file: &File) -> std::io::Result<Mmap> {
-    // SAFETY: the mapping is private and read-only, and every byte of it is treated as data of any value. What is left is
-    // the premise of every program that maps weights: nobody truncates the file while it is in use.
+    // SAFETY: the mapping is private and read-only, and every byte of it is treated as data of any value. A file
+    // that becomes shorter while it is in use ends the process with a message (`shrink`).
     unsafe { Mmap::map(file) }
 }
 

@@ -44,7 +44,7 @@ pub fn open(spec: &str, options: &OpenOptions, progress: &dyn Progress) -> Resul
     if path.is_dir() {
         return folder::open(spec, path);
     }
-    if path.is_file() {
+    if path.exists() {
         return open_file(spec, path);
     }
     if hub::is_id(spec) {
@@ -67,7 +67,7 @@ pub fn open_tokenizer(spec: &str, options: &OpenOptions, progress: &dyn Progress
     if path.is_dir() {
         return files::read_alone(path);
     }
-    if path.is_file() {
+    if path.exists() {
         return if gguf::recognize(path)? { gguf::open_tokenizer(path) } else { files::read_whole(path) };
     }
     if hub::is_id(spec) {

@@ -8,14 +8,15 @@ use std::io::Write;
 use std::path::Path;
 
 use common::{copy_of, open, open_spec};
-use sagellm_core::{Exit, UserError};
+use sagellm_core::{Exit, Failure, UserError};
 use serde_json::{Value, json};
 
 /// The message, after checking what all have in common.
 fn failure(spec: &str) -> (String, String) {
     let error = open_spec(spec).unwrap_err();
     assert_eq!(error.exit(), Exit::Input);
-    let (message, hint) = (error.to_string(), error.hint().unwrap());
+    let Failure { message, hint, .. } = Failure::from(error);
+    let hint = hint.unwrap();
     assert!(!message.contains('\n') && !hint.contains('\n'), "{message} / {hint}");
     (message, hint)
 }
@@ -327,4 +328,46 @@ fn opening_leaves_the_folder_as_it_was() {
     let before = names();
     open(folder.path()).unwrap();
     assert_eq!(names(), before);
+}
+
+#[test]
+fn a_git_lfs_pointer_is_named_in_place_of_any_file() {
+    let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:4bb3783693d0\nsize 52283111\n";
+    for file in ["model.safetensors", "tokenizer.json", "config.json"] {
+        says(
+            with_file("llama", file, pointer),
+            &[file, "it is a Git LFS pointer, not the file itself", "git lfs pull"],
+        );
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.gguf");
+    fs::write(&path, pointer).unwrap();
+    says(failure(path.to_str().unwrap()), &["m.gguf", "Git LFS pointer", "git lfs pull"]);
+}
+
+#[test]
+fn special_files_are_refused() {
+    #[cfg(unix)]
+    says(failure("/dev/zero"), &["`/dev/zero`", "it is a device, not a regular file"]);
+    let folder = copy_of("llama");
+    fs::remove_file(folder.path().join("config.json")).unwrap();
+    fs::create_dir(folder.path().join("config.json")).unwrap();
+    says(failure_of(folder.path()), &["config.json"]);
+}
+
+#[test]
+fn settings_hold_a_limited_number_of_values() {
+    let many = format!("{{\"a\": [{}0]}}", "0,".repeat(2_000_001));
+    says(with_file("llama", "config.json", many.as_bytes()), &["config.json", "more than 2000000 values"]);
+}
+
+#[test]
+fn settings_may_begin_with_a_byte_order_mark() {
+    let folder = copy_of("llama");
+    for file in ["config.json", "tokenizer.json"] {
+        let path = folder.path().join(file);
+        let text = fs::read(&path).unwrap();
+        fs::write(&path, [b"\xef\xbb\xbf", &text[..]].concat()).unwrap();
+    }
+    open(folder.path()).unwrap();
 }

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use sagellm_core::file::FileError;
 use sagellm_core::{Exit, UserError};
 use sagellm_model::ModelError;
 
@@ -111,6 +112,8 @@ pub enum PlanError {
         line: u64,
         /// What is wrong with it.
         reason: String,
+        /// What to do, where it is not to correct the line.
+        hint: Option<&'static str>,
     },
     /// The tokenizer failed.
     #[error("the tokenizer cannot encode the prompts of a workload")]
@@ -150,13 +153,14 @@ impl UserError for PlanError {
             Self::File { action: "write", .. } => {
                 Some("free some space there, or choose another folder with `--output`".into())
             }
-            Self::File { .. } => None,
+            Self::File { source, .. } => FileError::of(source).map(|error| error.hint().into()),
             Self::WorkloadFile { .. } => Some(
                 "`sagellm-benchmark plan show short` prints one to begin with; \
                  `sagellm-benchmark schema workload.schema.json` lists all fields"
                     .into(),
             ),
             Self::Line { .. } => Some("write the plan again with `sagellm-benchmark plan write`".into()),
+            Self::Data { hint: Some(hint), .. } => Some((*hint).into()),
             Self::Data { .. } => Some("correct the line, or check that the file is the data set that was named".into()),
             Self::Tokenizer(error) => error.hint(),
         }

@@ -1,15 +1,17 @@
 //! Workload files, in YAML, TOML or JSON: one workload, or several under `workloads`.
 
 use std::borrow::Cow;
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use sagellm_core::Source;
+use sagellm_core::{Source, file};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
 use crate::{PlanError, Spec};
+
+/// Largest workload file, in bytes.
+const MAX_BYTES: u64 = 1 << 20;
 
 /// What a workload file holds; for its schema.
 struct WorkloadFile;
@@ -95,7 +97,7 @@ fn syntax(path: &Path) -> Option<Syntax> {
 /// is wrong.
 pub fn read_workloads(path: &Path) -> Result<Vec<Spec>, PlanError> {
     let failed = |source| PlanError::File { path: path.to_owned(), action: "read", source };
-    let text = fs::read_to_string(path).map_err(failed)?;
+    let text = file::read_text(path, MAX_BYTES).map_err(failed)?;
     let Some(syntax) = syntax(path) else {
         let reason = "the ending of its name has to be `.yaml`, `.yml`, `.toml` or `.json`".into();
         return Err(PlanError::WorkloadFile { path: path.to_owned(), place: String::new(), reason });
@@ -207,6 +209,8 @@ fn known(path: &serde_path_to_error::Path) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use sagellm_core::Arrival;
 

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use sagellm_core::file::FileError;
 use sagellm_core::{Exit, SCHEMA_VERSION, UserError};
 
 use crate::sweep::SWEEP_FILE;
@@ -213,7 +214,10 @@ impl UserError for Error {
                 "run `sagellm-benchmark run --workload m1 --backend cpu` first".into()
             }
             Self::Repeats { first, .. } => format!("give the folder of one: `--input {}`", first.display()),
-            Self::Read { .. } => "check that it is a readable file".into(),
+            Self::Read { source, .. } => match FileError::of(source) {
+                Some(error) => error.hint().into(),
+                None => "check that it is a readable file".into(),
+            },
             Self::Write { .. } => "free some space, or choose another place with `--output`".into(),
             Self::TooLarge { .. } => "give the `benchmark_summary.json` of a run, or its folder".into(),
             Self::Malformed { path, .. } if path.extension().is_some_and(|ext| ext == "jsonl") => {

@@ -1,11 +1,10 @@
 //! Reads `<workload>.records.jsonl`.
 
-use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 use sagellm_core::journal::{Close, Header, Line};
-use sagellm_core::{Record, Slo};
+use sagellm_core::{Record, Slo, file};
 
 use crate::damage::Guard;
 use crate::lines::{BLOCK, LONGEST_LINE, for_each_line};
@@ -26,7 +25,7 @@ pub fn read_journal(path: &Path, slo: Option<&Slo>) -> Result<Option<(Header, Wo
 pub(crate) fn read_header(path: &Path) -> Result<Option<Header>, Error> {
     let failed = |source| Error::Read { path: path.to_owned(), source };
     let mut line = Vec::new();
-    let file = File::open(path).map_err(failed)?;
+    let file = file::open(path).map_err(failed)?;
     BufReader::new(file).take(LONGEST_LINE as u64).read_until(b'\n', &mut line).map_err(failed)?;
     let mut header = None;
     for_each_line(path, &line[..], BLOCK, &mut |line| {
@@ -117,7 +116,7 @@ pub fn read_records(path: &Path, look: &mut dyn FnMut(&Record)) -> Result<Option
 
 /// Takes the lines of a journal: a header, requests, and a closing line at most.
 fn each_line(path: &Path, take: &mut dyn FnMut(Line) -> Result<(), String>) -> Result<(), Error> {
-    let file = File::open(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    let file = file::open(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
     let (mut begun, mut closed) = (false, false);
     for_each_line(path, file, BLOCK, &mut |line| {
         match line {

@@ -1,11 +1,11 @@
 //! From a path to a summary.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use sagellm_core::journal::Header;
-use sagellm_core::{SCHEMA_VERSION, Slo};
+use sagellm_core::{SCHEMA_VERSION, Slo, file};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -254,7 +254,7 @@ fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
         column: error.column(),
         message: plain_message(error),
     };
-    let file = File::open(path).map_err(failed)?;
+    let file = file::open(path).map_err(failed)?;
     let bytes = file.metadata().map_err(failed)?.len();
     if bytes > LARGEST {
         return Err(Error::TooLarge { path: path.to_owned(), bytes, limit: LARGEST });

@@ -8,6 +8,7 @@
 
 mod engine;
 mod error;
+mod limits;
 mod running;
 mod script;
 mod simulate;
@@ -16,6 +17,7 @@ mod wire;
 
 pub use engine::{EngineServer, EngineServerOptions};
 pub use error::ServerError;
+pub use limits::ConnectionLimits;
 pub use script::{Case, Ending, Exchange, Script, Scripted, Write, conformance};
 pub use simulate::{QueueOptions, SimulateOptions, Simulator, Truth};
 pub use socket::Arrival;

@@ -25,7 +25,7 @@ pub(crate) fn bind(address: SocketAddr) -> Result<TcpListener, ServerError> {
     if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
         && soft < hard
     {
-        // Where it cannot be raised, running out of files ends the server with an error that says so.
+        // Where it cannot be raised, fewer connections are served at the same time.
         let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
     }
     let listener = TcpListener::bind(address)
@@ -111,6 +111,20 @@ pub(crate) fn is_gone(stream: &TcpStream) -> bool {
         Ok(_) | Err(nix::Error::EAGAIN | nix::Error::EINTR) => false,
         Err(_) => true,
     }
+}
+
+/// Whether no connection can be accepted until others have ended.
+pub(crate) fn is_exhausted(error: &io::Error) -> bool {
+    use nix::libc::{EMFILE, ENFILE, ENOBUFS, ENOMEM};
+    matches!(error.raw_os_error(), Some(EMFILE | ENFILE | ENOBUFS | ENOMEM))
+}
+
+/// Whether only this one connection could not be accepted: errors of the network that it had before (accept(2)).
+pub(crate) fn is_of_one_connection(error: &io::Error) -> bool {
+    use nix::libc::{EHOSTDOWN, EHOSTUNREACH, ENETDOWN, ENETUNREACH, ENOPROTOOPT, EOPNOTSUPP, EPERM, EPROTO};
+    let network = [EHOSTDOWN, EHOSTUNREACH, ENETDOWN, ENETUNREACH, ENOPROTOOPT, EOPNOTSUPP, EPERM, EPROTO];
+    matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted)
+        || error.raw_os_error().is_some_and(|code| network.contains(&code))
 }
 
 /// Ends the connection by a reset instead of an orderly close.

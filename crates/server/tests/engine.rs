@@ -12,7 +12,7 @@ use std::time::Duration;
 use sagellm_core::{Backend, Clock, EventKind, NoProgress, Prompt, Request, Sampling, event_channel};
 use sagellm_engine::{CpuEngine, EngineOptions};
 use sagellm_model::{Model, OpenOptions};
-use sagellm_server::{EngineServer, EngineServerOptions};
+use sagellm_server::{ConnectionLimits, EngineServer, EngineServerOptions};
 use serde_json::{Value, json};
 use support::{anywhere, connect, events, get, post, read_response, send, until};
 
@@ -40,7 +40,12 @@ fn engine() -> EngineOptions {
 
 fn start_with(engine: EngineOptions) -> EngineServer {
     let model = Model { chat_template: Some(CHAT.into()), ..model("llama") };
-    let options = EngineServerOptions { engine, served_model_name: Some("tiny".into()) };
+    let options = EngineServerOptions {
+        engine,
+        served_model_name: Some("tiny".into()),
+        api_key: None,
+        limits: ConnectionLimits::default(),
+    };
     EngineServer::start(model, options, anywhere(), Clock::start(), &NoProgress).unwrap()
 }
 
@@ -284,7 +289,12 @@ fn what_is_not_served_is_said_in_vllms_words() {
 
 #[test]
 fn a_model_without_a_template_refuses_chats() {
-    let options = EngineServerOptions { engine: engine(), served_model_name: None };
+    let options = EngineServerOptions {
+        engine: engine(),
+        served_model_name: None,
+        api_key: None,
+        limits: ConnectionLimits::default(),
+    };
     let server = EngineServer::start(model("gpt2"), options, anywhere(), Clock::start(), &NoProgress).unwrap();
     assert!(server.model().ends_with("testdata/models/gpt2"));
     let body = json!({"messages": [{"role": "user", "content": "hi"}]}).to_string();

@@ -23,6 +23,9 @@ pub(crate) struct ServeArgs {
     /// Port to listen on; 0 takes a free one
     #[arg(long, default_value_t = 8000)]
     pub(crate) port: u16,
+    /// API key that clients must send; /health needs none [default: none]
+    #[arg(long, value_name = "KEY", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub(crate) api_key: Option<String>,
     /// End when standard input does
     #[arg(long, hide = true)]
     pub(crate) until_eof: bool,

@@ -36,6 +36,9 @@ pub(crate) struct Buffer {
 }
 
 impl Arena {
+    /// Bytes that it may ask for on top of what is taken from it.
+    pub(crate) const RESERVED: usize = CHUNK + HUGE;
+
     /// `bytes` bytes of zeros, aligned to a cache line.
     ///
     /// # Errors

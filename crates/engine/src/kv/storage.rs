@@ -14,6 +14,11 @@ pub(crate) struct KvStorage {
 }
 
 impl KvStorage {
+    /// Bytes of `blocks` blocks of `layers` layers.
+    pub(crate) fn bytes(blocks: usize, layers: usize, shape: AttentionShape, dtype: KvDtype) -> usize {
+        blocks.saturating_mul(2 * layers * shape.block_part() * dtype.bytes())
+    }
+
     /// Room for `blocks` blocks of `layers` layers.
     pub(crate) fn new(
         blocks: usize,
@@ -22,7 +27,7 @@ impl KvStorage {
         dtype: KvDtype,
     ) -> Result<Self, EngineError> {
         let part = shape.block_part();
-        let bytes = blocks.saturating_mul(2 * layers * part * dtype.bytes());
+        let bytes = Self::bytes(blocks, layers, shape, dtype);
         let Ok(data) = Arena::default().take(bytes) else {
             return Err(EngineError::KvMemory { tokens: blocks * BLOCK, bytes });
         };

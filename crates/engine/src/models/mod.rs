@@ -15,9 +15,9 @@ use sagellm_core::Progress;
 use sagellm_model::{Architecture, Checkpoint, Config, Model};
 
 use crate::EngineError;
-use crate::kernels::AttentionShape;
+use crate::kernels::{AttentionShape, PANEL};
 use crate::nn::{Decoder, Head, Linear, Norm};
-use crate::weights::{ComputeDtype, Matrix, Table, load_matrices, load_vector};
+use crate::weights::{ComputeDtype, Format, Matrix, Table, load_matrices, load_vector};
 
 /// Reads the tensors of one model.
 pub(crate) struct Loader<'a> {
@@ -46,6 +46,33 @@ pub(crate) fn load(
         Architecture::Llama => llama::load(&loader),
         Architecture::Qwen2 => qwen2::load(&loader),
         Architecture::Qwen3 => qwen3::load(&loader),
+    }
+}
+
+/// Bytes of memory that [`load`] takes: what is packed, and what is copied because it is stored otherwise or made up.
+pub(crate) fn memory(model: &Model, dtype: Option<ComputeDtype>) -> u64 {
+    let multiplied = multiplied(model);
+    let of = |name: String| {
+        let Some((stored, shape)) = model.checkpoint.describe(&name) else { return 0 };
+        match shape[..] {
+            [rows, columns] if multiplied.contains(&name) => {
+                let format = dtype.map_or(Format::of(stored), ComputeDtype::format);
+                rows.div_ceil(PANEL) as u64 * format.panel_bytes(columns) as u64
+            }
+            [_, _] if !model.info.synthetic => 0,
+            _ => size_of::<f32>() as u64 * shape.iter().map(|size| *size as u64).product::<u64>(),
+        }
+    };
+    model.checkpoint.names().into_iter().map(of).sum()
+}
+
+/// The shape of attention of a model of `config`.
+pub(crate) fn attention_shape(config: &Config) -> AttentionShape {
+    AttentionShape {
+        heads: config.num_heads,
+        kv_heads: config.num_kv_heads,
+        head_dim: config.head_dim,
+        scale: 1.0 / (config.head_dim as f32).sqrt(),
     }
 }
 
@@ -116,11 +143,6 @@ impl Loader<'_> {
     }
 
     fn attention_shape(&self) -> AttentionShape {
-        AttentionShape {
-            heads: self.config.num_heads,
-            kv_heads: self.config.num_kv_heads,
-            head_dim: self.config.head_dim,
-            scale: 1.0 / (self.config.head_dim as f32).sqrt(),
-        }
+        attention_shape(self.config)
     }
 }

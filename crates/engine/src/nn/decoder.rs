@@ -1,5 +1,7 @@
 //! A decoder-only transformer: what every supported architecture is an arrangement of.
 
+use sagellm_model::Config;
+
 use super::attention::Scratch;
 use super::{Attention, Linear, Mlp, Norm, Rope};
 use crate::EngineError;
@@ -86,6 +88,16 @@ pub(crate) struct Workspace {
 }
 
 impl Workspace {
+    /// About the bytes of buffers for steps of up to `rows` tokens of which up to `logits` want logits.
+    pub(crate) fn bytes(config: &Config, rows: usize, logits: usize) -> u64 {
+        let of_row = 3 * config.hidden_size + (2 * config.num_heads + 2 * config.num_kv_heads) * config.head_dim;
+        let inner = rows.min(Mlp::ROWS).saturating_mul(config.intermediate_size);
+        let of_logits = config.vocab_size + 2 * config.hidden_size;
+        let numbers =
+            rows.saturating_mul(of_row).saturating_add(logits.saturating_mul(of_logits)).saturating_add(inner);
+        numbers.saturating_mul(size_of::<f32>()) as u64
+    }
+
     /// Buffers for steps of up to `rows` tokens of which up to `logits` want logits.
     ///
     /// # Errors

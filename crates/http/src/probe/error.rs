@@ -5,13 +5,14 @@ use std::time::Duration;
 use sagellm_core::{Exit, Failure, UserError};
 use thiserror::Error;
 
-use crate::NoAnswer;
+use crate::blocking::rounded;
+use crate::{Answer, NoAnswer};
 
 /// What a probe found to be in the way.
 #[derive(Debug, Error)]
 pub enum ProbeError {
     /// It did not come up in time.
-    #[error("`{url}` was not ready within {} s: {last}", .waited.as_secs_f64())]
+    #[error("`{url}` was not ready within {} s: {last}", rounded(*.waited))]
     NotReady {
         /// What was asked.
         url: String,
@@ -27,6 +28,16 @@ pub enum ProbeError {
         url: String,
         /// Why there is no answer.
         why: NoAnswer,
+    },
+    /// It is somewhere else.
+    #[error("`{url}` has moved to `{to}` (status {status}), and redirects are not followed")]
+    Moved {
+        /// What was asked.
+        url: String,
+        /// Where the server says it is.
+        to: String,
+        /// A status of redirection.
+        status: u16,
     },
     /// The key is missing or wrong.
     #[error("`{url}` refuses access (status {status})")]
@@ -81,6 +92,22 @@ pub enum ProbeError {
     Stopped(Failure),
 }
 
+impl ProbeError {
+    /// The redirection that an answer is, if it is one.
+    pub(super) fn moved(url: &str, answer: &Answer) -> Option<Self> {
+        let to = answer.location.clone()?;
+        Some(Self::Moved { url: url.to_owned(), to, status: answer.status })
+    }
+}
+
+/// What a path begins with twice, as `/api/v1` in `http://h/api/v1/api/v1/completions`.
+fn doubled(url: &str) -> Option<&str> {
+    let (_, rest) = url.split_once("://")?;
+    let path = &rest[rest.find('/')?..];
+    let ends = path.match_indices('/').map(|(at, _)| at).skip(1);
+    ends.map(|end| path.split_at(end)).find(|(part, rest)| rest.starts_with(&format!("{part}/"))).map(|(part, _)| part)
+}
+
 fn quoted(names: &[String]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
@@ -102,6 +129,10 @@ impl UserError for ProbeError {
                 "is it overloaded, or does it still load? A longer wait: --ready-timeout, --timeout"
             }
             Self::NoAnswer { .. } => "does --base-url name an HTTP server, and is `http` or `https` right?",
+            Self::Moved { .. } => "name the new place with --base-url, or its path with --endpoint",
+            Self::NoEndpoint { url, .. } if let Some(twice) = doubled(url) => {
+                return Some(format!("the path contains `{twice}` twice: leave it out of --base-url or of --endpoint"));
+            }
             Self::Access { .. } => "give the key in OPENAI_API_KEY or with --api-key-file",
             Self::UnknownModel { .. } => "leave --model out to take the first of them",
             Self::NoModel { .. } => "name the model with --model",
@@ -111,5 +142,19 @@ impl UserError for ProbeError {
             Self::Stopped(failure) => return failure.hint.clone(),
         };
         Some(hint.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_doubled_path_is_named() {
+        assert_eq!(doubled("http://h/api/v1/api/v1/completions"), Some("/api/v1"));
+        assert_eq!(doubled("http://h:1/v1/v1/models"), Some("/v1"));
+        assert_eq!(doubled("http://h/v1/completions"), None);
+        assert_eq!(doubled("http://h/v1/v1x/completions"), None);
+        assert_eq!(doubled("http://h"), None);
     }
 }

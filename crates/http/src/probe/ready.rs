@@ -32,6 +32,11 @@ pub(super) fn wait(
         let last = match client.get(path, ATTEMPT.min(left.max(PAUSE))) {
             Ok(answer) if answer.is_success() => return Ok(()),
             Ok(answer) => match answer.status {
+                _ if answer.location.is_some() && path != profile.models => {
+                    path = profile.models;
+                    continue;
+                }
+                _ if let Some(moved) = ProbeError::moved(&url, &answer) => return Err(moved),
                 status @ (401 | 403) => return Err(ProbeError::Access { url, status }),
                 // Not every server has a place for its health; then the list of models has to tell it.
                 404 | 405 | 501 if path != profile.models => {

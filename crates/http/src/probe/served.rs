@@ -42,6 +42,9 @@ pub(super) fn models(
         Ok(answer) => answer,
         Err(why) => return Err(ProbeError::NoAnswer { url, why }),
     };
+    if let Some(moved) = ProbeError::moved(&url, &answer) {
+        return Err(moved);
+    }
     match answer.status {
         200..=299 => list(&answer.body).map_err(|why| ProbeError::Unusable { url, why }),
         404 | 405 | 501 => Ok(Vec::new()),

@@ -117,31 +117,46 @@ impl Trial<'_> {
         })
     }
 
-    /// Sends all fields; where that is refused, without one or another, and at last without all of them.
+    /// Sends all fields; where that is refused, without one or another, and at last without all of them, from where each
+    /// that is accepted is taken back.
     fn fields(&self, wanted: RequestFields) -> Result<(RequestFields, Stream, Notes), ProbeError> {
         let refusal = match self.ask(&wanted, TOKENS, None)? {
             Outcome::Answered(stream) => return Ok((wanted, stream, Vec::new())),
             Outcome::Refused { message, .. } => message,
         };
-        let mut bare = wanted.clone();
-        for (name, leave_out) in OPTIONAL {
-            let mut fields = wanted.clone();
-            leave_out(&mut fields);
-            leave_out(&mut bare);
-            if self.body(&fields, TOKENS, None)? == self.body(&wanted, TOKENS, None)? {
+        let whole = self.body(&wanted, TOKENS, None)?;
+        let mut left_out = Vec::new();
+        for field in OPTIONAL {
+            let fields = without(&wanted, &[field]);
+            if self.body(&fields, TOKENS, None)? == whole {
                 continue;
             }
             if let Outcome::Answered(stream) = self.ask(&fields, TOKENS, None)? {
-                return Ok((fields, stream, vec![(name, format!("refused: {refusal}"))]));
+                return Ok((fields, stream, vec![(field.0, format!("refused: {refusal}"))]));
+            }
+            left_out.push(field);
+        }
+        let mut fields = without(&wanted, &left_out);
+        let mut stream = match self.ask(&fields, TOKENS, None)? {
+            Outcome::Answered(stream) => stream,
+            Outcome::Refused { status, message } => {
+                return Err(ProbeError::Refused { url: self.url(), status, message });
+            }
+        };
+        let mut notes = Vec::new();
+        // Backwards, since a field may go with one that comes after it.
+        for place in (0..left_out.len()).rev() {
+            let field = left_out.remove(place);
+            let more = without(&wanted, &left_out);
+            match self.ask(&more, TOKENS, None)? {
+                Outcome::Answered(answered) => (fields, stream) = (more, answered),
+                Outcome::Refused { message, .. } => {
+                    notes.push((field.0, format!("refused: {message}")));
+                    left_out.insert(place, field);
+                }
             }
         }
-        match self.ask(&bare, TOKENS, None)? {
-            Outcome::Answered(stream) => {
-                let note = ("optional_fields", format!("refused, so none is sent: {refusal}"));
-                Ok((bare, stream, vec![note]))
-            }
-            Outcome::Refused { status, message } => Err(ProbeError::Refused { url: self.url(), status, message }),
-        }
+        Ok((fields, stream, notes))
     }
 
     /// Whether a prompt of token ids is taken as such, which the count of prompt tokens shows.
@@ -175,6 +190,9 @@ impl Trial<'_> {
                 _ => break answer,
             }
         };
+        if let Some(moved) = ProbeError::moved(&self.url(), &answer) {
+            return Err(moved);
+        }
         match answer.status {
             200..=299 => Ok(match read(answer.body.as_bytes()) {
                 Ok(stream) => Outcome::Answered(stream),
@@ -222,6 +240,13 @@ impl Trial<'_> {
 }
 
 type LeaveOut = fn(&mut RequestFields);
+
+/// The fields without those that are left out.
+fn without(wanted: &RequestFields, left_out: &[(&str, LeaveOut)]) -> RequestFields {
+    let mut fields = wanted.clone();
+    left_out.iter().for_each(|(_, leave_out)| leave_out(&mut fields));
+    fields
+}
 
 /// What can be left out of a request, or said otherwise.
 const OPTIONAL: [(&str, LeaveOut); 8] = [

@@ -132,9 +132,7 @@ fn vocab_size(file: &File<'_>) -> Result<usize, ModelError> {
     const NAME: &str = "token_embd.weight";
     match file.tensors.get(NAME) {
         Some(Ok(stored)) => Ok(stored.shape().first().copied().unwrap_or(0)),
-        Some(Err(dtype)) => {
-            Err(ModelError::tensor(file.metadata.path(), NAME, format!("is stored as {dtype}, which is not supported")))
-        }
+        Some(Err(dtype)) => Err(ModelError::dtype(file.metadata.path(), NAME, dtype)),
         None => Err(ModelError::tensor(file.metadata.path(), NAME, "is missing")),
     }
 }

@@ -4,11 +4,10 @@ mod names;
 pub(crate) mod reader;
 mod tokenizer;
 
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use sagellm_core::ModelInfo;
+use sagellm_core::{ModelInfo, file};
 
 use crate::map::MappedFile;
 use crate::{Checkpoint, Model, ModelError, Tokenizer, config};
@@ -16,7 +15,7 @@ use crate::{Checkpoint, Model, ModelError, Tokenizer, config};
 /// Whether the file at `path` says that it is GGUF.
 pub(crate) fn recognize(path: &Path) -> Result<bool, ModelError> {
     let mut magic = Vec::new();
-    let file = File::open(path).map_err(|error| ModelError::read(path, error))?;
+    let file = file::open(path).map_err(|error| ModelError::read(path, error))?;
     file.take(4).read_to_end(&mut magic).map_err(|error| ModelError::read(path, error))?;
     Ok(magic == reader::MAGIC)
 }

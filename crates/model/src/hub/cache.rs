@@ -4,6 +4,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use sagellm_core::file;
+
 use crate::ModelError;
 
 /// One model's place in the cache.
@@ -19,7 +21,7 @@ impl Repository {
     /// The snapshot that `main` stands for, if there is one.
     pub(super) fn snapshot(&self) -> Result<Option<PathBuf>, ModelError> {
         let main = self.folder.join("refs/main");
-        match fs::read_to_string(&main) {
+        match file::read_text(&main, 1 << 10) {
             Ok(commit) if is_commit(commit.trim()) => {
                 Ok(Some(self.snapshot_of(commit.trim())).filter(|folder| folder.is_dir()))
             }

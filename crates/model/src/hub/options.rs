@@ -33,7 +33,7 @@ impl HubOptions {
         let home = variable("HF_HOME").map_or_else(|| user_cache().join("huggingface"), PathBuf::from);
         let token_file = variable("HF_TOKEN_PATH").map_or_else(|| home.join("token"), PathBuf::from);
         let token = variable("HF_TOKEN")
-            .or_else(|| std::fs::read_to_string(token_file).ok())
+            .or_else(|| sagellm_core::file::read_text(&token_file, 64 << 10).ok())
             .map(|token| token.trim().to_owned())
             .filter(|token| !token.is_empty());
         let endpoint = variable("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".into());

@@ -1,15 +1,19 @@
 //! The reader of `plan.jsonl`.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Seek, SeekFrom};
+use std::io::{BufReader, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use sagellm_core::file::{self, FileError};
 use sagellm_core::{Failure, Plan, PlanHeader, PlanLine, Request, SCHEMA_VERSION, Workload};
 
 use super::outline::Outliner;
 use super::{Place, PlanFile, Section};
 use crate::planner::check_duration;
 use crate::{PlanError, arrival};
+
+/// Longest line of a plan, in bytes: a prompt of the longest string that is read, its token ids, and escapes.
+const MAX_LINE: usize = 256 << 20;
 
 /// A request, or why it cannot be read.
 pub(crate) type ReadRequest = Result<Request, PlanError>;
@@ -132,24 +136,35 @@ struct Lines {
 impl Lines {
     fn open(path: &Path, at: u64) -> Result<Self, PlanError> {
         let failed = |source| PlanError::File { path: path.to_owned(), action: "read", source };
-        let mut file = BufReader::with_capacity(1 << 16, File::open(path).map_err(failed)?);
+        let mut file = BufReader::with_capacity(1 << 16, file::open(path).map_err(failed)?);
         file.seek(SeekFrom::Start(at)).map_err(failed)?;
         Ok(Self { path: path.to_owned(), file, line: Vec::new(), number: 0, at })
     }
 
     fn next(&mut self) -> Result<Option<PlanLine>, PlanError> {
         self.line.clear();
-        let read = self.file.read_until(b'\n', &mut self.line);
-        let read = read.map_err(|source| PlanError::File { path: self.path.clone(), action: "read", source })?;
+        let read = file::read_line(&mut self.file, &mut self.line, MAX_LINE);
+        self.number += 1;
+        let read = read.map_err(|source| match FileError::of(&source) {
+            Some(long @ FileError::LongLine { .. }) => self.wrong(long.to_string()),
+            _ => self.failed(source),
+        })?;
         if read == 0 {
+            self.number -= 1;
             return Ok(None);
         }
-        self.number += 1;
+        let mut text = self.line.trim_ascii_end();
+        if self.at == 0 {
+            text = file::without_mark(text).map_err(|source| self.failed(source))?;
+        }
         self.at += read as u64;
-        let text = self.line.trim_ascii_end();
         // The only line that the parser knows is line 1.
         let wrong = |error: serde_json::Error| self.wrong(error.to_string().replace(" at line 1 column", ", column"));
         serde_json::from_slice(text).map(Some).map_err(wrong)
+    }
+
+    fn failed(&self, source: std::io::Error) -> PlanError {
+        PlanError::File { path: self.path.clone(), action: "read", source }
     }
 
     fn wrong(&self, reason: impl Into<String>) -> PlanError {

@@ -7,14 +7,15 @@
 //! For completions and the engine, a chat is written out plainly: `role: content`, a blank line between messages, and
 //! `assistant:` at the end. A chat interface is sent the messages.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
 use sagellm_core::{Arrival, DataFile, Message, Nanos, Prompt, Source};
 use sagellm_model::Tokenizer;
 use serde::Deserialize;
-use serde_json::Value;
+use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 
-use super::file::{DataReader, wrong, wrong_json};
+use super::file::{DataReader, check_count, wrong, wrong_json};
+use super::limit::MAX_STRING;
 use super::{Draft, Drafts};
 use crate::{PlanError, Spec};
 
@@ -52,8 +53,45 @@ struct Fields {
 #[derive(Deserialize)]
 struct Said {
     role: String,
-    /// A text, or parts of it.
-    content: Value,
+    content: Content,
+}
+
+/// A text, or parts of it, as one text.
+struct Content(String);
+
+#[derive(Deserialize)]
+struct Part {
+    text: Option<String>,
+}
+
+impl<'de> Deserialize<'de> for Content {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Texts;
+        impl<'de> Visitor<'de> for Texts {
+            type Value = Content;
+
+            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.write_str("a text or a list of parts")
+            }
+
+            fn visit_unit<E: Error>(self) -> Result<Content, E> {
+                Ok(Content(String::new()))
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Content, E> {
+                Ok(Content(text.to_owned()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Content, A::Error> {
+                let mut all = String::new();
+                while let Some(Part { text }) = list.next_element()? {
+                    all += &text.ok_or_else(|| A::Error::custom("only parts of type `text` can be sent"))?;
+                }
+                Ok(Content(all))
+            }
+        }
+        from.deserialize_any(Texts)
+    }
 }
 
 impl<'a> Custom<'a> {
@@ -68,7 +106,8 @@ impl<'a> Custom<'a> {
         let mut reader = DataReader::open(path)?;
         let mut requests = Vec::new();
         let mut times = Times::default();
-        reader.lines(|number, line| {
+        reader.lines(MAX_STRING, |number, line| {
+            check_count(path, number, requests.len())?;
             let fields: Fields =
                 serde_json::from_slice(line).map_err(|error| wrong_json(path, Some(number), &error))?;
             let at = match fields.timestamp {
@@ -90,7 +129,8 @@ fn request(fields: Fields, forced: Option<u32>, at: Option<Nanos>) -> Result<Lin
     let (text, messages) = match (fields.prompt, fields.messages) {
         (Some(prompt), None) => (prompt, Vec::new()),
         (None, Some(said)) if !said.is_empty() => {
-            let messages = said.into_iter().map(message).collect::<Result<Vec<_>, _>>()?;
+            let message = |said: Said| Message { role: said.role, content: said.content.0 };
+            let messages: Vec<_> = said.into_iter().map(message).collect();
             (written_out(&messages), messages)
         }
         (None, Some(_)) => return Err("`messages` is empty".into()),
@@ -110,19 +150,6 @@ fn request(fields: Fields, forced: Option<u32>, at: Option<Nanos>) -> Result<Lin
         (None, None) => return Err("`output_tokens` or `max_tokens` is missing".into()),
     };
     Ok(Line { text, messages, output, at })
-}
-
-fn message(said: Said) -> Result<Message, String> {
-    let content = match said.content {
-        Value::String(text) => text,
-        Value::Null => String::new(),
-        Value::Array(parts) => parts
-            .iter()
-            .map(|part| part["text"].as_str().ok_or("only parts of type `text` can be sent"))
-            .collect::<Result<_, _>>()?,
-        _ => return Err("`content` is neither a text nor a list of parts".into()),
-    };
-    Ok(Message { role: said.role, content })
 }
 
 /// A chat as text.

@@ -3,12 +3,13 @@
 
 use std::fmt::Write;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
 use sagellm_core::DataFile;
+use sagellm_core::file::{self, FileError};
 use sha2::{Digest, Sha256};
 
 use crate::PlanError;
@@ -17,6 +18,11 @@ use crate::PlanError;
 const PIECE: usize = 1 << 18;
 /// Pieces that are read before anyone wants them.
 const AHEAD: usize = 4;
+
+/// Largest data set, in bytes. The largest public traces have some 1.5 GB.
+const MAX_FILE: u64 = 4 << 30;
+/// Most requests that are taken from a data set.
+const MAX_REQUESTS: usize = 50_000_000;
 
 /// A file that is being read.
 pub(super) struct DataReader {
@@ -30,13 +36,19 @@ struct Pieces {
     coming: Receiver<io::Result<Vec<u8>>>,
     piece: Vec<u8>,
     taken: usize,
+    begun: bool,
 }
 
 impl Read for Pieces {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         while self.taken == self.piece.len() {
             match self.coming.recv() {
-                Ok(piece) => (self.piece, self.taken) = (piece?, 0),
+                Ok(piece) => {
+                    (self.piece, self.taken) = (piece?, 0);
+                    if !std::mem::replace(&mut self.begun, true) {
+                        self.taken = self.piece.len() - file::without_mark(&self.piece)?.len();
+                    }
+                }
                 // The reader is at the end.
                 Err(_) => return Ok(0),
             }
@@ -66,10 +78,14 @@ fn read(file: &mut File, pieces: &SyncSender<io::Result<Vec<u8>>>) -> Sha256 {
 
 impl DataReader {
     pub(super) fn open(path: &Path) -> Result<Self, PlanError> {
-        let mut file = File::open(path).map_err(|source| failed(path, source))?;
+        let mut file = file::open(path).map_err(|source| failed(path, source))?;
+        let length = file.metadata().map_err(|source| failed(path, source))?.len();
+        if length > MAX_FILE {
+            return Err(failed(path, FileError::TooLarge { limit: MAX_FILE }.into()));
+        }
         let (pieces, coming) = sync_channel(AHEAD);
         let reader = thread::spawn(move || read(&mut file, &pieces));
-        Ok(Self { path: path.to_owned(), pieces: Pieces { coming, piece: Vec::new(), taken: 0 }, reader })
+        Ok(Self { path: path.to_owned(), pieces: Pieces { coming, piece: Vec::new(), taken: 0, begun: false }, reader })
     }
 
     /// The text as it is read.
@@ -77,13 +93,20 @@ impl DataReader {
         BufReader::new(&mut self.pieces)
     }
 
-    /// Hands over the lines that are not empty, with their numbers.
-    pub(super) fn lines(&mut self, mut take: impl FnMut(u64, &[u8]) -> Result<(), PlanError>) -> Result<(), PlanError> {
+    /// Hands over the lines that are not empty, with their numbers. A line has at most `limit` bytes.
+    pub(super) fn lines(
+        &mut self,
+        limit: usize,
+        mut take: impl FnMut(u64, &[u8]) -> Result<(), PlanError>,
+    ) -> Result<(), PlanError> {
         let mut text = BufReader::new(&mut self.pieces);
         let mut line = Vec::new();
         for number in 1.. {
             line.clear();
-            let read = text.read_until(b'\n', &mut line).map_err(|source| failed(&self.path, source))?;
+            let read = file::read_line(&mut text, &mut line, limit).map_err(|source| match FileError::of(&source) {
+                Some(long @ FileError::LongLine { .. }) => wrong(&self.path, number, long.to_string()),
+                _ => failed(&self.path, source),
+            })?;
             if read == 0 {
                 break;
             }
@@ -115,7 +138,15 @@ fn failed(path: &Path, source: io::Error) -> PlanError {
 
 /// What is wrong with a line of a data set.
 pub(super) fn wrong(path: &Path, line: u64, reason: impl Into<String>) -> PlanError {
-    PlanError::Data { path: path.to_owned(), line: line.max(1), reason: reason.into() }
+    PlanError::Data { path: path.to_owned(), line: line.max(1), reason: reason.into(), hint: None }
+}
+
+/// Refuses a request more than are taken from a data set.
+pub(super) fn check_count(path: &Path, line: u64, requests: usize) -> Result<(), PlanError> {
+    match requests < MAX_REQUESTS {
+        true => Ok(()),
+        false => Err(wrong(path, line, format!("there are more than {MAX_REQUESTS} requests"))),
+    }
 }
 
 /// The same for JSON, whose parser knows the line when it read the whole file.

@@ -5,6 +5,7 @@ mod custom;
 mod file;
 mod fit;
 mod lexicon;
+mod limit;
 mod multi_turn;
 mod nonce;
 mod random;

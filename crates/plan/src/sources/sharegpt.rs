@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
 
 use super::file::{DataReader, wrong, wrong_json};
+use super::limit::LimitedJson;
 use super::{Draft, Drafts};
 use crate::{PlanError, Spec, random};
 
@@ -129,10 +130,14 @@ struct Talk {
 fn read(path: &Path, whose: SharegptRules) -> Result<(Vec<Talk>, DataFile), PlanError> {
     let mut reader = DataReader::open(path)?;
     let entries = {
-        let mut parser = serde_json::Deserializer::from_reader(reader.text());
-        parser.deserialize_seq(Entries).and_then(|entries| parser.end().map(|()| entries))
+        let mut text = LimitedJson::new(reader.text());
+        let mut parser = serde_json::Deserializer::from_reader(&mut text);
+        let entries = parser.deserialize_seq(Entries).and_then(|entries| parser.end().map(|()| entries));
+        entries.map_err(|error| match text.exceeded() {
+            Some((line, limit)) => wrong(path, line, limit),
+            None => wrong_json(path, None, &error),
+        })?
     };
-    let entries = entries.map_err(|error| wrong_json(path, None, &error))?;
     let talks: Vec<Talk> = entries
         .into_iter()
         .filter_map(|entry| {

@@ -12,8 +12,9 @@ use sagellm_core::{DataFile, Nanos, Source, TraceFormat};
 use sagellm_model::Tokenizer;
 use serde::Deserialize;
 
-use super::file::{DataReader, wrong, wrong_json};
+use super::file::{DataReader, check_count, wrong, wrong_json};
 use super::lexicon::Lexicon;
+use super::limit::{LimitedRows, MAX_ROW};
 use super::{Draft, Drafts};
 use crate::{PlanError, Spec, random};
 
@@ -122,6 +123,7 @@ impl Rows<'_> {
             ));
         }
         self.last = since;
+        check_count(self.path, line, self.rows.len())?;
         if output > 0.0 && self.slice.contains(&since) {
             let at = ((since - self.slice.start) * self.scale * 1e9).round() as Nanos;
             self.rows.push(Row { at, input: input as u32, output: output as u32, hashes });
@@ -142,9 +144,24 @@ struct MooncakeLine {
 
 fn mooncake(reader: &mut DataReader, rows: &mut Rows<'_>) -> Result<(), PlanError> {
     let path = rows.path;
-    reader.lines(|number, line| {
+    reader.lines(MAX_ROW, |number, line| {
         let line: MooncakeLine =
             serde_json::from_slice(line).map_err(|error| wrong_json(path, Some(number), &error))?;
+        let blocks = line.input_length.div_ceil(BLOCK as u32);
+        if line.hash_ids.len() > blocks as usize {
+            let (hashes, tokens) = (line.hash_ids.len(), line.input_length);
+            return Err(PlanError::Data {
+                path: path.to_owned(),
+                line: number,
+                reason: format!(
+                    "{hashes} hash ids for {tokens} tokens, expected at most {blocks}: one for {BLOCK} tokens"
+                ),
+                hint: Some(
+                    "in a Mooncake trace a hash id stands for 512 tokens and `timestamp` is in milliseconds: \
+                     convert the trace to these units",
+                ),
+            });
+        }
         let (input, output) = (line.input_length.into(), line.output_length.into());
         rows.add(number, line.timestamp / 1e3, input, output, line.hash_ids.into())
     })
@@ -158,8 +175,9 @@ fn csv(
     mut time: impl FnMut(&str) -> Result<f64, String>,
 ) -> Result<(), PlanError> {
     let path = rows.path;
-    let broken = |error: csv::Error| {
-        let line = error.position().map_or(1, csv::Position::line);
+    // An error of a row that cannot be read to its end has no position, but the row has.
+    let broken = |error: &csv::Error, row: Option<&csv::Position>| {
+        let line = error.position().or(row).map_or(1, csv::Position::line);
         wrong(
             path,
             line,
@@ -168,12 +186,14 @@ fn csv(
                     format!("{len} fields, but the header has {expected_len}")
                 }
                 csv::ErrorKind::Utf8 { .. } => "it is no text".into(),
+                csv::ErrorKind::Io(error) => error.to_string(),
                 _ => "it is no CSV".into(),
             },
         )
     };
-    let mut table = csv::Reader::from_reader(reader.text());
-    let header = table.headers().map_err(broken)?.clone();
+    let (text, budget) = LimitedRows::new(reader.text());
+    let mut table = csv::Reader::from_reader(text);
+    let header = table.headers().map_err(|error| broken(&error, None))?.clone();
     let mut columns = [0; 3];
     for (column, name) in columns.iter_mut().zip(names) {
         let found =
@@ -181,7 +201,9 @@ fn csv(
         *column = found.ok_or_else(|| wrong(path, 1, format!("the header has no column `{name}`")))?;
     }
     let mut record = csv::StringRecord::new();
-    while table.read_record(&mut record).map_err(broken)? {
+    budget.renew();
+    while table.read_record(&mut record).map_err(|error| broken(&error, record.position()))? {
+        budget.renew();
         let line = record.position().map_or(1, csv::Position::line);
         let [at, input, output] = columns.map(|column| record.get(column).unwrap_or_default().trim());
         let tokens =

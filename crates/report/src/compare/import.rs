@@ -4,13 +4,18 @@ mod aiperf;
 mod llama_bench;
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 
+use sagellm_core::file;
 use serde_json::{Map, Value};
 
 use crate::export::rivals::VALIDITY;
 use crate::{Error, Verdict};
+
+/// Largest file of another tool, in bytes.
+const LARGEST: u64 = 64 << 20;
+/// Most values of such a file: those of a few thousand requests with the time of each token.
+const MOST_VALUES: usize = 4_000_000;
 
 /// What the workload of such a file is called, which names none.
 pub(super) const WORKLOAD: &str = "imported";
@@ -93,7 +98,8 @@ pub(super) struct Imported {
 
 /// The runs in a file that another tool wrote; `None` when it is no such file.
 pub(super) fn rival(path: &Path) -> Result<Option<Imported>, Error> {
-    let text = fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    let text = file::read_text(path, LARGEST).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    file::check_values(text.as_bytes(), MOST_VALUES).map_err(|source| Error::Read { path: path.to_owned(), source })?;
     let text = without_constants(&text);
     let mut imported = Imported::default();
     let mut tests = Vec::new();

@@ -19,9 +19,10 @@ use sagellm_engine::{CpuEngine, EngineOptions};
 use sagellm_model::{Model, Tokenizer};
 
 use crate::ServerError;
+use crate::limits::{ConnectionLimits, is_authorized};
 use crate::running::Running;
 use crate::socket::Arrival;
-use crate::wire::{self, Peer, Request, Response, error_body};
+use crate::wire::{self, Peer, Request, Response, error_body, unauthorized};
 use fields::Refusal;
 use metrics::Metrics;
 use template::ChatTemplate;
@@ -33,6 +34,10 @@ pub struct EngineServerOptions {
     pub engine: EngineOptions,
     /// What clients call the model; its name on the command line if `None`.
     pub served_model_name: Option<String>,
+    /// The key that clients have to send; anyone may ask if `None`.
+    pub api_key: Option<String>,
+    /// What clients may take up.
+    pub limits: ConnectionLimits,
 }
 
 /// A server over the CPU engine. It ends when dropped.
@@ -50,6 +55,7 @@ pub(crate) struct Service {
     eos: Vec<u32>,
     /// What clients call the model.
     model: String,
+    api_key: Option<String>,
     /// Where it was found: a path or a name.
     root: String,
     /// Longest sequence that is served: what the model and the KV cache both hold.
@@ -97,6 +103,7 @@ impl EngineServer {
             template,
             eos,
             model: name.clone(),
+            api_key: options.api_key,
             root,
             max_model_len: context_length.min(capacity),
             vocab_size,
@@ -104,7 +111,7 @@ impl EngineServer {
             metrics: Metrics::default(),
             clock,
         });
-        let running = wire::listen("server", address, clock, move |mut peer| {
+        let running = wire::listen("server", address, options.limits, clock, move |mut peer| {
             // A connection that breaks concerns nobody else.
             while let Ok(Some((request, arrival))) = peer.next_request() {
                 let keep_alive = request.keep_alive;
@@ -137,6 +144,10 @@ impl EngineServer {
 
 impl Service {
     fn serve(&self, peer: &mut Peer, request: &Request, arrival: Arrival) -> std::io::Result<()> {
+        let is_public = matches!(request.path.as_str(), "/health" | "/ping");
+        if !is_public && !is_authorized(self.api_key.as_deref(), request.header("authorization")) {
+            return peer.write(&unauthorized().bytes(request.keep_alive));
+        }
         let answered = match (request.method.as_str(), request.path.as_str()) {
             ("POST", "/v1/completions") => self.answer(peer, request, arrival, false),
             ("POST", "/v1/chat/completions") => self.answer(peer, request, arrival, true),

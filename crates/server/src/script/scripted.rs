@@ -10,6 +10,7 @@ use sagellm_core::{Clock, Nanos};
 
 use super::{Answer, Framing, Script, Step};
 use crate::ServerError;
+use crate::limits::ConnectionLimits;
 use crate::running::{PATIENCE, Running};
 use crate::socket::Arrival;
 use crate::wire::{self, Peer, Request, Response};
@@ -95,7 +96,7 @@ impl Scripted {
         let truth = Truth::default();
         let shared = Arc::clone(&truth);
         let requests = AtomicU64::new(0);
-        let running = wire::listen("scripted", address, clock, move |mut peer| {
+        let running = wire::listen("scripted", address, ConnectionLimits::default(), clock, move |mut peer| {
             // A connection that breaks ends its exchange, which says so.
             while let Ok(Some((request, arrival))) = peer.next_request() {
                 let number = requests.fetch_add(1, Ordering::Relaxed) + 1;

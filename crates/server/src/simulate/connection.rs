@@ -9,9 +9,10 @@ use sagellm_core::{Nanos, WallTime};
 use super::Shared;
 use super::ask::Ask;
 use super::generation::Generation;
-use super::truth::Notes;
+use super::truth::{Notes, Truth};
+use crate::limits::{Share, is_authorized};
 use crate::socket::{Arrival, Receiver};
-use crate::wire::{Parsed, Request, Response, error_body, parse};
+use crate::wire::{FULL, LATE, Parsed, Request, Response, error_body, parse, unauthorized};
 
 /// Bytes that one write carries at most, about.
 const WRITE_SIZE: usize = 64 << 10;
@@ -26,6 +27,9 @@ pub(crate) enum Next {
     /// It is over.
     Close,
 }
+
+/// Bytes of a buffer that a connection keeps when it is not in use.
+const KEPT: usize = 16 << 10;
 
 /// Buffers that the connections of one thread share.
 #[derive(Debug)]
@@ -47,11 +51,20 @@ pub(crate) struct Connection {
     sent: usize,
     close_after: bool,
     answer: Option<(Generation, Notes)>,
+    /// When it last began to wait for a request, or for its client to read.
+    since: Nanos,
+    /// Of the connections of the server.
+    _place: Share,
+    /// Of the memory for requests that are not complete.
+    buffered: Share,
 }
 
 impl Connection {
-    pub(crate) fn new(socket: TcpStream) -> Self {
+    pub(crate) fn new(socket: TcpStream, place: Share, shared: &Shared) -> Self {
         Self {
+            since: shared.clock.now(),
+            _place: place,
+            buffered: shared.buffered.share(0),
             socket,
             unread: Vec::new(),
             arrival: None,
@@ -71,6 +84,9 @@ impl Connection {
                 Ok((count, arrival)) => {
                     self.arrival.get_or_insert(arrival);
                     self.unread.extend_from_slice(&scratch.input[..count]);
+                    if !self.buffered.resize(self.unread.len()) {
+                        return self.refuse(503, FULL);
+                    }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -85,7 +101,12 @@ impl Connection {
         if self.unsent.is_empty() {
             return Next::Wait;
         }
-        match self.flush() {
+        let before = self.sent;
+        let flushed = self.flush();
+        if self.sent != before {
+            self.since = shared.clock.now();
+        }
+        match flushed {
             Err(_) => Next::Close,
             Ok(false) => Next::Wait,
             Ok(true) if self.answer.is_some() => self.due(shared, scratch),
@@ -110,6 +131,9 @@ impl Connection {
                 }
                 Parsed::Whole(request, used) => {
                     self.unread.drain(..used);
+                    // What a long request took is not kept for the next.
+                    self.unread.shrink_to(KEPT);
+                    self.buffered.resize(self.unread.len());
                     self.told_to_go_on = false;
                     let arrival = self.arrival.take();
                     let keep_alive = request.keep_alive;
@@ -120,6 +144,7 @@ impl Connection {
                 }
             };
             self.close_after = !keep_alive;
+            self.since = shared.clock.now();
             match self.write(&response) {
                 Ok(true) if self.close_after => return Next::Close,
                 Ok(_) => {}
@@ -129,8 +154,35 @@ impl Connection {
         Next::Wait
     }
 
+    /// Answers with an error, after which the connection ends.
+    fn refuse(&mut self, status: u16, why: &str) -> Next {
+        // Nothing more can be done for a client that does not take even this.
+        let _ = self.write(&Response::json(status, &error_body(status, why, None)).bytes(false));
+        Next::Close
+    }
+
+    /// Ends when the client takes too long to send a request, or to read.
+    pub(crate) fn expire(&mut self, shared: &Shared, _scratch: &mut Scratch) -> Next {
+        let limits = shared.options.limits;
+        let (since, limit) = match (&self.answer, self.unsent.is_empty(), self.arrival) {
+            (_, false, _) => (self.since, limits.stalled),
+            (Some(_), true, _) => return Next::Wait,
+            (None, true, Some(arrival)) => (arrival.at, limits.request),
+            (None, true, None) => (self.since, limits.idle),
+        };
+        match u128::from(shared.clock.now().saturating_sub(since)) > limit.as_nanos() {
+            false => Next::Wait,
+            true if self.unsent.is_empty() && !self.unread.is_empty() => self.refuse(408, LATE),
+            true => Next::Close,
+        }
+    }
+
     /// Starts to generate, or gives the answer that takes no time.
     fn begin(&mut self, request: &Request, arrival: Option<Arrival>, shared: &Shared) -> Option<Response> {
+        let authorization = request.header("authorization");
+        if request.path != "/health" && !is_authorized(shared.options.api_key.as_deref(), authorization) {
+            return Some(unauthorized());
+        }
         let chat = match request.path.as_str() {
             "/v1/completions" => false,
             "/v1/chat/completions" => true,
@@ -149,8 +201,8 @@ impl Connection {
         let number = shared.next_request();
         let turn = shared.queue.as_ref().map_or(arrival.at, |queue| queue.enter(arrival.at));
         let generation = Generation::new(ask, shared.text, &shared.options, number, turn, created, request.keep_alive);
-        let name = request.header("x-request-id").map(str::to_owned);
-        let notes = Notes::new(name, arrival, shared.truth.keeps_each_write());
+        let id = request.header("x-request-id").filter(|id| id.len() <= Truth::MAX_REQUEST_ID);
+        let notes = Notes::new(id.map(str::to_owned), arrival, shared.truth.keeps_each_write());
         shared.running.fetch_add(1, Ordering::Relaxed);
         self.answer = Some((generation, notes));
         None
@@ -182,6 +234,7 @@ impl Connection {
         notes.write(at, tokens, due);
         shared.lateness.add(at.saturating_sub(due), tokens);
         shared.tokens.fetch_add(u64::from(tokens), Ordering::Relaxed);
+        self.since = at;
         let written = self.write(&scratch.output);
         if written.is_err() {
             return Next::Close;
@@ -240,6 +293,7 @@ impl Connection {
             }
         }
         self.unsent.clear();
+        self.unsent.shrink_to(KEPT);
         self.sent = 0;
         Ok(true)
     }

@@ -24,6 +24,7 @@ use sagellm_model::Tokenizer;
 pub use truth::Truth;
 
 use crate::ServerError;
+use crate::limits::{ConnectionLimits, Quota};
 use crate::running::Running;
 use crate::socket;
 use queue::Queue;
@@ -54,6 +55,10 @@ pub struct SimulateOptions {
     pub seed: u64,
     /// A queue before the answers; `None` for as many at once as come.
     pub queue: Option<QueueOptions>,
+    /// The key that clients have to send; anyone may ask if `None`.
+    pub api_key: Option<String>,
+    /// What clients may take up.
+    pub limits: ConnectionLimits,
 }
 
 impl Default for SimulateOptions {
@@ -69,6 +74,8 @@ impl Default for SimulateOptions {
             threads: 1,
             seed: 0,
             queue: None,
+            api_key: None,
+            limits: ConnectionLimits::default(),
         }
     }
 }
@@ -100,6 +107,8 @@ pub(crate) struct Shared {
     running: AtomicU64,
     tokens: AtomicU64,
     queue: Option<Queue>,
+    connections: Quota,
+    buffered: Quota,
 }
 
 impl Simulator {
@@ -112,7 +121,7 @@ impl Simulator {
             return Err(ServerError::Setting("a simulator needs at least one thread".into()));
         }
         let queue = options.queue.map(Queue::new).transpose()?;
-        let threads = options.threads;
+        let (threads, limits) = (options.threads, options.limits);
         let listener = socket::bind(address)?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
@@ -126,6 +135,8 @@ impl Simulator {
             running: AtomicU64::new(0),
             tokens: AtomicU64::new(0),
             queue,
+            connections: Quota::new(limits.connections),
+            buffered: Quota::new(limits.buffered),
         });
         let stop = Arc::new(AtomicBool::new(false));
         let mut shards = Vec::with_capacity(threads);

@@ -17,13 +17,16 @@ use super::Shared;
 use super::alarm::Alarm;
 use super::connection::{Connection, Next, Scratch};
 use crate::ServerError;
+use crate::limits::Share;
 use crate::running::PATIENCE;
-use crate::socket::Receiver;
+use crate::socket::{self, Receiver};
 
 /// The last part of a wait is spent awake, since a sleep ends late by about this much.
 const AWAKE: Duration = Duration::from_micros(100);
 /// Writes after which the loop looks for new arrivals even if more are due.
 const BURST: usize = 64;
+/// Connections that are looked at for being late, each time around the loop.
+const EXPIRED_AT_ONCE: usize = 16;
 
 const LISTENER: Token = Token(0);
 const INBOX: Token = Token(1);
@@ -32,7 +35,7 @@ const FIRST_SLOT: usize = 3;
 
 /// How a shard is given connections.
 pub(crate) struct Hand {
-    inbox: Sender<TcpStream>,
+    inbox: Sender<(TcpStream, Share)>,
     waker: Waker,
 }
 
@@ -41,10 +44,12 @@ pub(crate) struct Shard {
     stop: Arc<AtomicBool>,
     poll: Poll,
     alarm: Alarm,
-    inbox: Inbox<TcpStream>,
+    inbox: Inbox<(TcpStream, Share)>,
     door: Option<Door>,
     slots: Vec<Option<Connection>>,
     free: Vec<usize>,
+    /// The slot that was last looked at for being late.
+    looked_at: usize,
     /// When the tokens of which slot are due.
     timers: BinaryHeap<Reverse<(Nanos, usize)>>,
     scratch: Scratch,
@@ -55,6 +60,8 @@ struct Door {
     listener: mio::net::TcpListener,
     hands: Vec<Hand>,
     next: usize,
+    /// Whether connections wait that could not be accepted, or were not to be.
+    is_paused: bool,
 }
 
 impl Shard {
@@ -73,6 +80,7 @@ impl Shard {
             door: None,
             slots: Vec::new(),
             free: Vec::new(),
+            looked_at: 0,
             timers: BinaryHeap::new(),
             scratch,
         };
@@ -83,7 +91,7 @@ impl Shard {
     pub(crate) fn accept_for(&mut self, listener: TcpListener, hands: Vec<Hand>) -> Result<(), ServerError> {
         let mut listener = mio::net::TcpListener::from_std(listener);
         self.poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
-        self.door = Some(Door { listener, hands, next: 0 });
+        self.door = Some(Door { listener, hands, next: 0, is_paused: false });
         Ok(())
     }
 
@@ -101,8 +109,8 @@ impl Shard {
                 match event.token() {
                     LISTENER => self.accept()?,
                     INBOX => {
-                        while let Ok(socket) = self.inbox.try_recv() {
-                            self.admit(socket)?;
+                        while let Ok((socket, place)) = self.inbox.try_recv() {
+                            self.admit(socket, place);
                         }
                     }
                     ALARM => {}
@@ -119,8 +127,20 @@ impl Shard {
                 self.write_due();
             }
             self.write_due();
+            if self.door.as_ref().is_some_and(|door| door.is_paused) {
+                self.accept()?;
+            }
+            self.expire();
         }
         Ok(())
+    }
+
+    /// Looks whether some of the connections have taken too long.
+    fn expire(&mut self) {
+        for _ in 0..EXPIRED_AT_ONCE.min(self.slots.len()) {
+            self.looked_at = (self.looked_at + 1) % self.slots.len();
+            self.with(self.looked_at, Connection::expire);
+        }
     }
 
     /// How long the loop may sleep.
@@ -136,25 +156,34 @@ impl Shard {
     fn accept(&mut self) -> Result<(), ServerError> {
         let Some(door) = &mut self.door else { return Ok(()) };
         loop {
+            // Those that wait are not announced again: the loop tries until it has accepted all.
+            door.is_paused = self.shared.connections.is_exhausted();
+            if door.is_paused {
+                return Ok(());
+            }
             match door.listener.accept() {
                 Ok((socket, _)) => {
+                    let place = self.shared.connections.share(1);
                     let hand = &door.hands[door.next % door.hands.len()];
                     door.next += 1;
                     // A shard that has ended wants no more connections: the server is ending.
-                    if hand.inbox.send(socket).is_ok() {
+                    if hand.inbox.send((socket, place)).is_ok() {
                         hand.waker.wake()?;
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                // The client has gone before it was let in.
-                Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) => {
+                Err(error) if socket::is_of_one_connection(&error) => {}
+                // Others will end, some of them because they are idle.
+                Err(error) if socket::is_exhausted(&error) => {
+                    door.is_paused = true;
+                    return Ok(());
                 }
                 Err(error) => return Err(ServerError::Accept(error)),
             }
         }
     }
 
-    fn admit(&mut self, mut socket: TcpStream) -> Result<(), ServerError> {
+    fn admit(&mut self, mut socket: TcpStream, place: Share) {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
             self.slots.len() - 1
@@ -162,9 +191,11 @@ impl Shard {
         // A client that has gone meanwhile is found out by the first read.
         let _ = socket.set_nodelay(true);
         let interest = Interest::READABLE | Interest::WRITABLE;
-        self.poll.registry().register(&mut socket, Token(slot + FIRST_SLOT), interest)?;
-        self.slots[slot] = Some(Connection::new(socket));
-        Ok(())
+        match self.poll.registry().register(&mut socket, Token(slot + FIRST_SLOT), interest) {
+            Ok(()) => self.slots[slot] = Some(Connection::new(socket, place, &self.shared)),
+            // The system watches no more sockets: this one is closed.
+            Err(_) => self.free.push(slot),
+        }
     }
 
     /// Writes what is due, up to a burst.

@@ -100,6 +100,9 @@ pub(crate) struct Log {
 impl Truth {
     /// Bytes of its line in `/admin/truth` at most, with a UUID as the name of the request and without every write.
     pub const LONGEST_LINE: u64 = 320;
+
+    /// Bytes of the name of a request at most; longer ones are not kept.
+    pub const MAX_REQUEST_ID: usize = 64;
 }
 
 impl Log {

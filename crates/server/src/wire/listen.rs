@@ -7,15 +7,25 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use sagellm_core::Clock;
+use sagellm_core::{Clock, Nanos};
 
-use super::{Parsed, Request, Response, error_body, parse};
+use super::{FULL, LATE, Parsed, Request, Response, error_body, parse};
 use crate::ServerError;
+use crate::limits::{ConnectionLimits, Quota, Share};
 use crate::running::{PATIENCE, Running};
 use crate::socket::{self, Arrival, Receiver};
 
+/// Bytes that are read at a time.
+const INPUT: usize = 16 << 10;
+
 /// Serves `address`: each connection becomes a [`Peer`] in a thread of its own.
-pub(crate) fn listen<F>(name: &str, address: SocketAddr, clock: Clock, serve: F) -> Result<Running, ServerError>
+pub(crate) fn listen<F>(
+    name: &str,
+    address: SocketAddr,
+    limits: ConnectionLimits,
+    clock: Clock,
+    serve: F,
+) -> Result<Running, ServerError>
 where
     F: Fn(Peer) + Send + Sync + 'static,
 {
@@ -28,19 +38,33 @@ where
         let serve = Arc::new(serve);
         std::thread::Builder::new()
             .name(format!("{name}-accept"))
-            .spawn(move || accept(&listener, &stop, clock, &serve))?
+            .spawn(move || accept(&listener, &stop, limits, clock, &serve))?
     };
     Ok(Running::new(address, stop, vec![acceptor]))
 }
 
-fn accept<F>(listener: &TcpListener, stop: &Arc<AtomicBool>, clock: Clock, serve: &Arc<F>) -> Result<(), ServerError>
+fn accept<F>(
+    listener: &TcpListener,
+    stop: &Arc<AtomicBool>,
+    limits: ConnectionLimits,
+    clock: Clock,
+    serve: &Arc<F>,
+) -> Result<(), ServerError>
 where
     F: Fn(Peer) + Send + Sync + 'static,
 {
     let patience = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::ZERO);
     let mut peers: Vec<std::thread::JoinHandle<()>> = Vec::new();
     let mut number = 0;
+    let buffered = Quota::new(limits.buffered);
     while !stop.load(Ordering::Relaxed) {
+        if peers.len() >= limits.connections {
+            peers.retain(|peer| !peer.is_finished());
+            if peers.len() >= limits.connections {
+                std::thread::sleep(PATIENCE);
+                continue;
+            }
+        }
         let stream = match listener.accept() {
             Ok((stream, _)) => stream,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -50,15 +74,21 @@ where
                     Err(error) => return Err(ServerError::Accept(error.into())),
                 }
             }
-            // The client has gone before it was let in.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
+            Err(error) if socket::is_of_one_connection(&error) => continue,
+            // Others will end, some of them because they are idle.
+            Err(error) if socket::is_exhausted(&error) => {
+                std::thread::sleep(PATIENCE);
+                continue;
+            }
             Err(error) => return Err(ServerError::Accept(error)),
         };
-        let peer = Peer::new(stream, number, Arc::clone(stop), clock)?;
+        // One that has gone meanwhile takes no options.
+        let Ok(peer) = Peer::new(stream, number, Arc::clone(stop), limits, buffered.share(0), clock) else { continue };
         number += 1;
         let serve = Arc::clone(serve);
         peers.retain(|peer| !peer.is_finished());
-        peers.push(std::thread::Builder::new().name(format!("peer-{number}")).spawn(move || serve(peer))?);
+        // Where the system starts no thread, the connection is closed.
+        peers.extend(std::thread::Builder::new().name(format!("peer-{number}")).spawn(move || serve(peer)));
     }
     for peer in peers {
         // What one connection met is told where it matters.
@@ -77,16 +107,37 @@ pub(crate) struct Peer {
     /// Bytes that are not yet part of a request that was handed out, and when the first of them came.
     unread: Vec<u8>,
     arrival: Option<Arrival>,
+    limits: ConnectionLimits,
+    /// Of the memory for requests that are not complete.
+    buffered: Share,
+}
+
+/// What came of waiting for more of a request.
+enum More {
+    Some,
+    /// The connection or the server ends.
+    End,
+    /// It took too long.
+    Late,
+    /// All clients together have sent too much that is not complete.
+    Full,
 }
 
 impl Peer {
-    fn new(stream: TcpStream, number: u64, stop: Arc<AtomicBool>, clock: Clock) -> Result<Self, ServerError> {
+    fn new(
+        stream: TcpStream,
+        number: u64,
+        stop: Arc<AtomicBool>,
+        limits: ConnectionLimits,
+        buffered: Share,
+        clock: Clock,
+    ) -> io::Result<Self> {
         stream.set_nonblocking(false)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         let receiver = Receiver::new(clock);
-        Ok(Self { stream, number, stop, clock, receiver, unread: Vec::new(), arrival: None })
+        Ok(Self { stream, number, stop, clock, receiver, unread: Vec::new(), arrival: None, limits, buffered })
     }
 
     /// Its place among the connections, from 0.
@@ -113,59 +164,95 @@ impl Peer {
     /// answered here.
     pub(crate) fn next_request(&mut self) -> io::Result<Option<(Request, Arrival)>> {
         let mut told_to_go_on = false;
+        let begun = self.clock.now();
         loop {
             match parse(&self.unread) {
                 Parsed::Whole(request, used) => {
                     let arrival = self.arrival.unwrap_or(Arrival { at: self.clock.now(), by_kernel: false });
                     self.unread.drain(..used);
+                    // What a long request took is not kept for the next.
+                    self.unread.shrink_to(INPUT);
+                    self.buffered.resize(self.unread.len());
                     if self.unread.is_empty() {
                         self.arrival = None;
                     }
                     return Ok(Some((request, arrival)));
                 }
-                Parsed::Refused(status, why) => {
-                    let response = Response::json(status, &error_body(status, &why, None));
-                    self.write(&response.bytes(false))?;
-                    return Ok(None);
-                }
+                Parsed::Refused(status, why) => return self.refuse(status, &why),
                 Parsed::Partial { waits } if waits && !told_to_go_on => {
                     self.write(b"HTTP/1.1 100 Continue\r\n\r\n")?;
                     told_to_go_on = true;
                 }
                 Parsed::Partial { .. } => {}
             }
-            if !self.read()? {
-                return Ok(None);
+            match self.read(begun)? {
+                More::Some => {}
+                More::End => return Ok(None),
+                More::Late if self.unread.is_empty() => return Ok(None),
+                More::Late => return self.refuse(408, LATE),
+                More::Full => return self.refuse(503, FULL),
             }
         }
     }
 
-    /// Reads more; false at the end of the connection or the server.
-    fn read(&mut self) -> io::Result<bool> {
-        let mut buffer = [0; 16 << 10];
+    /// Answers with an error, after which the connection ends.
+    fn refuse(&mut self, status: u16, why: &str) -> io::Result<Option<(Request, Arrival)>> {
+        let response = Response::json(status, &error_body(status, why, None));
+        self.write(&response.bytes(false))?;
+        Ok(None)
+    }
+
+    /// Reads more of a request, for which the server has waited since `begun`.
+    fn read(&mut self, begun: Nanos) -> io::Result<More> {
+        let mut buffer = [0; INPUT];
         while !self.stopping() {
             match self.receiver.receive(&self.stream, &mut buffer) {
-                Ok((0, _)) => return Ok(false),
+                Ok((0, _)) => return Ok(More::End),
                 Ok((count, arrival)) => {
                     self.arrival.get_or_insert(arrival);
                     self.unread.extend_from_slice(&buffer[..count]);
-                    return Ok(true);
+                    if !self.buffered.resize(self.unread.len()) {
+                        return Ok(More::Full);
+                    }
+                    return Ok(if self.is_late(begun) { More::Late } else { More::Some });
                 }
-                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+                    if self.is_late(begun) {
+                        return Ok(More::Late);
+                    }
+                }
                 Err(error) => return Err(error),
             }
         }
-        Ok(false)
+        Ok(More::End)
     }
 
-    /// Writes all of `bytes` at once. A client that does not read is waited for until the server is to end.
+    fn is_late(&self, begun: Nanos) -> bool {
+        let (since, limit) = match self.arrival {
+            // The beginning of a request may have come behind the one before.
+            Some(arrival) => (arrival.at.max(begun), self.limits.request),
+            None => (begun, self.limits.idle),
+        };
+        u128::from(self.clock.now().saturating_sub(since)) > limit.as_nanos()
+    }
+
+    /// Writes all of `bytes` at once. A client that does not read is waited for until the server is to end, or until
+    /// it has read nothing for too long.
     pub(crate) fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        let mut since = self.clock.now();
         while !bytes.is_empty() {
             match self.stream.write(bytes) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(count) => bytes = &bytes[count..],
+                Ok(count) => {
+                    bytes = &bytes[count..];
+                    since = self.clock.now();
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock && !self.stopping() => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && !self.stopping() => {
+                    if u128::from(self.clock.now().saturating_sub(since)) > self.limits.stalled.as_nanos() {
+                        return Err(io::ErrorKind::TimedOut.into());
+                    }
+                }
                 Err(error) => return Err(error),
             }
         }

@@ -2,8 +2,8 @@
 
 /// Longest request line with headers.
 const HEAD_LIMIT: usize = 64 << 10;
-/// Longest body: far more than the longest prompt.
-const BODY_LIMIT: usize = 64 << 20;
+/// Longest body: more than a prompt of a million tokens, as text or as token ids.
+const BODY_LIMIT: usize = 16 << 20;
 const HEADER_COUNT: usize = 100;
 
 /// A request that has arrived whole.
@@ -61,11 +61,20 @@ pub(crate) fn parse(bytes: &[u8]) -> Parsed {
     if find(&headers, "transfer-encoding").is_some() {
         return Parsed::Refused(411, "the length of the body has to be told by Content-Length".into());
     }
-    let length = match find(&headers, "content-length").map(str::parse::<usize>) {
+    let mut lengths = headers.iter().filter(|(name, _)| name == "content-length").map(|(_, value)| value.as_str());
+    let length = lengths.next().map(|value| value.bytes().all(|byte| byte.is_ascii_digit()).then(|| value.parse()));
+    if lengths.next().is_some() {
+        // Two readers of the request could disagree on where the next one begins.
+        return Parsed::Refused(400, "there is more than one Content-Length".into());
+    }
+    let length = match length {
         None => 0,
-        Some(Ok(length)) if length <= BODY_LIMIT => length,
-        Some(Ok(_)) => return Parsed::Refused(413, format!("the request's body is longer than {BODY_LIMIT} bytes")),
-        Some(Err(_)) => return Parsed::Refused(400, "Content-Length is no number".into()),
+        Some(Some(Ok(length))) if length <= BODY_LIMIT => length,
+        Some(Some(Err(error))) if *error.kind() != std::num::IntErrorKind::PosOverflow => {
+            return Parsed::Refused(400, "Content-Length must be a number".into());
+        }
+        Some(Some(_)) => return Parsed::Refused(413, format!("the request's body is longer than {BODY_LIMIT} bytes")),
+        Some(None) => return Parsed::Refused(400, "Content-Length must be a number".into()),
     };
     let end = head_bytes + length;
     if bytes.len() < end {

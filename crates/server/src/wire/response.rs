@@ -70,6 +70,7 @@ pub(crate) fn reason(status: u16) -> &'static str {
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
+        408 => "Request Timeout",
         411 => "Length Required",
         413 => "Content Too Large",
         429 => "Too Many Requests",
@@ -91,9 +92,16 @@ pub(crate) fn append_chunk(out: &mut Vec<u8>, data: &[u8]) {
     }
 }
 
+/// Refuses a request without the key of the server.
+pub(crate) fn unauthorized() -> Response {
+    let message = "this server expects its API key as `Authorization: Bearer KEY`";
+    Response::json(401, &error_body(401, message, None))
+}
+
 /// An error in the shape that vLLM gives it.
 pub(crate) fn error_body(status: u16, message: &str, param: Option<&str>) -> Value {
     let kind = match status {
+        401 => "AuthenticationError",
         404 => "NotFoundError",
         500.. => "InternalServerError",
         _ => "BadRequestError",
