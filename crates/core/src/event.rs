@@ -68,6 +68,9 @@ pub struct End {
     pub output_digest: Option<String>,
     /// What was generated, where the request asked to keep it.
     pub answer: Option<Answer>,
+    /// When the end-of-sequence token came, where the backend counts it although it has no text, and the client's delay in
+    /// reading it in nanoseconds.
+    pub end_of_sequence: Option<(Nanos, Option<u32>)>,
     /// Text that is still to be counted and hashed, by [`Backend::complete`](crate::Backend::complete).
     pub output_text: Option<OutputText>,
     /// What only a request over HTTP has.
@@ -88,6 +91,7 @@ impl End {
             output_tokens_source,
             output_digest: None,
             answer: None,
+            end_of_sequence: None,
             output_text: None,
             http: None,
         }
@@ -126,6 +130,8 @@ pub struct HttpFacts {
     pub usage_tokens: Option<u32>,
     /// Output tokens by the tokenizer, over the text that came.
     pub tokenizer_tokens: Option<u32>,
+    /// Output tokens that the server counted and did not send, such as hidden reasoning.
+    pub hidden_tokens: u32,
     /// Chunks that carried tokens.
     pub content_chunks: u32,
     /// Time to the first token as the server tells it, in milliseconds.

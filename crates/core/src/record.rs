@@ -68,12 +68,18 @@ impl Record {
     /// are in all.
     pub fn untold_tokens(&self) -> u32 {
         let told = self.chunks.iter().map(|chunk| u64::from(chunk.tokens)).sum();
-        u64::from(self.output_tokens).saturating_sub(told) as u32
+        u64::from(self.streamed_tokens()).saturating_sub(told) as u32
+    }
+
+    /// Output tokens less those that the server counted and did not send.
+    pub fn streamed_tokens(&self) -> u32 {
+        let hidden = self.http.as_ref().map_or(0, |http| http.hidden_tokens);
+        self.output_tokens.saturating_sub(hidden)
     }
 
     /// When each chunk came and how many tokens it holds: as told, or an even share of all where some are untold.
     pub fn tokens_by_chunk(&self) -> impl Iterator<Item = (Nanos, u32)> {
-        let (all, count) = (u64::from(self.output_tokens), self.chunks.len() as u64);
+        let (all, count) = (u64::from(self.streamed_tokens()), self.chunks.len() as u64);
         let even = self.untold_tokens() > 0;
         (0..).zip(&self.chunks).map(move |(place, chunk)| {
             let share = || ((place + 1) * all / count - place * all / count) as u32;
@@ -84,7 +90,7 @@ impl Record {
     /// Tokens after the first arrival, n − n1; `None` where there are none. Chunks with the stamp of the first came with it
     /// and count in n1. Of an answer with untold tokens each chunk holds n / chunks.
     pub fn tokens_after_first_chunk(&self) -> Option<f64> {
-        let all = f64::from(self.output_tokens);
+        let all = f64::from(self.streamed_tokens());
         let at = self.chunks.first().map(|chunk| chunk.at_ns);
         let together = self.chunks.iter().take_while(|chunk| Some(chunk.at_ns) == at);
         let first: f64 = match self.untold_tokens() {
@@ -248,6 +254,10 @@ impl RecordBuilder {
                 record.output_tokens_source = end.output_tokens_source;
                 record.output_digest.clone_from(&end.output_digest);
                 record.http.clone_from(&end.http);
+                if let Some((at_ns, delay_ns)) = end.end_of_sequence {
+                    record.chunks.push(Chunk { at_ns, tokens: 1, delay_ns, uncertainty_ns: 0 });
+                    record.last_token_ns = Some(at_ns);
+                }
                 if let Some(sent) = end.http.as_ref().and_then(|http| http.sent_kernel_ns) {
                     record.sent_ns = Some(sent);
                 }

@@ -438,4 +438,64 @@ mod tests {
             assert_eq!(wait(nonsense), None, "{nonsense}");
         }
     }
+
+    #[test]
+    fn only_known_finish_reasons_are_success() {
+        let end = |reason: &str| {
+            let chunk = format!(r#"{{"choices":[{{"text":"a","finish_reason":"{reason}"}}]}}"#);
+            let end = read(&stream(&[&chunk, "[DONE]"]), &[]).end;
+            (end.outcome, end.reason.unwrap_or_default())
+        };
+        for fine in ["stop", "length", "tool_calls", "STOP", "MAX_TOKENS", "eos_token"] {
+            assert_eq!(end(fine).0, OutcomeKind::Success, "{fine}");
+        }
+        assert_eq!(end("content_filter").0, OutcomeKind::ContentFilter);
+        let (outcome, reason) = end("insufficient_system_resource");
+        assert_eq!(outcome, OutcomeKind::ServerError);
+        assert!(reason.contains("`insufficient_system_resource`"), "{reason}");
+    }
+
+    #[test]
+    fn the_end_of_the_sequence_is_a_token_where_the_server_counts_it() {
+        let chunk = r#"{"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":null}]}"#;
+        let stop = r#"{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#;
+        let usage = |count: u32| format!(r#"{{"choices":[],"usage":{{"completion_tokens":{count}}}}}"#);
+        let end = |count: u32| read(&stream(&[chunk, chunk, stop, &usage(count), "[DONE]"]), &[]).end;
+        assert_eq!(end(3).end_of_sequence, Some((7, None)));
+        assert_eq!(end(2).end_of_sequence, None, "it is not counted");
+        assert_eq!(end(5).end_of_sequence, None, "more is missing than the end");
+    }
+
+    #[test]
+    fn hidden_reasoning_is_kept_apart() {
+        let chunk = r#"{"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":null}]}"#;
+        let thought = r#"{"choices":[{"index":0,"delta":{"reasoning":"a"},"finish_reason":null}]}"#;
+        let last = r#"{"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":"length"}],
+            "usage":{"completion_tokens":66,"completion_tokens_details":{"reasoning_tokens":64}}}"#
+            .replace('\n', " ");
+        let hidden = |first: &str| {
+            let end = read(&stream(&[first, &last, "[DONE]"]), &[]).end;
+            (end.output_tokens, end.http.unwrap().hidden_tokens)
+        };
+        assert_eq!(hidden(chunk), (66, 64));
+        assert_eq!(hidden(thought), (66, 0), "it was sent");
+    }
+
+    #[test]
+    fn a_count_of_zero_next_to_text_is_no_count() {
+        let usage = r#"{"choices":[],"usage":{"prompt_tokens":0,"completion_tokens":0}}"#;
+        let chunk = r#"{"choices":[{"text":"a","finish_reason":"stop"}]}"#;
+        let end = read(&stream(&[chunk, usage, "[DONE]"]), &[]).end;
+        assert_eq!((end.output_tokens, end.output_tokens_source), (1, TokenSource::Chunks));
+        assert_eq!((end.input_tokens, end.http.unwrap().usage_tokens), (None, None));
+    }
+
+    #[test]
+    fn a_finish_reason_under_another_number_ends_the_only_answer() {
+        let chunk = r#"{"choices":[{"index":1,"text":"a","finish_reason":null}]}"#;
+        let last = r#"{"choices":[{"index":0,"text":"","finish_reason":"stop"}]}"#;
+        let mut reading = reading();
+        reading.finish_reason = true;
+        assert_eq!(answer_as(&stream(&[chunk, last, "[DONE]"]), &[], &reading).end.outcome, OutcomeKind::Success);
+    }
 }

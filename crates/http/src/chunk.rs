@@ -7,6 +7,7 @@ use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, SeqAccess, Visitor};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 /// Choices of one answer that are told apart.
@@ -25,6 +26,15 @@ pub(crate) struct Chunk<'a> {
     error: Option<&'a RawValue>,
     #[serde(borrow, default)]
     object: Option<&'a RawValue>,
+    /// Errors in the words of FastAPI, of MiniMax, and of others.
+    #[serde(borrow, default)]
+    detail: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    base_resp: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    message: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    msg: Option<&'a RawValue>,
     #[serde(borrow, default)]
     metrics: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -49,6 +59,8 @@ pub(crate) struct Choice<'a> {
     delta: Option<Delta<'a>>,
     #[serde(borrow, default)]
     finish_reason: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    error: Option<&'a RawValue>,
 }
 
 /// What a chat adds.
@@ -62,6 +74,10 @@ struct Delta<'a> {
     reasoning: Option<&'a RawValue>,
     #[serde(borrow, default)]
     reasoning_content: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    thinking: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    reasoning_details: Option<&'a RawValue>,
     #[serde(borrow, default)]
     tool_calls: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -85,6 +101,8 @@ pub(crate) struct Usage {
     pub(crate) prompt: Option<u32>,
     pub(crate) cached: Option<u32>,
     pub(crate) completion: Option<u32>,
+    /// Of these, tokens of reasoning, whether or not its text was sent.
+    pub(crate) reasoning: Option<u32>,
 }
 
 /// Times of the server, in milliseconds.
@@ -101,9 +119,25 @@ impl<'a> Chunk<'a> {
         serde_json::from_slice(data)
     }
 
-    /// Whether it reports an error: `{"error": …}`, or flat as `{"object": "error", …}`.
+    /// Whether it reports an error: `{"error": …}`, flat as `{"object": "error", …}`, inside a choice, or, where there is no
+    /// choice, under one of the names that servers use.
     pub(crate) fn is_error(&self) -> bool {
-        self.error.is_some() || self.object.is_some_and(|object| object.get() == "\"error\"")
+        let says = |field: Option<&RawValue>| field.is_some_and(|value| !is_empty(value.get()));
+        self.error.is_some()
+            || self.object.is_some_and(|object| object.get() == "\"error\"")
+            || self.choices.iter().any(|choice| says(choice.error))
+            || self.has_failed_status()
+            || (self.choices.first.is_none() && [self.detail, self.message, self.msg].into_iter().any(says))
+    }
+
+    /// MiniMax sends a status with every response; 0 is success.
+    fn has_failed_status(&self) -> bool {
+        #[derive(Deserialize)]
+        struct Status {
+            status_code: i64,
+        }
+        let status = self.base_resp.and_then(|status| serde_json::from_str::<Status>(status.get()).ok());
+        status.is_some_and(|status| status.status_code != 0)
     }
 
     /// The model that answers, as a JSON string.
@@ -133,17 +167,20 @@ impl<'a> Chunk<'a> {
             prompt_tokens: Option<f64>,
             completion_tokens: Option<f64>,
             prompt_tokens_details: Option<Details>,
+            completion_tokens_details: Option<Details>,
         }
         #[derive(Default, Deserialize)]
         #[serde(default)]
         struct Details {
             cached_tokens: Option<f64>,
+            reasoning_tokens: Option<f64>,
         }
         let raw: Raw = serde_json::from_str(self.usage?.get()).ok()?;
         Some(Usage {
             prompt: raw.prompt_tokens.and_then(count),
             completion: raw.completion_tokens.and_then(count),
             cached: raw.prompt_tokens_details.and_then(|details| details.cached_tokens).and_then(count),
+            reasoning: raw.completion_tokens_details.and_then(|details| details.reasoning_tokens).and_then(count),
         })
     }
 
@@ -182,7 +219,7 @@ impl<'a> Chunk<'a> {
         let cached = raw.cache_n.and_then(count);
         let computed = raw.prompt_n.and_then(count);
         let prompt = computed.map(|computed| computed.saturating_add(cached.unwrap_or(0)));
-        Some((times, Usage { prompt, cached, completion: raw.predicted_n.and_then(count) }))
+        Some((times, Usage { prompt, cached, completion: raw.predicted_n.and_then(count), reasoning: None }))
     }
 }
 
@@ -225,16 +262,24 @@ impl<'de: 'a, 'a> Deserialize<'de> for Choices<'a> {
 }
 
 impl<'a> Choice<'a> {
-    /// What it adds, empty values left out. Servers that write reasoning under both of its names mean it once.
+    /// What it adds, empty values left out. Servers that write reasoning under several of its names mean it once.
     pub(crate) fn contents(&self) -> impl Iterator<Item = Content<'a>> {
         let delta = self.delta.as_ref();
         let of = |field: Option<&'a RawValue>| field.map(RawValue::get).filter(|value| !is_empty(value));
         let get = |field: fn(&Delta<'a>) -> Option<&'a RawValue>| delta.and_then(|delta| of(field(delta)));
-        let reasoning = get(|delta| delta.reasoning).or_else(|| get(|delta| delta.reasoning_content));
+        let reasoning = get(|delta| delta.reasoning)
+            .or_else(|| get(|delta| delta.reasoning_content))
+            .or_else(|| get(|delta| delta.thinking))
+            .or_else(|| get(|delta| delta.reasoning_details));
+        // A list of parts, which may be thoughts.
+        let content = get(|delta| delta.content).map(|value| match are_thoughts(value) {
+            true => Content::Reasoning(value),
+            false => Content::Visible(value),
+        });
         [
             reasoning.map(Content::Reasoning),
             of(self.text).map(Content::Visible),
-            get(|delta| delta.content).map(Content::Visible),
+            content,
             get(|delta| delta.refusal).map(Content::Visible),
             get(|delta| delta.tool_calls).map(Content::Call),
             get(|delta| delta.function_call).map(Content::Call),
@@ -261,11 +306,37 @@ fn count(number: f64) -> Option<u32> {
     (number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&number)).then_some(number as u32)
 }
 
-/// Appends the text of a JSON string to `out`; another value is appended as it is written. Half a surrogate pair becomes
-/// the replacement character.
+/// The parts of structured content; `None` for a plain text.
+fn parts(value: &str) -> Option<Vec<Value>> {
+    value.starts_with('[').then(|| serde_json::from_str(value).ok()).flatten()
+}
+
+/// Whether structured content holds thoughts only.
+fn are_thoughts(value: &str) -> bool {
+    let kind = |part: &Value| part.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let thought = |part: &Value| ["think", "reason"].iter().any(|word| kind(part).contains(word));
+    parts(value).is_some_and(|parts| parts.iter().all(thought))
+}
+
+/// Appends the text of a part of structured content. Mistral nests the parts of a thought.
+fn push_part(part: &Value, out: &mut String) {
+    for field in ["text", "summary", "thinking"] {
+        match part.get(field) {
+            Some(Value::String(text)) => out.push_str(text),
+            Some(Value::Array(parts)) => parts.iter().for_each(|part| push_part(part, out)),
+            _ => {}
+        }
+    }
+}
+
+/// Appends the text of a JSON string or of a list of parts to `out`; another value is appended as it is written. Half a
+/// surrogate pair becomes the replacement character.
 pub(crate) fn push_text(value: &str, out: &mut String) {
     let Some(mut rest) = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')) else {
-        out.push_str(value);
+        match parts(value) {
+            Some(parts) => parts.iter().for_each(|part| push_part(part, out)),
+            None => out.push_str(value),
+        }
         return;
     };
     let mut high = None;
@@ -426,7 +497,7 @@ mod tests {
     fn counts_are_whole_numbers_or_nothing() {
         let usage = |json: &str| Chunk::read(format!(r#"{{"usage":{json}}}"#).as_bytes()).unwrap().usage();
         let full = r#"{"prompt_tokens":5,"completion_tokens":7.0,"prompt_tokens_details":{"cached_tokens":4},"x":[]}"#;
-        assert_eq!(usage(full), Some(Usage { prompt: Some(5), cached: Some(4), completion: Some(7) }));
+        assert_eq!(usage(full), Some(Usage { prompt: Some(5), cached: Some(4), completion: Some(7), reasoning: None }));
         assert_eq!(usage(r#"{"completion_tokens":-1}"#), Some(Usage::default()));
         assert_eq!(usage(r#"{"prompt_tokens_details":null}"#), Some(Usage::default()));
         assert_eq!(usage("null"), None);
@@ -443,7 +514,7 @@ mod tests {
         assert_eq!(chunk.metrics(), Some(metrics));
         let (times, usage) = chunk.timings().unwrap();
         assert_eq!(times, ServerTimes { prefill_ms: Some(2.5), generation_ms: Some(7.0), ..ServerTimes::default() });
-        assert_eq!(usage, Usage { prompt: Some(5), cached: Some(4), completion: Some(6) });
+        assert_eq!(usage, Usage { prompt: Some(5), cached: Some(4), completion: Some(6), reasoning: None });
     }
 
     #[test]
@@ -501,6 +572,46 @@ mod tests {
             let _ = Chunk::read(&bytes);
             let _ = Chunk::read(json.as_bytes());
             push_text(&json, &mut String::new());
+        }
+    }
+
+    #[test]
+    fn structured_content_is_read_by_its_parts() {
+        let text = |value: &str| {
+            let mut out = String::new();
+            push_text(value, &mut out);
+            (are_thoughts(value), out)
+        };
+        assert_eq!(text(r#"[{"type":"text","text":"a"},{"type":"text","text":" b"}]"#), (false, "a b".into()));
+        let thought = r#"[{"type":"thinking","thinking":[{"type":"text","text":"hm"}]}]"#;
+        assert_eq!(text(thought), (true, "hm".into()));
+        assert_eq!(text(r#"[{"type":"reasoning.text","text":"x"}]"#), (true, "x".into()));
+        assert_eq!(text(r#"[{"type":"reasoning.encrypted","data":"x"}]"#), (true, String::new()));
+        assert_eq!(text(r#""plain""#), (false, "plain".into()));
+        assert_eq!(text("[1,2"), (false, "[1,2".into()), "as it is written");
+    }
+
+    #[test]
+    fn errors_have_many_words() {
+        let is_error = |chunk: &str| Chunk::read(chunk.as_bytes()).unwrap().is_error();
+        for error in [
+            r#"{"error":{"message":"x"}}"#,
+            r#"{"object":"error","message":"x"}"#,
+            r#"{"choices":[{"error":{"code":502,"message":"Upstream error"},"finish_reason":"stop"}]}"#,
+            r#"{"detail":"x"}"#,
+            r#"{"choices":null,"base_resp":{"status_code":1002,"status_msg":"rate limit exceeded"}}"#,
+            r#"{"code":20015,"message":"x"}"#,
+            r#"{"msg":"x"}"#,
+        ] {
+            assert!(is_error(error), "{error}");
+        }
+        for fine in [
+            r#"{"choices":[{"delta":{"content":"a"},"error":null}]}"#,
+            r#"{"choices":[{"delta":{"content":"a"}}],"base_resp":{"status_code":0,"status_msg":""}}"#,
+            r#"{"choices":[{"text":"a"}],"message":"ok"}"#,
+            r#"{"choices":[],"usage":{}}"#,
+        ] {
+            assert!(!is_error(fine), "{fine}");
         }
     }
 }

@@ -40,6 +40,10 @@ pub(crate) struct Tally {
     last_piece: Option<Nanos>,
     /// Whether the last event was a piece.
     ends_with_piece: bool,
+    /// When an empty chunk ended the answer with the reason `stop`.
+    stopped: Option<Arrival>,
+    /// Whether text of reasoning came.
+    reasoned: bool,
     /// What most chunks of this answer look like.
     pattern: Pattern,
     scratch: String,
@@ -88,7 +92,11 @@ impl Tally {
 
     /// Whether every choice that began has ended.
     pub(crate) fn finished(&self) -> bool {
-        !self.choices.is_empty() && self.choices.iter().all(|choice| choice.finished)
+        let mut with_text = self.choices.iter().filter(|choice| !choice.text.is_empty());
+        // Some gateways number the choice that ends otherwise than the one that spoke.
+        let one_spoke = with_text.next().is_some() && with_text.next().is_none();
+        let mut finished = self.choices.iter().map(|choice| choice.finished);
+        if one_spoke { finished.any(|it| it) } else { !self.choices.is_empty() && finished.all(|it| it) }
     }
 
     /// When the last piece came.
@@ -194,6 +202,7 @@ impl Tally {
         }
         let mut carrying = 0;
         let mut visible = false;
+        let mut stopped = false;
         let mut text = reading.stream_text.then(String::new);
         for choice in chunk.choices.iter() {
             let Some(place) = self.place_of(choice.index.unwrap_or(0)) else {
@@ -202,11 +211,17 @@ impl Tally {
             let mut carries = false;
             for content in choice.contents() {
                 carries = true;
-                visible |= !matches!(content, Content::Reasoning(_));
+                let is_reasoning = matches!(content, Content::Reasoning(_));
+                visible |= !is_reasoning;
+                self.reasoned |= is_reasoning;
                 self.keep_content(place, content, text.as_mut());
             }
             carrying += u32::from(carries);
-            self.read_finish(place, choice);
+            self.read_finish(place, choice, reading);
+            stopped |= !carries && self.finish_reason == Some(FinishReason::Stop);
+        }
+        if stopped && carrying == 0 {
+            self.stopped = Some(arrival);
         }
         if carrying > 0 {
             emit(self.piece(carrying, visible, text, arrival));
@@ -343,22 +358,23 @@ impl Tally {
         self.choices[role.place].text.push_str(text);
     }
 
-    fn read_finish(&mut self, place: usize, choice: &Choice<'_>) {
+    /// Only the reasons of this list mean success.
+    fn read_finish(&mut self, place: usize, choice: &Choice<'_>, reading: &Reading) {
         let Some(reason) = choice.finish_reason() else { return };
         self.choices[place].finished = true;
-        let reason = match reason {
-            "length" | "max_tokens" => FinishReason::Length,
-            "stop" | "eos" | "eos_token" | "stop_sequence" | "end_turn" => FinishReason::Stop,
+        let reason = match reason.to_ascii_lowercase().as_str() {
+            "length" | "max_tokens" | "model_length" | "limit" => FinishReason::Length,
+            "stop" | "eos" | "eos_token" | "stop_sequence" | "stop_str" | "end_turn" | "complete" => FinishReason::Stop,
             "tool_calls" | "function_call" | "tool_use" => FinishReason::ToolCalls,
-            "content_filter" => {
+            "content_filter" | "content_filtered" | "safety" | "recitation" | "blocklist" | "prohibited_content" => {
                 self.filtered = true;
                 FinishReason::ContentFilter
             }
-            "error" | "abort" => {
+            _ => {
+                let reason = reading.quote(reason.as_bytes());
                 let how = format!("the server ended the answer with the finish reason `{reason}`");
                 return self.fail(OutcomeKind::ServerError, how);
             }
-            _ => return,
         };
         self.finish_reason.get_or_insert(reason);
     }
@@ -366,7 +382,14 @@ impl Tally {
     /// When the answer ended, and how.
     pub(crate) fn end(&mut self) -> (Nanos, End) {
         let mut facts = std::mem::take(&mut self.facts);
-        facts.usage_tokens = self.usage.completion.or(self.timings.completion);
+        // A count of zero next to text is none.
+        let believed = |count: Option<u32>| count.filter(|&count| count > 0 || self.said == 0);
+        facts.usage_tokens = believed(self.usage.completion).or(self.timings.completion);
+        // Reasoning that was counted and not sent.
+        let hidden = self.usage.reasoning.filter(|_| !self.reasoned);
+        facts.hidden_tokens = hidden.unwrap_or(0).min(facts.usage_tokens.unwrap_or(0));
+        let shown = facts.usage_tokens.map(|all| all - facts.hidden_tokens);
+        let end_of_sequence = self.stopped.filter(|_| shown == Some(self.given.saturating_add(1)));
         let (tokens, source) = match facts.usage_tokens {
             Some(tokens) => (tokens, TokenSource::Usage),
             None => (self.given, TokenSource::Chunks),
@@ -384,7 +407,8 @@ impl Tally {
         let end = End {
             reason,
             finish_reason: self.finish_reason,
-            input_tokens: self.usage.prompt.or(self.timings.prompt),
+            input_tokens: believed(self.usage.prompt).or(self.timings.prompt),
+            end_of_sequence: end_of_sequence.map(|arrival| (arrival.at, arrival.delay())),
             cached_tokens: self.usage.cached.or(self.timings.cached),
             output_text: self.take_text(),
             answer: self.answer.take().map(|text| Answer { text: Some(text), token_ids: None }),

@@ -102,11 +102,16 @@ impl Latencies {
     }
 
     fn push_gaps(&mut self, chunks: &[Chunk]) {
-        for pair in chunks.windows(2) {
-            let gap = ms(pair[1].at_ns - pair[0].at_ns);
+        // Chunks with one stamp are one arrival: nothing is known of the time between them.
+        let mut arrivals = chunks.chunk_by(|before, after| before.at_ns == after.at_ns);
+        let Some(mut before) = arrivals.next().map(|arrival| arrival[0].at_ns) else { return };
+        for arrival in arrivals {
+            let at = arrival[0].at_ns;
+            let gap = ms(at - std::mem::replace(&mut before, at));
             self.gaps.push(gap);
-            let share = gap / f64::from(pair[1].tokens);
-            (0..pair[1].tokens).for_each(|_| self.token_gaps.push(share));
+            let tokens: u32 = arrival.iter().map(|chunk| chunk.tokens).sum();
+            let share = gap / f64::from(tokens);
+            (0..tokens).for_each(|_| self.token_gaps.push(share));
         }
     }
 }

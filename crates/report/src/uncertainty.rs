@@ -51,8 +51,11 @@ pub(crate) struct Uncertainty {
     pub(crate) first: Widths,
     /// Of the time per output token after the first.
     pub(crate) tbt: Widths,
-    /// Of the gaps between chunks: that of both ends together.
+    /// Of the gaps between arrivals: that of both ends together.
     pub(crate) gaps: Widths,
+    /// Chunks, and those of them that came together with the next although they were read in time.
+    pub(crate) chunks: u64,
+    pub(crate) together: u64,
 }
 
 impl Uncertainty {
@@ -64,9 +67,13 @@ impl Uncertainty {
         if let Some(later) = record.tokens_after_first_chunk() {
             self.tbt.push((width(first) + width(last)) / later);
         }
-        for pair in record.chunks.windows(2) {
-            self.gaps.push(width(&pair[0]) + width(&pair[1]));
-        }
+        // Each arrival is as uncertain as the earliest of its chunks.
+        let arrivals = record.chunks.chunk_by(|before, after| before.at_ns == after.at_ns);
+        let widths: Vec<f64> = arrivals.map(|arrival| width(&arrival[0])).collect();
+        widths.windows(2).for_each(|pair| self.gaps.push(pair[0] + pair[1]));
+        let together = record.chunks.windows(2).filter(|pair| pair[0].at_ns == pair[1].at_ns);
+        self.together += together.filter(|pair| pair[0].uncertainty_ns == 0).count() as u64;
+        self.chunks += record.chunks.len() as u64;
     }
 }
 

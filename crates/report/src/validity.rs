@@ -100,6 +100,8 @@ pub enum Code {
     ClientQueueing,
     /// Note: chunks were read late, though none of the times depends on it.
     ClientLate,
+    /// Warning: the stream is buffered on its way.
+    Buffered,
     /// Warning: segments were lost on the path between client and server.
     LossyPath,
     /// Warning: the client used up its processor time. Invalid: the same with stamps of its own.

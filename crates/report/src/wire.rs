@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sagellm_core::{HttpFacts, Nanos, Record, Stamp, ms};
+use sagellm_core::{FinishReason, HttpFacts, Nanos, Record, Stamp, ms};
 use sagellm_stats::Distribution;
 
 use crate::latency::signed_ms;
@@ -109,6 +109,10 @@ impl Answers {
         self.usage.add(http.usage_tokens);
         self.tokenizer.add(http.tokenizer_tokens);
         if let (Some(usage), Some(tokenizer)) = (http.usage_tokens, http.tokenizer_tokens) {
+            let usage = usage.saturating_sub(http.hidden_tokens);
+            // The server counts the end of the sequence, which has no text.
+            let stopped = record.finish_reason == Some(FinishReason::Stop) && usage == tokenizer.saturating_add(1);
+            let tokenizer = tokenizer + u32::from(stopped);
             self.checked += 1;
             self.both.0 += u64::from(usage);
             self.both.1 += u64::from(tokenizer);

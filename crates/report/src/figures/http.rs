@@ -50,7 +50,7 @@ fn client(figures: &mut Figures, sample: &Sample) {
     for (key, count) in counts {
         figures.set(key, http.then_some(count as f64), ENGINE);
     }
-    let Uncertainty { first, tbt, gaps } = &sample.uncertainty;
+    let Uncertainty { first, tbt, gaps, .. } = &sample.uncertainty;
     let shares = [
         ("ttft_uncertainty_ms", first.mean()),
         ("p99_ttft_uncertainty_ms", first.quantile(0.99)),

@@ -10,6 +10,8 @@ const MOST_DISCREPANCY: f64 = 0.02;
 
 /// A run with lost segments in more than this share of its requests is on a path that shapes its figures.
 const MOST_LOSSY: f64 = 0.01;
+/// A stream of which a larger share of the chunks comes together with others is buffered.
+const MOST_TOGETHER: f64 = 0.25;
 /// The mean of a time may be uncertain by this share of its median at most.
 const MOST_UNCERTAINTY: f64 = 0.01;
 
@@ -22,6 +24,7 @@ impl Judge<'_> {
         self.clock();
         self.client_delay();
         self.lossy_path();
+        self.buffered();
         self.token_counts();
         self.server();
         self.retries();
@@ -90,6 +93,21 @@ impl Judge<'_> {
                 percent(MOST_DISTURBANCE)
             );
             self.note(Code::ClientLate, message);
+        }
+    }
+
+    /// Chunks of a stream come one after the other, unless something gathers them.
+    fn buffered(&mut self) {
+        let width = &self.sample.uncertainty;
+        let share = width.together as f64 / width.chunks.max(1) as f64;
+        if share > MOST_TOGETHER {
+            let message = format!(
+                "{} of the chunks came together with others: the server, or something between it and the client, buffers the \
+                 stream, so TTFT and TBT are those of the buffer",
+                percent(share)
+            );
+            let remedy = "turn buffering off on the path (`proxy_buffering off` in nginx), or measure without it";
+            self.warn(Code::Buffered, message, remedy.into());
         }
     }
 
