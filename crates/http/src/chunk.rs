@@ -7,8 +7,9 @@ use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, SeqAccess, Visitor};
-use serde_json::Value;
 use serde_json::value::RawValue;
+
+use crate::parts::{are_thoughts, parts, push_part};
 
 /// Choices of one answer that are told apart.
 pub(crate) const MAX_CHOICES: usize = 1024;
@@ -306,29 +307,6 @@ fn count(number: f64) -> Option<u32> {
     (number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&number)).then_some(number as u32)
 }
 
-/// The parts of structured content; `None` for a plain text.
-fn parts(value: &str) -> Option<Vec<Value>> {
-    value.starts_with('[').then(|| serde_json::from_str(value).ok()).flatten()
-}
-
-/// Whether structured content holds thoughts only.
-fn are_thoughts(value: &str) -> bool {
-    let kind = |part: &Value| part.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
-    let thought = |part: &Value| ["think", "reason"].iter().any(|word| kind(part).contains(word));
-    parts(value).is_some_and(|parts| parts.iter().all(thought))
-}
-
-/// Appends the text of a part of structured content. Mistral nests the parts of a thought.
-fn push_part(part: &Value, out: &mut String) {
-    for field in ["text", "summary", "thinking"] {
-        match part.get(field) {
-            Some(Value::String(text)) => out.push_str(text),
-            Some(Value::Array(parts)) => parts.iter().for_each(|part| push_part(part, out)),
-            _ => {}
-        }
-    }
-}
-
 /// Appends the text of a JSON string or of a list of parts to `out`; another value is appended as it is written. Half a
 /// surrogate pair becomes the replacement character.
 pub(crate) fn push_text(value: &str, out: &mut String) {
@@ -573,22 +551,6 @@ mod tests {
             let _ = Chunk::read(json.as_bytes());
             push_text(&json, &mut String::new());
         }
-    }
-
-    #[test]
-    fn structured_content_is_read_by_its_parts() {
-        let text = |value: &str| {
-            let mut out = String::new();
-            push_text(value, &mut out);
-            (are_thoughts(value), out)
-        };
-        assert_eq!(text(r#"[{"type":"text","text":"a"},{"type":"text","text":" b"}]"#), (false, "a b".into()));
-        let thought = r#"[{"type":"thinking","thinking":[{"type":"text","text":"hm"}]}]"#;
-        assert_eq!(text(thought), (true, "hm".into()));
-        assert_eq!(text(r#"[{"type":"reasoning.text","text":"x"}]"#), (true, "x".into()));
-        assert_eq!(text(r#"[{"type":"reasoning.encrypted","data":"x"}]"#), (true, String::new()));
-        assert_eq!(text(r#""plain""#), (false, "plain".into()));
-        assert_eq!(text("[1,2"), (false, "[1,2".into()), "as it is written");
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub mod fuzzing;
 mod launch;
 mod limits;
 mod options;
+mod parts;
 mod pattern;
 mod port;
 mod probe;

@@ -88,7 +88,10 @@ const REMEDIES: [(&[&str], &str); 6] = [
         &["HandshakeFailure", "ProtocolVersion"],
         "the server accepts no version or cipher of TLS that this client has, or expects a certificate: --client-cert",
     ),
-    (&["UnknownIssuer", "CaUsedAsEndEntity"], "name the authority that signed the server's certificate with --ca-cert"),
+    (
+        &["UnknownIssuer", "BadSignature", "CaUsedAsEndEntity"],
+        "name the authority that signed the server's certificate with --ca-cert",
+    ),
 ];
 
 /// What to do about a failure of TLS.

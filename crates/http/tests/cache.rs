@@ -25,8 +25,8 @@ fn the_way_that_the_server_has_is_taken() {
         (format!("{missing}answer /flush_cache\n{found}"), "POST /flush_cache"),
         (
             format!(
-                "{missing}answer /slots\nbody length\n{slots}\nanswer /slots/0?action=erase\n{found}answer \
-                 /slots/1?action=erase\n{found}"
+                "{missing}answer /slots\nbody length\n{slots}\nanswer /slots/0\n{found}answer \
+                 /slots/1\n{found}"
             ),
             "POST /slots/ID?action=erase of 2 slots",
         ),

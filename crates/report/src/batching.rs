@@ -4,6 +4,10 @@ use sagellm_core::{Arrival, Workload};
 use sagellm_stats as stats;
 use sagellm_stats::Batches;
 
+/// Requests of a closed loop from which on a quantile has an interval: of 100 requests of varied lengths, that of the median held
+/// the truth 86 times of 100 (`tests/coverage.rs`).
+const FEWEST_FOR_QUANTILE: u64 = 250;
+
 /// How requests came.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Load {
@@ -42,7 +46,7 @@ impl Load {
                 Batches::of_open_loop(n).filter(|_| n >= needed).ok_or_else(|| open(n, "this percentile", needed))
             }
             Self::Closed { peak } => {
-                let needed = Batches::closed_loop_needs(peak).max(Batches::quantile_needs(q));
+                let needed = Batches::closed_loop_needs(peak).max(Batches::quantile_needs(q)).max(FEWEST_FOR_QUANTILE);
                 let found = Batches::of_closed_loop(n, peak).ok_or_else(|| TooFew { needed, ..closed(n, peak) })?;
                 (n >= needed).then_some(found).ok_or_else(|| TooFew {
                     reason: format!("only {}: an interval of this percentile needs {needed}", requests(n)),
@@ -102,8 +106,8 @@ mod tests {
         assert_eq!(closed.mean(99).unwrap_err().needed, 100);
         assert_eq!(closed.mean(5).unwrap_err().reason, "only 5 requests: an interval needs 100");
         let needed = [0.5, 0.95, 0.99].map(|q| closed.quantile(1, q).unwrap_err().needed);
-        assert_eq!(needed, [100, 200, 1000]);
-        assert!(closed.quantile(199, 0.95).is_err() && closed.quantile(200, 0.95).is_ok());
+        assert_eq!(needed, [250, 250, 1000]);
+        assert!(closed.quantile(249, 0.95).is_err() && closed.quantile(250, 0.95).is_ok());
         assert!(Load::Open.mean(4999).is_err() && Load::Open.mean(5000).is_ok());
         assert!(Load::Open.quantile(49_999, 0.95).is_err() && Load::Open.quantile(50_000, 0.95).is_ok());
         assert!(Load::Open.throughput(249).is_err() && Load::Open.throughput(250).is_ok());

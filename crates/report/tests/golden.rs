@@ -46,7 +46,7 @@ fn check(summary: &WorkloadSummary, wanted: &[(&str, f64)]) {
 }
 
 /// Figures that only requests over HTTP have.
-const HTTP_ONLY: [&str; 31] = [
+const HTTP_ONLY: [&str; 41] = [
     "avg_ttft_visible_ms",
     "p50_ttft_visible_ms",
     "p99_ttft_visible_ms",
@@ -65,7 +65,16 @@ const HTTP_ONLY: [&str; 31] = [
     "p99_connect_ms",
     "max_connect_ms",
     "merged_chunks",
+    "held_back_chunks",
+    "out_of_order_segments",
+    "retransmitted_segments",
     "retries",
+    "stale_connections",
+    "ttft_uncertainty_ms",
+    "p99_ttft_uncertainty_ms",
+    "tbt_uncertainty_ms",
+    "uncertain_first_tokens",
+    "uncertain_gaps",
     "server_ttft_ms",
     "server_queue_ms",
     "server_prefill_ms",
@@ -76,6 +85,7 @@ const HTTP_ONLY: [&str; 31] = [
     "server_weights_mb",
     "usage_output_tokens",
     "tokenizer_output_tokens",
+    "checked_token_counts",
     "content_chunks",
     "output_tokens_discrepancy",
 ];
@@ -288,6 +298,14 @@ fn every_figure_is_what_the_hand_finds() {
         ("the server does not count prompt tokens, or the plan does not", vec!["prompt_tokens_discrepancy"]),
         ("the engine runs in this process", vec!["client_cpu_percent"]),
         ("the engine runs in this process: nothing lies between it and the client", HTTP_ONLY.to_vec()),
+        (
+            "the program that wrote the journal did not watch for it",
+            vec!["client_stall_ms", "max_client_stall_ms", "journal_wait_ms", "suspended_ms"],
+        ),
+        (
+            "the load is not a closed loop, or nothing was sent",
+            vec!["avg_slot_refill_ms", "max_slot_refill_ms", "empty_slot_share"],
+        ),
         ("no limits were set with `--goodput`", GOODPUT.to_vec()),
         ("4 requests cannot show a steady state: it takes 50", STEADY.to_vec()),
     ]);
@@ -408,7 +426,8 @@ fn what_http_adds_is_what_the_hand_finds() {
     let codes = |findings: &[Finding]| findings.iter().map(|finding| finding.code).collect::<Vec<_>>();
     assert_eq!(codes(&summary.details.validity.reasons), [Code::TokenCounts]);
     let warnings = codes(&summary.details.validity.warnings);
-    assert_eq!(warnings, [Code::SomeFailed, Code::ClientLate, Code::Retries, Code::FewSamples]);
+    assert_eq!(warnings, [Code::SomeFailed, Code::Retries, Code::FewSamples]);
+    assert_eq!(codes(&summary.details.validity.notes), [Code::ClientLate]);
 }
 
 #[test]

@@ -240,8 +240,8 @@ fn counts_of_tokens_must_agree() {
     }
     assert_eq!(
         message(&judge(&counted(Some(48))), Code::TokenCounts),
-        "the counts of output tokens differ by 4 %, more than 2 %: 250 in all by the server's usage, \
-         240 by the tokenizer"
+        "the counts of output tokens differ by 4 %, more than 2 %: 250 by the server's usage, 240 by the tokenizer in the 5 \
+         answers that were checked"
     );
     // Too few here and too many there are two errors, though one token may be of the text that is cut again.
     let opposite = with(served(), |id, http| {
@@ -324,7 +324,8 @@ fn retries_are_told() {
     assert_eq!((reasons(&summary), warnings(&summary)), (vec![], vec![Code::Retries]));
     assert_eq!(
         message(&summary, Code::Retries),
-        "3 of 5 requests had to be sent again (4 retries); their latencies count from the first time"
+        "3 of 5 requests were sent again (4 retries, 0 because the server had closed the idle connection before the request could \
+         reach it); their latencies count from the first time"
     );
 }
 

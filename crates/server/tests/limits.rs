@@ -122,8 +122,9 @@ fn half_bodies_take_a_limited_amount_of_memory() {
         let is_open = |half: &mut TcpStream| {
             half.read(&mut [0]).is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
         };
-        let kept = halves.iter_mut().map(is_open).filter(|open| *open);
-        assert!((1..=4).contains(&kept.count()));
+        let mut kept = || halves.iter_mut().map(is_open).filter(|open| *open).count();
+        support::until(|| kept() <= 4);
+        assert!(kept() >= 1);
     });
 }
 

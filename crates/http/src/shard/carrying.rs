@@ -303,7 +303,8 @@ fn readable(
 fn waiting_since(arrival: Arrival, idle: &mut IdleWatch) -> Nanos {
     let empty = idle.empty_since();
     // A stamp from before is of bytes that this machine delivered late: of others before them nothing more is known.
-    if arrival.at < empty { arrival.since.min(arrival.at) } else { arrival.since.max(empty) }
+    let since = if arrival.at < empty { arrival.since } else { arrival.since.max(empty) };
+    since.min(arrival.at)
 }
 
 #[cfg(test)]

@@ -90,7 +90,11 @@ impl Client {
         let mut open: BTreeMap<u64, _> = requests.iter().map(|request| (request.id, builder(request))).collect();
         let mut ended = BTreeMap::new();
         while !open.is_empty() {
-            let event = self.events.next_within(PATIENCE).expect("an answer ends in time");
+            let mut event = self.events.next_within(PATIENCE).expect("an answer ends in time");
+            let output = match &mut event.kind {
+                EventKind::End(end) => end.output_text.take(),
+                _ => None,
+            };
             let (record, text, last) = open.get_mut(&event.request).expect("no event comes after the end");
             assert!(event.at >= *last, "events come in the order of time");
             *last = event.at;
@@ -105,7 +109,10 @@ impl Client {
             record.apply(&event);
             if record.ended() {
                 let (record, text, _) = open.remove(&event.request).unwrap();
-                let record = record.finish();
+                let mut record = record.finish();
+                if let Some(output) = output {
+                    self.backend.complete(&mut record, output);
+                }
                 let http = record.http.clone().expect("an HTTP request has facts");
                 ended.insert(event.request, Ended { record, http, text });
             }

@@ -12,6 +12,8 @@ const MOST_DISCREPANCY: f64 = 0.02;
 const MOST_LOSSY: f64 = 0.01;
 /// A stream of which a larger share of the chunks comes together with others is buffered.
 const MOST_TOGETHER: f64 = 0.25;
+/// A mean that is known to this, in milliseconds, is as exact as any of a client; of a tail ten times as much is.
+const EXACT_MS: f64 = 0.05;
 /// The mean of a time may be uncertain by this share of its median at most.
 const MOST_UNCERTAINTY: f64 = 0.01;
 
@@ -65,14 +67,13 @@ impl Judge<'_> {
         let width = &self.sample.uncertainty;
         let (first, tbt) = (median("ttft"), median("tbt"));
         let checks = [
-            ("p99 of the TTFT", width.first.quantile(0.99), first, MOST_DISTURBANCE),
-            ("mean TTFT", width.first.mean(), first, MOST_UNCERTAINTY),
-            ("mean TBT", width.tbt.mean(), tbt, MOST_UNCERTAINTY),
+            ("p99 of the TTFT", width.first.quantile(0.99), first, MOST_DISTURBANCE, 10.0 * EXACT_MS),
+            ("mean TTFT", width.first.mean(), first, MOST_UNCERTAINTY, EXACT_MS),
+            ("mean TBT", width.tbt.mean(), tbt, MOST_UNCERTAINTY, EXACT_MS),
         ];
-        for (name, width, median, most) in checks {
-            let Some((width, median)) = width.zip(median).filter(|(width, median)| *width > most * median) else {
-                continue;
-            };
+        for (name, width, median, most, exact) in checks {
+            let too_wide = |(width, median): &(f64, f64)| *width > (most * median).max(exact);
+            let Some((width, median)) = width.zip(median).filter(too_wide) else { continue };
             let message = format!(
                 "chunks waited together to be read, so the {name} is known to {width:.3} ms only, more than {} of the median \
                  of {median:.3} ms",
