@@ -13,6 +13,6 @@ fuzz_target!(|bytes: &[u8]| {
     let Some(plan) = FILE.check(bytes, |path| PlanFile::open(&path)) else { return };
     for (nth, outline) in plan.outlines().enumerate() {
         let requests = plan.plan(nth).expect("it was read before").requests;
-        assert_eq!(requests.map(|request| request.expect("it was read before")).count() as u64, outline.requests);
+        assert_eq!(requests.filter(|request| request.is_ok()).count() as u64, outline.requests);
     }
 });
