@@ -26,6 +26,9 @@ const LONGEST_PAUSE: Nanos = 5_000_000_000;
 const ROUND_TRIP: Nanos = 1_000_000;
 /// A read that comes later than this after the kernel's stamp is looked into: perhaps a segment was missing before it.
 const LATE: Nanos = 1_000_000;
+/// From the stamp of a segment until a thread that waits for it can run takes this long at most, unless the machine is slow to
+/// deliver it.
+const DELIVERY: Nanos = 50_000;
 /// Stamps of the kernel are placed on the clock of the run as exactly as this.
 const CLOCK_ERROR: Nanos = 20_000;
 
@@ -302,8 +305,9 @@ fn readable(
 /// Since when the bytes of a read can have been waiting.
 fn waiting_since(arrival: Arrival, idle: &mut IdleWatch) -> Nanos {
     let empty = idle.empty_since();
-    // A stamp from before is of bytes that this machine delivered late: of others before them nothing more is known.
-    let since = if arrival.at < empty { arrival.since } else { arrival.since.max(empty) };
+    let stamped_after = empty.saturating_sub(DELIVERY);
+    // A stamp from long before is of bytes that this machine delivered late: of others before them nothing more is known.
+    let since = if arrival.at < stamped_after { arrival.since } else { arrival.since.max(stamped_after) };
     since.min(arrival.at)
 }
 
@@ -322,10 +326,16 @@ mod tests {
     #[test]
     fn a_late_stamp_of_this_machine_bounds_nothing_but_itself() {
         let mut idle = IdleWatch::default();
-        idle.looked(50, true);
+        const US: Nanos = 1000;
+        idle.looked(500 * US, true);
         idle.nothing_ready();
-        let arrival = |at| Arrival { at, read: 90, since: 20, stamped: true };
-        assert_eq!(waiting_since(arrival(80), &mut idle), 50);
-        assert_eq!(waiting_since(arrival(40), &mut idle), 20, "delivered late");
+        let arrival = |at| Arrival { at: at * US, read: 900 * US, since: 20 * US, stamped: true };
+        assert_eq!(waiting_since(arrival(800), &mut idle), 500 * US - DELIVERY);
+        assert_eq!(
+            waiting_since(arrival(490), &mut idle),
+            500 * US - DELIVERY,
+            "stamped before a reader could wake up"
+        );
+        assert_eq!(waiting_since(arrival(400), &mut idle), 20 * US, "delivered late");
     }
 }
