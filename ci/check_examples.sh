@@ -12,7 +12,7 @@ trap 'rm -rf "$fresh"' EXIT
 # unknown values, warnings, and which tails had too few samples.
 shape() {
     jq -rn '[inputs | paths | map(if type == "number" then "[]" else . end)
-             | (map(IN("reasons", "warnings", "tail_samples")) | index(true)) as $free
+             | (map(IN("reasons", "warnings", "notes", "tail_samples")) | index(true)) as $free
              | if $free == null then . else .[:$free + 1] end
              | join(".")] | unique[]' "$1"
 }
