@@ -9,7 +9,7 @@ program=${1:?name the program}
 allowed='^(ld-linux.*|libc|libgcc_s|libm)\.so\.[0-9]+$'
 root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT
-mkdir "$root/tmp" "$root/work"
+mkdir "$root/tmp" "$root/data"
 cp "$program" "$root/program"
 while read -r library; do
     if ! [[ $(basename "$library") =~ $allowed ]]; then
@@ -25,5 +25,5 @@ inside() {
     if [[ $(id -u) == 0 ]]; then chroot "$root" "$@"; else unshare --map-root-user chroot "$root" "$@"; fi
 }
 inside /program --version
-inside /program run --model synthetic:tiny --workload short --num-prompts 2 --output /work/results --quiet >/dev/null
-inside /program report --input /work/results --format markdown >/dev/null
+inside /program run --model synthetic:tiny --workload short --num-prompts 2 --output /data/results --quiet >/dev/null
+inside /program report --input /data/results --format markdown >/dev/null
