@@ -4,6 +4,9 @@
 use sagellm_core::{Chunk, Record, ms};
 use sagellm_stats::Distribution;
 
+/// Chunks that were read together within this time, in nanoseconds, were sent together.
+const PROMPT: u32 = 1_000_000;
+
 /// Widths of intervals within which a time lies, in milliseconds; most are zero.
 #[derive(Debug, Default)]
 pub(crate) struct Widths {
@@ -72,7 +75,7 @@ impl Uncertainty {
         let widths: Vec<f64> = arrivals.map(|arrival| width(&arrival[0])).collect();
         widths.windows(2).for_each(|pair| self.gaps.push(pair[0] + pair[1]));
         let together = record.chunks.windows(2).filter(|pair| pair[0].at_ns == pair[1].at_ns);
-        self.together += together.filter(|pair| pair[0].uncertainty_ns == 0).count() as u64;
+        self.together += together.filter(|pair| pair[0].uncertainty_ns < PROMPT).count() as u64;
         self.chunks += record.chunks.len() as u64;
     }
 }
