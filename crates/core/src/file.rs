@@ -225,7 +225,7 @@ mod tests {
         {
             assert_eq!(reason(&open(Path::new("/dev/zero")).unwrap_err()), "it is a device, not a regular file");
             let pipe = folder.path().join("pipe");
-            // A pipe without a writer blocks whoever opens it.
+            // Opening a pipe without a writer blocks.
             assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
             assert_eq!(reason(&open(&pipe).unwrap_err()), "it is a pipe, not a regular file");
         }

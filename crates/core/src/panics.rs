@@ -1,4 +1,4 @@
-//! Panics of any thread, kept until somebody reports them.
+//! Panics of any thread, kept until they are reported.
 
 use std::any::Any;
 use std::cell::Cell;

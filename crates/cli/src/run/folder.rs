@@ -89,7 +89,7 @@ struct Cleanup {
 impl Cleanup {
     fn clean(&self) {
         self.remove_scratch();
-        // While it is held: whoever opened it before sees that it is gone, and makes another.
+        // While it is held: a run that opened it before sees that it is gone, and makes another.
         let _ = fs::remove_file(self.folder.join(LOCK));
         remove_empty(&self.made);
     }
