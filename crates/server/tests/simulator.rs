@@ -118,6 +118,8 @@ fn times_are_kept_and_the_truth_tells_them() {
     std::io::Write::write_all(&mut stream, b"PUT /admin/truth HTTP/1.1\r\n\r\n").unwrap();
     read_response(&mut stream);
     ask(&mut stream, "/v1/completions", &body);
+    // It is noted after the last write.
+    until(|| !server.truth().is_empty());
     let truth = &server.truth()[0];
     let gaps = truth.write_gaps_ns.as_ref().unwrap();
     assert_eq!((gaps.len(), gaps.iter().map(|gap| gap.1).sum()), (truth.writes as usize, 5));

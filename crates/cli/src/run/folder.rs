@@ -3,7 +3,7 @@
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sagellm_core::{Exit, Failure, WallTime};
 use sagellm_report::{MANIFEST_FILE, SUMMARY_FILE};
@@ -19,6 +19,8 @@ pub(crate) const TEMPORARY: &str = ".sagellm-benchmark-";
 const LOCK: &str = ".sagellm-benchmark.lock";
 /// Where a run puts what is not kept.
 const SCRATCH: &str = ".sagellm-benchmark-scratch";
+/// Attempts to remove it while others still write to it.
+const REMOVALS: usize = 100;
 /// Where results of earlier runs are moved.
 const EARLIER: &str = "earlier";
 
@@ -42,10 +44,12 @@ impl OwnedFolder {
                 return Err(failure);
             }
         };
-        let cleanup = Arc::new(Cleanup { folder: folder.to_owned(), made, _lock: lock });
+        let cleanup = Arc::new(Cleanup { folder: folder.to_owned(), made, ending: Mutex::new(false), _lock: lock });
         remove_temporary(folder);
         let doomed = Arc::clone(&cleanup);
         let hook = interrupt.while_kept(move || {
+            // Other threads go on until the process ends.
+            *doomed.ending() = true;
             // Also a file that is being written right now.
             remove_temporary(&doomed.folder);
             doomed.clean();
@@ -60,6 +64,10 @@ impl OwnedFolder {
     /// A folder in it for what is not kept: it is removed with this, by a signal, or by the next run.
     pub(super) fn scratch(&self) -> Result<PathBuf, Failure> {
         let scratch = self.path().join(SCRATCH);
+        let ending = self.cleanup.ending();
+        if *ending {
+            return Err(Failure::new(Exit::Interrupted, "interrupted"));
+        }
         match fs::create_dir_all(&scratch) {
             Ok(()) => Ok(scratch),
             Err(error) => Err(cannot_create(&scratch, &error)),
@@ -83,6 +91,8 @@ struct Cleanup {
     folder: PathBuf,
     /// Folders that were created for this run, innermost first.
     made: Vec<PathBuf>,
+    /// Whether the program ends at once, so that nothing new may be put there.
+    ending: Mutex<bool>,
     _lock: File,
 }
 
@@ -95,8 +105,15 @@ impl Cleanup {
     }
 
     fn remove_scratch(&self) {
-        // What cannot be removed is hidden, and the next run tries again.
-        let _ = fs::remove_dir_all(self.folder.join(SCRATCH));
+        // A thread that is not told to stop may create a file while the others are being removed. What cannot be removed is
+        // hidden, and the next run tries again.
+        let removed = || fs::remove_dir_all(self.folder.join(SCRATCH));
+        let _ = (0..REMOVALS)
+            .find(|_| !matches!(removed(), Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty));
+    }
+
+    fn ending(&self) -> MutexGuard<'_, bool> {
+        self.ending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

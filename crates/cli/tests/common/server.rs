@@ -45,9 +45,12 @@ impl Drop for Serving {
     }
 }
 
-/// An answer of two tokens, one byte each, so that the tokenizer of the synthetic models counts them right.
+/// An answer of two tokens, one byte each, so that the tokenizer of the synthetic models counts them right. They take as
+/// long as a server's would: what is known of a time to within a millisecond is then known well enough.
 pub(crate) const GOOD: &str = r#"
+    wait 30ms
     event {"model":"synthetic:tiny","choices":[{"index":0,"text":"a","finish_reason":null}]}
+    wait 30ms
     event {"model":"synthetic:tiny","choices":[{"index":0,"text":"b","finish_reason":"stop"}]}
     event [DONE]
 "#;
