@@ -5,9 +5,13 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use std::time::Duration;
+
 use sagellm_core::{Clock, Exit, Failure};
 use sagellm_model::{HubOptions, OpenOptions};
-use sagellm_server::{ConnectionLimits, EngineServer, EngineServerOptions, QueueOptions, SimulateOptions, Simulator};
+use sagellm_server::{
+    ColdOptions, ConnectionLimits, EngineServer, EngineServerOptions, QueueOptions, SimulateOptions, Simulator,
+};
 
 use crate::args::{ServeArgs, SimulationArgs, Time};
 use crate::calibrate::LISTENING;
@@ -81,6 +85,10 @@ fn simulation(args: &SimulationArgs, printer: &Printer) -> Result<SimulateOption
         jitter: or(args.jitter, options.jitter),
         tokens: args.tokens,
         queue: args.servers.zip(args.service_time).map(|(servers, time)| QueueOptions { servers, service: time.0 }),
+        cold: (args.cold_start.is_some() || args.cold_batch.is_some()).then(|| ColdOptions {
+            start: or(args.cold_start, Duration::ZERO),
+            batch: or(args.cold_batch, Duration::ZERO),
+        }),
         threads: args.server_threads.unwrap_or(options.threads),
         ..options
     })

@@ -41,6 +41,12 @@ pub trait Backend: Send + Sync {
         self.submit(request, sink)
     }
 
+    /// Whether it becomes faster by having seen the sizes of a load, because kernels are compiled, graphs captured or buffers
+    /// made when they are first needed. If not, one request is warm-up enough.
+    fn learns_from_load(&self) -> bool {
+        true
+    }
+
     /// Finishes the record of an answer whose text came with its end: counts tokens and hashes the text. Called on a thread
     /// that neither sends nor reads, so that this work makes nothing late.
     fn complete(&self, _record: &mut Record, _text: OutputText) {}

@@ -52,11 +52,44 @@ pub struct Header {
     pub clock_started: WallTime,
     /// When the workload began on that clock, warm-up excluded: offsets of the plan count from here.
     pub start_ns: Nanos,
+    /// What was sent before; absent where the program that wrote the journal did not keep it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warmup: Option<Warmup>,
     /// Largest share of failed requests that is still accepted.
     pub max_error_rate: f64,
     /// The client's own error at this load, where it was calibrated before the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calibration: Option<Calibration>,
+}
+
+/// The requests before the measured ones.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Warmup {
+    /// Requests sent.
+    pub requests: u64,
+    /// Those of them that succeeded.
+    pub succeeded: u64,
+    /// Requests in flight at most.
+    pub at_once: u64,
+    /// Longest answer asked for, in tokens; 0 where nothing was sent.
+    pub longest_output: u32,
+    /// From the first request to the end of the last one, in nanoseconds.
+    pub duration_ns: Nanos,
+    /// Whether two waves agreed; `null` where it was not looked for, since a number of requests was given.
+    pub stable: Option<bool>,
+    /// Every wave, in their order.
+    pub waves: Vec<Wave>,
+}
+
+/// Requests of a warm-up that were sent together.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Wave {
+    /// Requests in flight at most.
+    pub at_once: u64,
+    /// Median of the time to the first token, in milliseconds; `null` where no request succeeded.
+    pub p50_ttft_ms: Option<f64>,
+    /// Median of the time between tokens, in milliseconds; `null` where no answer had a second arrival.
+    pub p50_tbt_ms: Option<f64>,
 }
 
 /// The client's own error on this machine, found by running it against a server whose every moment is prescribed.

@@ -28,7 +28,7 @@ pub use error::{Exit, Failure, UserError};
 pub use event::{End, Event, EventKind, FinishReason, HttpFacts, OutcomeKind, OutputText, Piece, TokenSource};
 pub use measured::Measured;
 pub use panics::{Panicked, caught, panics, report_panics};
-pub use plan::{DataFile, Plan, PlanHeader, PlanLine, Requests};
+pub use plan::{DataFile, Plan, PlanHeader, PlanLine, Requests, Warmups};
 pub use progress::{NoProgress, Progress};
 pub use record::{Chunk, Record, RecordBuilder, Stamp};
 pub use request::{Answer, Message, Prompt, Request, Sampling};

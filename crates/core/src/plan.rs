@@ -12,30 +12,34 @@ use crate::{Failure, Request, Workload};
 /// takes no more memory than one of ten.
 pub type Requests = Box<dyn Iterator<Item = Result<Request, Failure>> + Send>;
 
+/// Makes a request for a warm-up: as long as the measured request at the place given, counted from 0, with its offset and a
+/// prompt of its own. `None` when no measured request has that place.
+pub type Warmups = Box<dyn FnMut(u64) -> Result<Option<Request>, Failure> + Send>;
+
 /// The exact requests of a workload.
 pub struct Plan {
     /// What the requests were made from.
     pub workload: Workload,
-    /// Sent one after the other before the measured ones.
-    pub warmups: Vec<Request>,
+    /// What is sent before the measured ones.
+    pub warmups: Warmups,
     /// The measured requests.
     pub requests: Requests,
 }
 
 impl Plan {
-    /// A plan whose requests are at hand.
+    /// A plan whose requests are at hand, without a warm-up.
     pub fn of(workload: Workload, requests: Vec<Request>) -> Self {
-        Self { workload, warmups: Vec::new(), requests: Box::new(requests.into_iter().map(Ok)) }
+        Self { workload, warmups: Box::new(|_| Ok(None)), requests: Box::new(requests.into_iter().map(Ok)) }
     }
 }
 
 impl fmt::Debug for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Plan").field("workload", &self.workload).field("warmups", &self.warmups).finish_non_exhaustive()
+        f.debug_struct("Plan").field("workload", &self.workload).finish_non_exhaustive()
     }
 }
 
-/// One line of `plan.jsonl`. A header comes first; each workload is followed by its requests, warm-ups first.
+/// One line of `plan.jsonl`. A header comes first; each workload is followed by its requests.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(tag = "line", rename_all = "snake_case")]
 pub enum PlanLine {
@@ -43,20 +47,17 @@ pub enum PlanLine {
     Header(PlanHeader),
     /// What the requests below were made from.
     Workload(Workload),
-    /// A request sent before the measured ones.
-    Warmup(Request),
     /// A measured request.
     Request(Request),
 }
 
 impl<'de> Tagged<'de> for PlanLine {
-    const TAGS: &'static [&'static str] = &["header", "workload", "warmup", "request"];
+    const TAGS: &'static [&'static str] = &["header", "workload", "request"];
 
     fn rest<D: Deserializer<'de>>(tag: &str, rest: D) -> Result<Option<Self>, D::Error> {
         Ok(Some(match tag {
             "header" => Self::Header(PlanHeader::deserialize(rest)?),
             "workload" => Self::Workload(Workload::deserialize(rest)?),
-            "warmup" => Self::Warmup(Request::deserialize(rest)?),
             "request" => Self::Request(Request::deserialize(rest)?),
             _ => return Ok(None),
         }))

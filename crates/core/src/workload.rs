@@ -35,8 +35,9 @@ pub struct Workload {
     pub max_concurrency: Option<u32>,
     /// The arrival process.
     pub arrival: Arrival,
-    /// Requests sent before the measured ones, with prompts of their own, and kept out of every figure.
-    pub num_warmups: u32,
+    /// Requests sent before the measured ones, with prompts of their own, and kept out of every figure; `null` sends waves
+    /// of them until two agree.
+    pub num_warmups: Option<u32>,
     /// Seed of prompts and offsets.
     pub seed: u64,
     /// What a request must keep to be of use; absent when nothing was asked.

@@ -179,6 +179,11 @@ impl Backend for CpuEngine {
         self.info.clone()
     }
 
+    /// Everything is made when the engine starts, whatever will be computed together.
+    fn learns_from_load(&self) -> bool {
+        false
+    }
+
     fn submit(&self, request: Prepared, sink: &EventSink) -> Result<(), Failure> {
         let at = self.clock.now();
         let sent = Event { request: request.id, at, kind: EventKind::Sent };

@@ -16,6 +16,7 @@ mod random;
 mod sources;
 mod spec;
 mod survey;
+mod warmups;
 mod workload_file;
 mod workloads;
 

@@ -92,7 +92,7 @@ impl Overrides {
             max_concurrency: self.max_concurrency.or(own_cap),
             // A duration takes the place of the workload's own number.
             num_prompts: self.num_prompts.or(if self.duration_s.is_some() { None } else { spec.num_prompts }),
-            num_warmups: self.num_warmups.unwrap_or(spec.num_warmups),
+            num_warmups: self.num_warmups.or(spec.num_warmups),
             duration_s: self.duration_s.or(spec.duration_s),
             seed: self.seed.unwrap_or(spec.seed),
             sampling: Decoding {
@@ -175,7 +175,7 @@ mod tests {
             ..Overrides::default()
         });
         let Spec { num_prompts, max_concurrency, num_warmups, seed, .. } = workload;
-        assert_eq!((num_prompts, max_concurrency, num_warmups, seed), (Some(7), Some(3), 0, 42));
+        assert_eq!((num_prompts, max_concurrency, num_warmups, seed), (Some(7), Some(3), Some(0), 42));
     }
 
     #[test]

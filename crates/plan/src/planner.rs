@@ -6,11 +6,9 @@ use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterato
 use sagellm_core::{Arrival, DataFile, Mode, Nanos, Prompt, Request, Sampling, Source, Workload};
 use sagellm_model::Tokenizer;
 
-use crate::sources::{self, Draft, Drafts, Text};
+use crate::sources::{self, Draft, Drafts};
 use crate::{Offsets, PlanError, Spec, random};
 
-/// Output tokens of a warm-up at most: enough to touch every weight and buffer, without the time of a measured request.
-const WARMUP_OUTPUT: u32 = 16;
 /// Two prompts differ within this many tokens, a block of a KV cache, so that none finds the other's blocks.
 const BLOCK: usize = 16;
 /// Requests when neither the workload nor its source nor a duration says how many.
@@ -29,7 +27,6 @@ const LEAST_SHARE: usize = 4;
 pub struct Planner<'a> {
     spec: Spec,
     workload: Workload,
-    tokenizer: &'a Tokenizer,
     context_length: usize,
     drafts: Box<dyn Drafts + 'a>,
     /// Conversations, or single requests.
@@ -69,7 +66,7 @@ impl<'a> Planner<'a> {
             seed: spec.seed,
             goodput: spec.goodput.clone(),
         };
-        Ok(Self { spec: spec.clone(), workload, tokenizer, context_length, drafts, count })
+        Ok(Self { spec: spec.clone(), workload, context_length, drafts, count })
     }
 
     /// The workload, with its number of requests.
@@ -80,26 +77,6 @@ impl<'a> Planner<'a> {
     /// The file that prompts are taken from.
     pub fn data(&self) -> Option<DataFile> {
         self.drafts.data()
-    }
-
-    /// The requests before the measured ones: readable prompts, as long as the first measured one, that no measured request
-    /// has. They ask for 16 output tokens at most.
-    ///
-    /// # Errors
-    /// [`PlanError::Prompt`] when the tokenizer cannot make such prompts.
-    pub fn warmups(&self) -> Result<Vec<Request>, PlanError> {
-        if self.workload.num_warmups == 0 || self.count == 0 {
-            return Ok(Vec::new());
-        }
-        let first = self.drafts.draft(0)?;
-        let first = first.turns.first();
-        let tokens = first.and_then(|turn| turn.prompt.token_ids.as_ref()).map_or(1, Vec::len);
-        let output = first.map_or(1, |turn| turn.max_tokens).min(WARMUP_OUTPUT);
-        let text = Text::plain_only(&self.spec, u32::try_from(tokens).unwrap_or(u32::MAX), self.tokenizer);
-        let measured = self.workload.num_prompts as usize;
-        (measured..measured + self.workload.num_warmups as usize)
-            .map(|id| Ok(self.request(id as u64, 0, None, text.plain(id)?.into(), output)))
-            .collect()
     }
 
     /// The measured requests, in the order in which they are due. They are made when they are asked for, by all processors.

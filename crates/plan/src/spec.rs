@@ -29,9 +29,10 @@ pub struct Spec {
     /// The arrival process.
     #[serde(default)]
     pub arrival: Arrival,
-    /// Requests before the measured ones, with prompts of their own, kept out of every figure.
-    #[serde(default = "one")]
-    pub num_warmups: u32,
+    /// Requests before the measured ones, with prompts of their own, kept out of every figure; `null` sends waves of them
+    /// until two agree.
+    #[serde(default)]
+    pub num_warmups: Option<u32>,
     /// Seed of prompts, offsets and sampling.
     #[serde(default)]
     pub seed: u64,
@@ -46,10 +47,6 @@ pub struct Spec {
     pub fail_on: Vec<String>,
 }
 
-fn one() -> u32 {
-    1
-}
-
 impl Spec {
     /// A workload in which everything is due at once.
     pub fn new(name: impl Into<String>, source: Source) -> Self {
@@ -61,7 +58,7 @@ impl Spec {
             duration_s: None,
             max_concurrency: None,
             arrival: Arrival::default(),
-            num_warmups: one(),
+            num_warmups: None,
             seed: 0,
             sampling: Decoding::default(),
             goodput: None,

@@ -16,7 +16,7 @@ const MIB: usize = 1 << 20;
 fn read(source: Source) -> Result<usize, PlanError> {
     let tokenizer = open("synthetic:tiny", &OpenOptions::default(), &NoProgress).unwrap().tokenizer;
     let spec = builtin("short").unwrap().remove(0);
-    let spec = Spec { source, num_prompts: None, num_warmups: 0, ..spec };
+    let spec = Spec { source, num_prompts: None, num_warmups: Some(0), ..spec };
     Ok(Planner::new(&spec, &tokenizer, 1 << 16)?.requests().map(Result::unwrap).count())
 }
 

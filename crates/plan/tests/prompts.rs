@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use sagellm_core::{Arrival, Exit, NoProgress, Request, Source, UserError, Workload};
 use sagellm_model::{Model, OpenOptions, Tokenizer, open};
-use sagellm_plan::{Decoding, Nonce, Overrides, PlanError, Planner, Spec, builtin};
+use sagellm_plan::{Decoding, Nonce, Overrides, PlanError, Planner, Spec, builtin, write};
 
 const CONTEXT: usize = 1 << 16;
 
@@ -27,12 +27,19 @@ struct Plan {
     requests: Vec<Request>,
 }
 
+/// A plan as a run gets it, from a file.
+fn planned(spec: &Spec, tokenizer: &Tokenizer, context_length: usize) -> Result<sagellm_core::Plan, PlanError> {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), &[Planner::new(spec, tokenizer, context_length)?], tokenizer)?.plan(0, tokenizer)
+}
+
 fn build(spec: &Spec, tokenizer: &Tokenizer, context_length: usize) -> Result<Plan, PlanError> {
-    let planner = Planner::new(spec, tokenizer, context_length)?;
+    let sagellm_core::Plan { workload, mut warmups, requests } = planned(spec, tokenizer, context_length)?;
+    let places = 0..u64::from(workload.num_prompts.min(20));
     Ok(Plan {
-        workload: planner.workload().clone(),
-        warmups: planner.warmups()?,
-        requests: planner.requests().collect::<Result<_, _>>()?,
+        warmups: places.map(|place| warmups(place).unwrap().unwrap()).collect(),
+        requests: requests.map(Result::unwrap).collect(),
+        workload,
     })
 }
 
@@ -47,11 +54,10 @@ fn ids(request: &Request) -> &[u32] {
 
 /// All that a [`Planner`] promises of the prompts of a text.
 fn check(plan: &Plan, tokenizer: &Tokenizer) {
-    let Workload { num_prompts, num_warmups, .. } = plan.workload;
+    let Workload { num_prompts, .. } = plan.workload;
     let Source::Text { input_tokens, shared_prefix_tokens, .. } = plan.workload.source else { panic!("a text") };
     let shared = shared_prefix_tokens as usize;
     assert_eq!(plan.requests.len(), num_prompts as usize);
-    assert_eq!(plan.warmups.len(), num_warmups as usize);
     for request in plan.requests.iter().chain(&plan.warmups) {
         assert_eq!(ids(request).len(), input_tokens as usize, "{:?}", request.prompt.text);
         assert_eq!(tokenizer.encode(&request.prompt.text, true).unwrap(), ids(request), "the text is the ids");
@@ -113,7 +119,7 @@ fn a_real_tokenizer_when_a_model_is_given() {
 fn hundreds_of_prompts_are_told_apart() {
     let tokenizer = model("synthetic:tiny").tokenizer;
     for name in ["short", "stress"] {
-        let many = Overrides { num_prompts: Some(800), num_warmups: Some(20), ..Overrides::default() };
+        let many = Overrides { num_prompts: Some(800), ..Overrides::default() };
         let workload = many.apply(workload(name)).unwrap();
         check(&build(&workload, &tokenizer, CONTEXT).unwrap(), &tokenizer);
     }
@@ -148,8 +154,8 @@ fn a_plan_is_a_function_of_its_seed() {
         assert_ne!(left.offset_ns, right.offset_ns);
         assert_ne!(left.sampling.seed, right.sampling.seed);
     }
-    let seeds: HashSet<u64> = one.requests.iter().chain(&one.warmups).map(|request| request.sampling.seed).collect();
-    assert_eq!(seeds.len(), 11, "each request has a seed of its own");
+    let seeds: HashSet<u64> = one.requests.iter().map(|request| request.sampling.seed).collect();
+    assert_eq!(seeds.len(), 10, "each request has a seed of its own");
     assert!(seeds.iter().all(|seed| *seed <= u64::from(u32::MAX)));
 }
 
@@ -166,8 +172,10 @@ fn requests_carry_what_was_asked_for() {
         let sampling = &request.sampling;
         assert_eq!((sampling.temperature, sampling.top_p, sampling.top_k), (0.7, 0.9, 40));
     }
-    let warmup = &plan.warmups[0];
-    assert_eq!((warmup.id, warmup.offset_ns, warmup.max_tokens), (5, 0, 16));
+    for (warmup, like) in plan.warmups.iter().zip(&plan.requests) {
+        assert_eq!((warmup.id, warmup.offset_ns), (5 + like.id, like.offset_ns));
+        assert_eq!((warmup.max_tokens, &warmup.sampling), (like.max_tokens, &like.sampling));
+    }
 }
 
 #[test]
@@ -239,11 +247,6 @@ fn prompts_stay_what_they_are() {
     );
 }
 
-fn ready(plan: Plan) -> sagellm_core::Plan {
-    let Plan { workload, warmups, requests } = plan;
-    sagellm_core::Plan { workload, warmups, requests: Box::new(requests.into_iter().map(Ok)) }
-}
-
 #[test]
 fn a_nonce_keeps_the_length_of_every_prompt_and_no_run_has_that_of_another() {
     check_nonce(&model("synthetic:tiny").tokenizer);
@@ -257,13 +260,13 @@ fn check_nonce(tokenizer: &Tokenizer) {
     for shared in [0, 40] {
         let spec = text(workload("short"), 128, 16, shared);
         let prompts = |seed: Option<u64>| -> Vec<Vec<u32>> {
-            let plan = ready(build(&spec, tokenizer, CONTEXT).unwrap());
-            let plan = match seed {
-                Some(seed) => Nonce::new(tokenizer, seed).unwrap().apply_to(plan).unwrap(),
+            let plan = planned(&spec, tokenizer, CONTEXT).unwrap();
+            let mut plan = match seed {
+                Some(seed) => Nonce::new(tokenizer, seed).unwrap().apply_to(plan),
                 None => plan,
             };
-            let warmups = plan.warmups.into_iter();
-            let requests = warmups.chain(plan.requests.map(Result::unwrap));
+            let warmup = (plan.warmups)(0).unwrap();
+            let requests = warmup.into_iter().chain(plan.requests.map(Result::unwrap));
             requests
                 .map(|request| {
                     let ids = request.prompt.token_ids.unwrap();
@@ -286,7 +289,7 @@ fn check_nonce(tokenizer: &Tokenizer) {
         assert!(common(&measured[0], &measured[1]) >= shared as usize, "{shared}");
     }
     let spec = text(workload("short"), 5, 16, 0);
-    let short = ready(build(&spec, tokenizer, CONTEXT).unwrap());
-    let failure = Nonce::new(tokenizer, 1).unwrap().apply_to(short).err().unwrap();
+    let short = planned(&spec, tokenizer, CONTEXT).unwrap();
+    let failure = Nonce::new(tokenizer, 1).unwrap().apply_to(short).requests.next().unwrap().err().unwrap();
     assert!(failure.message.ends_with("is not longer than the nonce"), "{}", failure.message);
 }

@@ -32,7 +32,7 @@ fn tokenizers() -> Vec<Tokenizer> {
 
 fn spec(source: Source, num_prompts: Option<u32>) -> Spec {
     let spec = builtin("short").unwrap().remove(0);
-    Spec { name: "test".into(), source, num_prompts, num_warmups: 0, ..spec }
+    Spec { name: "test".into(), source, num_prompts, num_warmups: Some(0), ..spec }
 }
 
 fn plan(spec: &Spec, tokenizer: &Tokenizer) -> Vec<Request> {

@@ -80,7 +80,7 @@ fn surveyed(spec: Spec) -> Survey {
 #[test]
 fn a_survey_knows_lengths_and_common_beginnings() {
     let survey = surveyed(spec("w", random(32, 64), Arrival::Poisson { rate: 100.0 }, 500));
-    assert_eq!((survey.requests, survey.warmups, survey.conversations, survey.untokenized), (500, 1, 0, 0));
+    assert_eq!((survey.requests, survey.conversations, survey.untokenized), (500, 0, 0));
     assert_eq!((survey.input.min(), survey.input.max()), (Some(64 + 16), Some(64 + 48)));
     assert_eq!((survey.output.min(), survey.output.max()), (Some(4), Some(12)));
     // All but the first repeat the 64 tokens; the rest of a prompt is its own.

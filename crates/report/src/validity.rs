@@ -92,6 +92,8 @@ pub enum Code {
     FewSamples,
     /// Warning: the first measured request found everything cold.
     NoWarmup,
+    /// Warning: the warm-up ended before two of its waves agreed.
+    WarmupUnstable,
     /// Warning: at no time was the load steady.
     NoSteadyState,
     /// Warning: the figures changed in the course of the run.

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use sagellm_core::{Exit, UserError};
+use sagellm_core::{Exit, Failure, UserError};
 
 /// Why a workload could not be run to its end. What befalls a single request is in its record instead.
 #[derive(Debug, thiserror::Error)]
@@ -33,11 +33,17 @@ pub enum RunError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A request for the warm-up could not be made.
+    #[error("{0}")]
+    Warmup(Failure),
 }
 
 impl UserError for RunError {
     fn exit(&self) -> Exit {
-        Exit::Input
+        match self {
+            Self::Warmup(failure) => failure.exit,
+            _ => Exit::Input,
+        }
     }
 
     fn hint(&self) -> Option<String> {
@@ -50,6 +56,7 @@ impl UserError for RunError {
             }),
             Self::Thread { .. } => Some("raise the limit on processes (`ulimit -u`)".into()),
             Self::Plan { .. } => None,
+            Self::Warmup(failure) => failure.hint.clone(),
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::dispatch::{Dispatch, Finished, Phase};
 use crate::keeper::Keeper;
 use crate::stalls::StallWatch;
 use crate::supply::Supply;
+use crate::warmup::{Warmed, warm_up};
 use crate::{Journal, Observer, RunError, Watch};
 
 /// Time between the opening of the window and the first due request: enough to write the header of the journal, so that
@@ -25,6 +26,8 @@ pub struct RunOptions<'a> {
     pub journal: &'a Path,
     /// Longest time from sending a request to its end. After it the request is cancelled and recorded as `timeout`.
     pub timeout: Duration,
+    /// No wave of a warm-up begins later than this after its first request.
+    pub warmup_max: Duration,
     /// Longest time that what runs at the end of the workload's duration may go on; after it, it is recorded as `censored`.
     pub drain: Duration,
     /// Largest share of failed requests that is still accepted; noted in the journal for whoever judges the run.
@@ -50,7 +53,7 @@ pub struct WorkloadRun {
 
 /// Runs a plan on a backend.
 ///
-/// The warm-ups are sent one after the other. Then the measured requests follow, each at its offset and within the
+/// The warm-up comes first: as many requests as the workload says, else waves until two agree. Then the measured requests follow, each at its offset and within the
 /// workload's cap on concurrency. `scheduled_ns` of a record is the plan's own time, however long the request waited for
 /// a slot; only in a closed loop (traffic mode, immediate arrival, a cap) where the slots are the schedule, it is the
 /// moment at which its slot became free.
@@ -79,16 +82,10 @@ pub fn execute(
 
     let journal = Journal::create(options.journal)?;
     observer.on_begin(&workload);
-    let mut stalls = StallWatch::new(clock);
 
     // The header names the start of the window and comes first, so the warm-up's lines wait for it.
-    let mut warmed: Vec<Finished> = Vec::with_capacity(warmups.len());
-    let phase = Phase { warmup: true, start: clock.now(), cap: Some(1), closed_loop: true, until: None };
-    let warmup = dispatch.run(Supply::of(warmups), phase, &mut stalls, observer, &mut |finished, observer| {
-        observer.on_request_end(&finished.0);
-        warmed.push(finished);
-        true
-    });
+    let Warmed { warmup, finished: warmed, ending: warmup_ended } =
+        warm_up(&dispatch, &workload, warmups, options.warmup_max, observer).map_err(RunError::Warmup)?;
 
     std::thread::scope(|scope| {
         let mut keeper = Keeper::start(scope, journal, backend)?;
@@ -101,13 +98,14 @@ pub fn execute(
             workload: workload.clone(),
             clock_started: clock.started_at(),
             start_ns: start,
+            warmup: Some(warmup.clone()),
             max_error_rate: options.max_error_rate,
             calibration: options.calibration.clone(),
         }));
         for (record, text) in warmed {
             keeper.request(record, text);
         }
-        observer.on_start();
+        observer.on_start(&warmup);
 
         let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(Nanos::MAX);
         let until = workload.duration_s.map(|seconds| (start + (seconds * 1e9) as Nanos, nanos(options.drain)));
@@ -118,7 +116,7 @@ pub fn execute(
             observer.on_request_end(&record);
             keeper.request(record, text)
         };
-        let ending = match warmup.gone {
+        let ending = match warmup_ended.gone {
             None => dispatch.run(requests, phase, &mut stalls, observer, &mut keep),
             Some(failure) => dispatch.give_up(requests, phase, failure, &mut stalls, observer, &mut keep),
         };

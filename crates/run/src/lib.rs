@@ -1,6 +1,6 @@
 //! Paces a plan onto a backend and keeps its journal.
 //!
-//! [`execute`] sends the warm-ups one after the other, opens the window, and offers the measured requests when they are
+//! [`execute`] sends the warm-up, opens the window, and offers the measured requests when they are
 //! due. Every request ends as one line of the [`Journal`], whatever happened to it; nothing here computes a figure.
 
 mod conversation;
@@ -13,6 +13,7 @@ mod keeper;
 mod observer;
 mod stalls;
 mod supply;
+mod warmup;
 
 pub use error::RunError;
 pub use execute::{RunOptions, WorkloadRun, execute};

@@ -1,6 +1,6 @@
 //! Who may look on while a workload runs.
 
-use sagellm_core::journal::{Close, HostWindow, Memory};
+use sagellm_core::journal::{Close, HostWindow, Memory, Warmup};
 use sagellm_core::{Event, Measured, Record, Workload};
 
 /// Looks on. Every method is called on the dispatching thread, between two requests: what is slow in it makes requests
@@ -10,7 +10,7 @@ pub trait Observer {
     fn on_begin(&mut self, _workload: &Workload) {}
 
     /// The warm-up is over and the measured requests follow.
-    fn on_start(&mut self) {}
+    fn on_start(&mut self, _warmup: &Warmup) {}
 
     /// Something happened to a request whose record is open; its `End` is told too, unless it was cut off before.
     fn on_event(&mut self, _event: &Event, _warmup: bool) {}

@@ -19,5 +19,5 @@ pub use engine::{EngineServer, EngineServerOptions};
 pub use error::ServerError;
 pub use limits::ConnectionLimits;
 pub use script::{Case, Ending, Exchange, Script, Scripted, Write, conformance};
-pub use simulate::{QueueOptions, SimulateOptions, Simulator, Truth};
+pub use simulate::{ColdOptions, QueueOptions, SimulateOptions, Simulator, Truth};
 pub use socket::Arrival;

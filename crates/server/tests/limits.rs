@@ -110,9 +110,9 @@ fn half_bodies_take_a_limited_amount_of_memory() {
         let mut halves: Vec<TcpStream> = Vec::new();
         for _ in 0..40 {
             let mut stream = connect(address);
-            write!(stream, "POST /v1/completions HTTP/1.1\r\ncontent-length: {}\r\n\r\n", 2 * body.len()).unwrap();
             // Those that are refused are closed while they send.
-            let _ = stream.write_all(&body);
+            let _ = write!(stream, "POST /v1/completions HTTP/1.1\r\ncontent-length: {}\r\n\r\n", 2 * body.len())
+                .and_then(|()| stream.write_all(&body));
             halves.push(stream);
         }
         support::until(|| is_healthy(address));

@@ -48,7 +48,7 @@ pub(crate) struct RunArgs {
     /// Replay the requests of a plan that `plan write` or another run wrote, as they are
     #[arg(long, value_name = "FILE", conflicts_with_all = [
         "workload", "mode", "dataset_name", "num_prompts", "max_concurrency", "request_rate", "burstiness",
-        "ramp_up_strategy", "num_warmups", "seed", "duration", "temperature", "top_p", "top_k", "ignore_eos",
+        "ramp_up_strategy", "seed", "duration", "temperature", "top_p", "top_k", "ignore_eos",
     ])]
     pub(crate) plan: Option<PathBuf>,
     /// Backend to measure

@@ -62,6 +62,13 @@ pub(crate) struct SimulationArgs {
     /// How long each request occupies one of --servers
     #[arg(long, value_name = "TIME", requires = "servers")]
     pub(crate) service_time: Option<Time>,
+    /// What the very first request costs: no token leaves the server while it is paid [default: 0ms]
+    #[arg(long, value_name = "TIME")]
+    pub(crate) cold_start: Option<Time>,
+    /// What every number of requests at once costs when it first occurs, as of kernels and graphs made when they are first
+    /// needed [default: 0ms]
+    #[arg(long, value_name = "TIME")]
+    pub(crate) cold_batch: Option<Time>,
     /// Threads that answer [default: 1]
     #[arg(long, value_name = "N", value_parser = whole::<usize>(1..=64))]
     pub(crate) server_threads: Option<usize>,
@@ -77,6 +84,8 @@ impl SimulationArgs {
             ("--tokens", self.tokens.is_some()),
             ("--tokenizer", self.tokenizer.is_some()),
             ("--servers", self.servers.is_some()),
+            ("--cold-start", self.cold_start.is_some()),
+            ("--cold-batch", self.cold_batch.is_some()),
             ("--server-threads", self.server_threads.is_some()),
         ];
         refuse(&given, "`--model`", "it is a setting of `--simulate`")

@@ -156,6 +156,7 @@ pub(crate) fn measure(load: &Load, client: &ClientOptions, interrupt: &Interrupt
     let run = RunOptions {
         journal: &journal,
         timeout: REQUEST_TIMEOUT,
+        warmup_max: Duration::ZERO,
         drain: Duration::ZERO,
         max_error_rate: 0.0,
         calibration: None,
@@ -261,7 +262,7 @@ fn plan(load: &Load) -> Plan {
         duration_s: None,
         max_concurrency: load.capped.then_some(load.streams),
         arrival,
-        num_warmups: 0,
+        num_warmups: Some(0),
         seed: 0,
         goodput: None,
     };

@@ -67,7 +67,7 @@ fn sent(folder: &Path, workload: &str) -> Result<Vec<Nanos>, Failure> {
 fn describe(survey: &Survey, sent: Option<&ArrivalStats>, hash: &str) -> String {
     let (workload, arrivals) = (&survey.workload, &survey.arrivals);
     let mut lines = vec![("hash", format!("SHA-256 {hash}")), ("seed", workload.seed.to_string())];
-    let mut requests = format!("{} and {} before them", survey.requests, survey.warmups);
+    let mut requests = survey.requests.to_string();
     if survey.conversations > 0 {
         let _ = write!(requests, ", in {} conversations", survey.conversations);
     }

@@ -96,7 +96,7 @@ impl Asked {
 
 /// The first request of each workload of a plan. All of a workload say the same but for prompt and length.
 pub(super) fn firsts(plan: &PlanFile) -> Result<Vec<Request>, Failure> {
-    let first = |nth| plan.plan(nth)?.requests.next().transpose();
+    let first = |nth| plan.requests(nth)?.next().transpose();
     (0..plan.outlines().count()).filter_map(|nth| first(nth).transpose()).collect()
 }
 

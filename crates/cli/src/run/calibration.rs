@@ -141,7 +141,7 @@ mod tests {
             duration_s: None,
             max_concurrency,
             arrival,
-            num_warmups: 0,
+            num_warmups: Some(0),
             seed: 0,
             goodput: None,
         };

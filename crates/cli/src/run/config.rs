@@ -40,6 +40,7 @@ pub(super) fn of(args: &RunArgs) -> BTreeMap<String, String> {
         ("request_rate".into(), or_own(load.request_rate.map(|v| text(&v)))),
         ("burstiness".into(), or_own(load.burstiness.map(|v| text(&v)))),
         ("num_warmups".into(), or_own(load.num_warmups.map(|v| text(&v)))),
+        ("warmup_max_s".into(), text(&limits.warmup_max)),
         ("duration_s".into(), or_own(load.duration.map(|v| text(&v)))),
         ("drain_s".into(), text(&limits.drain)),
         ("seed".into(), or_own(load.seed.map(|v| text(&v)))),

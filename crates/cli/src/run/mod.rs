@@ -92,6 +92,7 @@ fn measure(args: &RunArgs, interrupt: &Interrupt, printer: &Printer) -> Result<D
     let panicked_before = panics().len();
     let timeout = setup::timeout(args)?;
     let drain = setup::drain(args)?;
+    let warmup_max = setup::warmup_max(args)?;
     let slo = Slo::of(&args.goodput)?;
     let wanted = setup::wanted(args)?;
     let output = Output::check(args, interrupt)?;
@@ -109,8 +110,8 @@ fn measure(args: &RunArgs, interrupt: &Interrupt, printer: &Printer) -> Result<D
     replay.warnings().into_iter().for_each(|warning| printer.note(warning));
     let hashes = subject.hashes(&plan);
     // No two runs start in the same nanosecond on one server, and those of one moment are far apart in what is drawn.
-    let tokenizer = args.cache_bust.then(|| subject.tokenizer().clone());
-    let nonce = || tokenizer.as_ref().map(|it| Nonce::new(it, clock.started_at().unix_ns)).transpose();
+    let tokenizer = subject.tokenizer().clone();
+    let nonce = || args.cache_bust.then(|| Nonce::new(&tokenizer, clock.started_at().unix_ns)).transpose();
     nonce()?;
     let calibrations = subject.calibrate(args, &plan, interrupt, &progress)?;
     let Ready { backend, mut watch, launched } =
@@ -131,8 +132,9 @@ fn measure(args: &RunArgs, interrupt: &Interrupt, printer: &Printer) -> Result<D
         let max_error_rate = args.limits.max_error_rate;
         reporter.expect(outline.output_tokens);
         let calibration = calibrations.get(nth).cloned();
-        let options = RunOptions { journal: &journal, timeout, drain, max_error_rate, calibration, stop };
-        let mut plan = replay.apply(plan.plan(nth)?, nonce()?)?;
+        let options = RunOptions { journal: &journal, timeout, warmup_max, drain, max_error_rate, calibration, stop };
+        let mut plan = replay.apply(plan.plan(nth, &tokenizer)?, nonce()?);
+        plan.workload.num_warmups = args.workload.load.num_warmups.or(plan.workload.num_warmups);
         plan.workload.goodput = slo.clone().or(plan.workload.goodput);
         reporter.keep_journal(&journal);
         let run = catch_unwind(AssertUnwindSafe(|| execute(plan, &*backend, &options, &mut *watch, &mut reporter)));

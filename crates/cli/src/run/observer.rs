@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use sagellm_core::journal::Close;
+use sagellm_core::journal::{Close, Warmup};
 use sagellm_core::{BackendInfo, Clock, Event, EventKind, Nanos, OutcomeKind, Record, Workload, seconds};
 use sagellm_run::Observer;
 
@@ -111,7 +111,10 @@ impl Observer for Reporter<'_> {
         self.progress.message(|| "warm-up".into());
     }
 
-    fn on_start(&mut self) {
+    fn on_start(&mut self, warmup: &Warmup) {
+        if warmup.waves.len() > 1 {
+            self.progress.line(&format!("{}: {}", self.workload, described(warmup)));
+        }
         self.started = self.clock.now();
     }
 
@@ -171,4 +174,19 @@ impl Observer for Reporter<'_> {
             ));
         }
     }
+}
+/// A warm-up in one line.
+fn described(warmup: &Warmup) -> String {
+    let stable = match warmup.stable {
+        Some(true) => ", stable",
+        Some(false) => ", not stable",
+        None => "",
+    };
+    format!(
+        "warm-up of {} requests in {} waves, up to {} at once, {:.1} s{stable}",
+        warmup.requests,
+        warmup.waves.len(),
+        warmup.at_once,
+        seconds(warmup.duration_ns)
+    )
 }

@@ -35,12 +35,20 @@ pub(super) fn timeout(args: &RunArgs) -> Result<Duration, Failure> {
 
 /// How long what runs at the end of a duration may go on.
 pub(super) fn drain(args: &RunArgs) -> Result<Duration, Failure> {
-    let seconds = args.limits.drain;
+    from_zero("--drain", args.limits.drain)
+}
+
+/// When the last wave of a warm-up begins.
+pub(super) fn warmup_max(args: &RunArgs) -> Result<Duration, Failure> {
+    from_zero("--warmup-max", args.limits.warmup_max)
+}
+
+fn from_zero(option: &str, seconds: f64) -> Result<Duration, Failure> {
     match (0.0..=1e9).contains(&seconds) {
         true => Ok(Duration::from_secs_f64(seconds)),
         false => Err(Failure::new(
             Exit::Usage,
-            format!("`--drain {seconds}` is not possible: it must be a number of seconds from 0 to 1e9"),
+            format!("`{option} {seconds}` is not possible: it must be a number of seconds from 0 to 1e9"),
         )),
     }
 }
@@ -137,7 +145,7 @@ impl Replay {
     }
 
     /// The plan as it is sent, with the nonce of this run before its prompts, where one is asked for.
-    pub(super) fn apply(self, plan: Plan, nonce: Option<Nonce>) -> Result<Plan, Failure> {
+    pub(super) fn apply(self, plan: Plan, nonce: Option<Nonce>) -> Plan {
         let change = move |mut request: Request| {
             if self.as_text {
                 request.prompt.token_ids = None;
@@ -145,15 +153,15 @@ impl Replay {
             request.ignore_eos &= !self.heed_eos;
             request
         };
-        let Plan { workload, warmups, requests } = plan;
+        let Plan { workload, mut warmups, requests } = plan;
         let plan = Plan {
             workload,
-            warmups: warmups.into_iter().map(change).collect(),
+            warmups: Box::new(move |place| Ok(warmups(place)?.map(change))),
             requests: Box::new(requests.map(move |request| request.map(change))),
         };
         match nonce {
             Some(nonce) => nonce.apply_to(plan),
-            None => Ok(plan),
+            None => plan,
         }
     }
 }
@@ -188,7 +196,9 @@ fn default_kv_tokens(plan: &PlanFile, sequences: usize) -> usize {
 /// The same of one workload, of which the engine computes so many requests at once.
 fn kv_tokens_of(outline: &Outline, sequences: u64) -> u64 {
     let together = outline.workload.max_concurrency.map_or(outline.requests, u64::from).min(sequences);
-    outline.all_tokens.min((together * outline.largest_tokens).max(MODEST_KV_TOKENS))
+    // The engine's warm-up is one request more.
+    let all = outline.all_tokens + outline.largest_tokens;
+    all.min((together * outline.largest_tokens).max(MODEST_KV_TOKENS))
 }
 
 #[cfg(test)]
@@ -208,7 +218,7 @@ mod tests {
                 duration_s: None,
                 max_concurrency,
                 arrival: Arrival::Poisson { rate: 2.0 },
-                num_warmups: 0,
+                num_warmups: Some(0),
                 seed: 0,
                 goodput: None,
             };

@@ -13,7 +13,7 @@ use tempfile::TempPath;
 
 use crate::PlanError;
 pub use outline::Outline;
-pub(crate) use read::Read;
+pub(crate) use read::{Read, ReadRequest};
 pub use write::write;
 
 /// A plan on disk, known to be good.
@@ -108,9 +108,8 @@ mod tests {
         assert_eq!(read.outlines().collect::<Vec<_>>(), plan.outlines().collect::<Vec<_>>());
         for (nth, spec) in builtin("m1").unwrap().iter().enumerate() {
             let planner = Planner::new(spec, &tokenizer, 1024).unwrap();
-            let plan = read.plan(nth).unwrap();
+            let plan = read.plan(nth, &tokenizer).unwrap();
             assert_eq!(plan.workload, *planner.workload());
-            assert_eq!(plan.warmups, planner.warmups().unwrap());
             let requests: Vec<Request> = plan.requests.map(Result::unwrap).collect();
             assert_eq!(requests, planner.requests().map(Result::unwrap).collect::<Vec<_>>());
         }
@@ -136,6 +135,28 @@ mod tests {
     }
 
     #[test]
+    fn the_warmups_in_plans_of_earlier_versions_are_passed_over() {
+        let (tokenizer, folder) = (tokenizer(), tempfile::tempdir().unwrap());
+        let path = folder.path().join("plan.jsonl");
+        written(&Overrides::default(), &tokenizer, folder.path()).keep(&path).unwrap();
+        let new = PlanFile::open(&path).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        let old: Vec<String> = text
+            .lines()
+            .flat_map(|line| {
+                let warmup = r#"{"line":"warmup","id":5,"anything":[]}"#;
+                [line].into_iter().chain(line.contains(r#""line":"workload""#).then_some(warmup)).map(str::to_owned)
+            })
+            .collect();
+        fs::write(&path, old.join("\n") + "\n").unwrap();
+        let old = PlanFile::open(&path).unwrap();
+        assert_eq!(old.outlines().collect::<Vec<_>>(), new.outlines().collect::<Vec<_>>());
+        assert_eq!(old.requests(1).unwrap().filter(Result::is_ok).count(), 3);
+        fs::write(&path, text.replace(r#"{"line":"request""#, r#"{"line":"other""#)).unwrap();
+        assert!(PlanFile::open(&path).is_err());
+    }
+
+    #[test]
     fn damage_is_named_by_its_line() {
         let (tokenizer, folder) = (tokenizer(), tempfile::tempdir().unwrap());
         let path = folder.path().join("plan.jsonl");
@@ -149,18 +170,18 @@ mod tests {
             assert_eq!(error.exit(), Exit::Input);
             error.to_string().rsplit("plan.jsonl`").next().unwrap().to_owned()
         };
-        // Lines: header, workload, warm-up, five requests, workload, ...
-        assert_eq!(damaged(&|lines| lines[4].truncate(40)), ", line 5: EOF while parsing a string, column 40");
+        // Lines: header, workload, five requests, workload, ...
+        assert_eq!(damaged(&|lines| lines[3].truncate(40)), ", line 4: EOF while parsing a string, column 40");
         assert_eq!(damaged(&|lines| drop(lines.remove(0))), ", line 1: a header is expected here");
         assert_eq!(damaged(&|lines| lines.truncate(1)), ", line 1: the plan holds no workload");
         assert_eq!(
-            damaged(&|lines| drop(lines.remove(6))),
-            ", line 8: workload `short_input` states 5 requests, but 4 follow"
+            damaged(&|lines| drop(lines.remove(5))),
+            ", line 7: workload `short_input` states 5 requests, but 4 follow"
         );
-        assert_eq!(damaged(&|lines| lines.swap(4, 5)), ", line 6: request 1 comes after request 2");
+        assert_eq!(damaged(&|lines| lines.swap(3, 4)), ", line 5: request 1 comes after request 2");
         assert_eq!(damaged(&|lines| lines.swap(1, 2)), ", line 2: a workload is expected before its requests");
-        let later = |lines: &mut Vec<String>| lines[4] = lines[4].replace("\"offset_ns\":0", "\"offset_ns\":9");
-        assert_eq!(damaged(&later), ", line 6: request 2 is due before request 1, which precedes it");
+        let later = |lines: &mut Vec<String>| lines[3] = lines[3].replace("\"offset_ns\":0", "\"offset_ns\":9");
+        assert_eq!(damaged(&later), ", line 5: request 2 is due before request 1, which precedes it");
         let idle =
             |lines: &mut Vec<String>| lines[1] = lines[1].replace("\"max_concurrency\":1", "\"max_concurrency\":0");
         assert_eq!(damaged(&idle), ", line 2: `max_concurrency` is 0, so no request could ever be sent");

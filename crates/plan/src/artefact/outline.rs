@@ -27,7 +27,7 @@ pub struct Outline {
     pub last_offset_ns: Nanos,
     /// KV tokens of the largest request, prompt and output, in blocks of 16.
     pub largest_tokens: u64,
-    /// KV tokens of all requests, warm-ups included.
+    /// KV tokens of all requests.
     pub all_tokens: u64,
 }
 
@@ -59,10 +59,6 @@ impl Outliner {
     /// The bytes of a line, its end included.
     pub(super) fn line(&mut self, line: &[u8]) {
         self.hash.update(line);
-    }
-
-    pub(super) fn warmup(&mut self, request: &Request) {
-        self.outline.all_tokens += tokens(request).next_multiple_of(KV_BLOCK);
     }
 
     pub(super) fn request(&mut self, request: &Request) {

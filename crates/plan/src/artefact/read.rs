@@ -5,15 +5,19 @@ use std::io::{BufReader, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use sagellm_core::file::{self, FileError};
-use sagellm_core::{Failure, Plan, PlanHeader, PlanLine, Request, SCHEMA_VERSION, Workload};
+use sagellm_core::{Failure, Plan, PlanHeader, PlanLine, Request, Requests, SCHEMA_VERSION, Workload};
+use sagellm_model::Tokenizer;
 
 use super::outline::Outliner;
 use super::{Place, PlanFile, Section};
 use crate::planner::check_duration;
-use crate::{PlanError, arrival};
+use crate::{PlanError, arrival, warmups};
 
 /// Longest line of a plan, in bytes: a prompt of the longest string that is read, its token ids, and escapes.
 const MAX_LINE: usize = 256 << 20;
+
+/// How a line begins that only plans of earlier versions have. It is passed over: warm-ups are made when they are sent.
+const WARMUP: &[u8] = br#"{"line":"warmup""#;
 
 /// A request, or why it cannot be read.
 pub(crate) type ReadRequest = Result<Request, PlanError>;
@@ -21,7 +25,6 @@ pub(crate) type ReadRequest = Result<Request, PlanError>;
 /// A workload whose requests are being read.
 pub(crate) struct Read<R> {
     pub(crate) workload: Workload,
-    pub(crate) warmups: Vec<Request>,
     pub(crate) requests: R,
 }
 
@@ -67,10 +70,6 @@ impl PlanFile {
             match line {
                 PlanLine::Header(_) => return Err(lines.wrong("there is a header already")),
                 PlanLine::Workload(_) => {}
-                PlanLine::Warmup(request) => {
-                    order.warmup(&request).map_err(|reason| lines.wrong(reason))?;
-                    outliner.warmup(&request);
-                }
                 PlanLine::Request(request) => {
                     order.request(&request).map_err(|reason| lines.wrong(reason))?;
                     outliner.request(&request);
@@ -83,17 +82,28 @@ impl PlanFile {
         Ok(Self { place: Place::Kept(path.to_owned()), header, sections })
     }
 
-    /// The plan of the `nth` workload. Its requests are read as they are taken.
+    /// The plan of the `nth` workload. Its requests are read as they are taken, and those of its warm-up are made with the
+    /// tokenizer of who is to answer them.
     ///
     /// # Errors
     /// [`PlanError::File`] and [`PlanError::Line`] when the file was changed meanwhile.
-    pub fn plan(&self, nth: usize) -> Result<Plan, PlanError> {
-        let Read { workload, warmups, requests } = self.section(nth)?;
-        let requests = requests.map(|request| request.map_err(Failure::from));
-        Ok(Plan { workload, warmups, requests: Box::new(requests) })
+    pub fn plan(&self, nth: usize, tokenizer: &Tokenizer) -> Result<Plan, PlanError> {
+        let same_tokens = self.header().tokenizer == tokenizer.fingerprint();
+        let warmups = warmups::make(self.section(nth)?, tokenizer, same_tokens);
+        let workload = self.sections[nth].outline.workload.clone();
+        Ok(Plan { workload, warmups, requests: self.requests(nth)? })
     }
 
-    /// The `nth` workload, its warm-ups, and its measured requests as they are read.
+    /// The measured requests of the `nth` workload alone.
+    ///
+    /// # Errors
+    /// As [`PlanFile::plan`].
+    pub fn requests(&self, nth: usize) -> Result<Requests, PlanError> {
+        let requests = self.section(nth)?.requests;
+        Ok(Box::new(requests.map(|request| request.map_err(Failure::from))))
+    }
+
+    /// The `nth` workload, and its requests as they are read.
     pub(crate) fn section(
         &self,
         nth: usize,
@@ -102,24 +112,11 @@ impl PlanFile {
         let mut lines = Lines::open(self.path(), *at)?;
         let changed = |lines: &Lines| lines.wrong("the plan was changed while it was read");
         let Some(PlanLine::Workload(workload)) = lines.next()? else { return Err(changed(&lines)) };
-        let mut warmups = Vec::new();
-        let mut first = None;
-        for _ in 0..=workload.num_warmups {
-            match lines.next()? {
-                Some(PlanLine::Warmup(request)) => warmups.push(request),
-                Some(PlanLine::Request(request)) => {
-                    first = Some(request);
-                    break;
-                }
-                _ => return Err(changed(&lines)),
-            }
-        }
-        let rest = outline.requests - u64::from(first.is_some());
-        let rest = (0..rest).map(move |_| match lines.next()? {
+        let requests = (0..outline.requests).map(move |_| match lines.next()? {
             Some(PlanLine::Request(request)) => Ok(request),
-            _ => Err(lines.wrong("the plan was changed while it was read")),
+            _ => Err(changed(&lines)),
         });
-        Ok(Read { workload, warmups, requests: first.map(Ok).into_iter().chain(rest) })
+        Ok(Read { workload, requests })
     }
 }
 
@@ -142,13 +139,11 @@ impl Lines {
     }
 
     fn next(&mut self) -> Result<Option<PlanLine>, PlanError> {
-        self.line.clear();
-        let read = file::read_line(&mut self.file, &mut self.line, MAX_LINE);
-        self.number += 1;
-        let read = read.map_err(|source| match FileError::of(&source) {
-            Some(long @ FileError::LongLine { .. }) => self.wrong(long.to_string()),
-            _ => self.failed(source),
-        })?;
+        let mut read = self.read()?;
+        while self.line.starts_with(WARMUP) {
+            self.at += read as u64;
+            read = self.read()?;
+        }
         if read == 0 {
             self.number -= 1;
             return Ok(None);
@@ -161,6 +156,17 @@ impl Lines {
         // The only line that the parser knows is line 1.
         let wrong = |error: serde_json::Error| self.wrong(error.to_string().replace(" at line 1 column", ", column"));
         serde_json::from_slice(text).map(Some).map_err(wrong)
+    }
+
+    /// Reads a line and returns its bytes.
+    fn read(&mut self) -> Result<usize, PlanError> {
+        self.line.clear();
+        let read = file::read_line(&mut self.file, &mut self.line, MAX_LINE);
+        self.number += 1;
+        read.map_err(|source| match FileError::of(&source) {
+            Some(long @ FileError::LongLine { .. }) => self.wrong(long.to_string()),
+            _ => self.failed(source),
+        })
     }
 
     fn failed(&self, source: std::io::Error) -> PlanError {
@@ -211,7 +217,6 @@ fn check_count(outliner: &Outliner) -> Result<(), String> {
 /// What the requests of a workload may not be: out of order, or two of one number.
 #[derive(Default)]
 struct Order {
-    warmups: Vec<u64>,
     /// Number and conversation of the request before.
     last: Option<(u64, Option<u64>)>,
     /// The request that the latest conversation began with, or the latest single one.
@@ -219,21 +224,7 @@ struct Order {
 }
 
 impl Order {
-    fn warmup(&mut self, request: &Request) -> Result<(), String> {
-        if self.last.is_some() {
-            return Err("a warm-up stands after the measured requests".into());
-        }
-        if self.warmups.contains(&request.id) {
-            return Err(format!("the request id {} occurs twice", request.id));
-        }
-        self.warmups.push(request.id);
-        Ok(())
-    }
-
     fn request(&mut self, request: &Request) -> Result<(), String> {
-        if self.warmups.contains(&request.id) {
-            return Err(format!("the request id {} occurs twice", request.id));
-        }
         if request.max_tokens == 0 {
             return Err(format!("request {} asks for no token", request.id));
         }

@@ -38,10 +38,6 @@ pub fn write(folder: &Path, planners: &[Planner<'_>], tokenizer: &Tokenizer) -> 
         let at = lines.at;
         let mut outliner = Outliner::new(planner.workload().clone());
         outliner.line(lines.write(&PlanLine::Workload(planner.workload().clone())).map_err(failed)?);
-        for request in planner.warmups()? {
-            outliner.warmup(&request);
-            outliner.line(lines.write(&PlanLine::Warmup(request)).map_err(failed)?);
-        }
         for request in planner.requests() {
             let request = request?;
             outliner.request(&request);

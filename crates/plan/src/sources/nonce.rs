@@ -1,6 +1,7 @@
 //! A nonce before each prompt of a run, so that no prefix cache knows the prompt from an earlier run.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use sagellm_core::{Exit, Failure, Plan, Prompt, Request};
 use sagellm_model::Tokenizer;
@@ -42,22 +43,22 @@ impl Nonce {
         Ok(Self { tokenizer: tokenizer.clone(), lexicon, seed, begun })
     }
 
-    /// Puts the nonce before the prompts of a plan: of a conversation, before its first message.
-    ///
-    /// # Errors
-    /// When a prompt is not tokenized, or too short for the nonce.
-    pub fn apply_to(self, plan: Plan) -> Result<Plan, Failure> {
-        let Plan { workload, warmups, requests } = plan;
-        let warmups = warmups.into_iter().map(|request| self.request(request)).collect::<Result<_, _>>()?;
+    /// Puts the nonce before the prompts of a plan: of a conversation, before its first message. A request whose prompt is
+    /// not tokenized, or too short for the nonce, becomes an error.
+    pub fn apply_to(self, plan: Plan) -> Plan {
+        let Plan { workload, mut warmups, requests } = plan;
+        let nonce = Arc::new(self);
+        let of_warmups = Arc::clone(&nonce);
+        let warmups = move |place| warmups(place)?.map(|request| of_warmups.request(request)).transpose();
         let mut begun_sessions = HashSet::new();
         let requests = requests.map(move |request| {
             let request = request?;
             match request.session {
                 Some(session) if !begun_sessions.insert(session) => Ok(request),
-                _ => self.request(request),
+                _ => nonce.request(request),
             }
         });
-        Ok(Plan { workload, warmups, requests: Box::new(requests) })
+        Plan { workload, warmups: Box::new(warmups), requests: Box::new(requests) }
     }
 
     fn request(&self, mut request: Request) -> Result<Request, Failure> {

@@ -60,7 +60,7 @@ impl<'a> Text<'a> {
             let reason = format!("{shared} of {input_tokens} tokens cannot be shared");
             return Err(PlanError::Prompt { workload: spec.name.clone(), reason });
         }
-        let mut text = Self { output_tokens, ..Self::plain_only(spec, input_tokens, tokenizer) };
+        let mut text = Self { output_tokens, ..Self::plain_only(&spec.name, spec.seed, input_tokens, tokenizer) };
         if shared > 0 {
             text.shared = Some(text.find_shared(shared as usize)?);
         }
@@ -68,10 +68,9 @@ impl<'a> Text<'a> {
     }
 
     /// Prompts of `input_tokens` for a workload of any source: what its warm-ups are made of.
-    pub(crate) fn plain_only(spec: &Spec, input_tokens: u32, tokenizer: &'a Tokenizer) -> Self {
-        let names = Names::new(&mut random::stream(spec.seed, &[&spec.name, "names"], 0));
-        let workload = spec.name.clone();
-        Self { workload, seed: spec.seed, input_tokens, output_tokens: 0, tokenizer, names, shared: None }
+    pub(crate) fn plain_only(workload: &str, seed: u64, input_tokens: u32, tokenizer: &'a Tokenizer) -> Self {
+        let names = Names::new(&mut random::stream(seed, &[workload, "names"], 0));
+        Self { workload: workload.to_owned(), seed, input_tokens, output_tokens: 0, tokenizer, names, shared: None }
     }
 
     fn measured(&self, index: usize) -> Result<Fitted, PlanError> {

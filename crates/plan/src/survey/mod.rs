@@ -28,8 +28,6 @@ pub struct Survey {
     pub workload: Workload,
     /// Measured requests.
     pub requests: u64,
-    /// Requests before them.
-    pub warmups: u64,
     /// Conversations of several turns; their turns are among the requests.
     pub conversations: u64,
     /// Requests whose prompts were not tokenized. They are missing in `input` and `prefixes`.
@@ -52,7 +50,7 @@ pub struct Survey {
 /// # Errors
 /// [`PlanError::File`] and [`PlanError::Line`] when the file was changed since it was opened.
 pub fn survey(file: &PlanFile, nth: usize) -> Result<Survey, PlanError> {
-    let Read { workload, warmups, requests } = file.section(nth)?;
+    let Read { workload, requests } = file.section(nth)?;
     let outline = file.outlines().nth(nth);
     let last: Nanos = outline.map_or(0, |outline| outline.last_offset_ns);
     let mut arrivals = ArrivalPass::new(&workload.arrival, outline.map_or(0, |outline| outline.arrivals), last);
@@ -91,7 +89,6 @@ pub fn survey(file: &PlanFile, nth: usize) -> Result<Survey, PlanError> {
     Ok(Survey {
         workload,
         requests: count,
-        warmups: warmups.len() as u64,
         conversations,
         untokenized,
         input,

@@ -4,6 +4,7 @@ mod host;
 mod http;
 mod objective;
 mod stimulus;
+mod warmup;
 
 use crate::registry::{Better, Group, Metric, Stat, Unit, statistic};
 
@@ -386,5 +387,6 @@ impl List {
             "it cannot be told apart from the engine's work",
         );
         self.wire();
+        self.warmup();
     }
 }

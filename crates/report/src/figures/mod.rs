@@ -4,6 +4,7 @@ mod host;
 mod http;
 mod objective;
 mod stimulus;
+mod warmup;
 
 use std::collections::BTreeMap;
 
@@ -104,6 +105,7 @@ pub(crate) fn compute(sample: &Sample, close: Option<&Close>) -> Computed {
     memory(&mut figures, close.map(|close| &close.memory), sample.over_http());
     host::compute(&mut figures, sample.tokens.1, close);
     cache(&mut figures, close.map(|close| &close.backend));
+    warmup::warmup(&mut figures, sample.header.warmup.as_ref());
     engine(&mut figures, close.map(|close| &close.backend));
     match close {
         Some(close) => figures.set_measured("client_cpu_percent", &close.client_cpu_percent),

@@ -6,6 +6,7 @@ mod course;
 mod http;
 mod stimulus;
 mod surroundings;
+mod warmup;
 
 use sagellm_core::journal::Close;
 use sagellm_core::{Arrival, OutcomeKind, seconds};
@@ -180,10 +181,7 @@ impl Judge<'_> {
     }
 
     fn footing(&mut self) {
-        if self.sample.warmups == 0 {
-            let message = "no warm-up request succeeded: the first figures include the cost of a cold start".into();
-            self.warn(Code::NoWarmup, message, "run the workload with its warm-up".into());
-        }
+        self.warmup();
         let succeeded = self.sample.count(OutcomeKind::Success);
         let lacking: Vec<_> = ["p95", "p99"].into_iter().filter(|name| self.summary.lacks_samples(name)).collect();
         let needed = lacking.iter().filter_map(|name| Some(self.summary.details.tail_samples.get(*name)?.needed)).max();

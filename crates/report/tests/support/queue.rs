@@ -57,7 +57,7 @@ impl Queue {
             Offered::Open(load) => (Arrival::Poisson { rate: self.rate(load) }, None),
             Offered::Closed(cap) => (Arrival::Immediate, Some(cap)),
         };
-        header.workload.num_warmups = 0;
+        header.workload.num_warmups = Some(0);
         header
     }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use sagellm_core::journal::{Close, Header, HostWindow, Line, Memory};
+use sagellm_core::journal::{Close, Header, HostWindow, Line, Memory, Warmup};
 use sagellm_core::{
     Answer, Arrival, Backend, BackendInfo, BackendStats, Clock, End, Event, EventKind, EventSink, Exit, Failure,
     FinishReason, Measured, Mode, ModelInfo, OutcomeKind, OutputText, Piece, Plan, Prepared, Prompt, Record, Request,
@@ -46,6 +46,8 @@ pub(crate) struct Scripted {
     pub(crate) asked: Mutex<Vec<String>>,
     /// How long before it is due it takes a request.
     pub(crate) lead: u64,
+    /// Whether the load makes it faster.
+    pub(crate) learns: bool,
     /// When requests were handed over, and when they were to be begun.
     pub(crate) handed_over: Mutex<Vec<(u64, u64)>>,
     /// How long it takes to finish a record.
@@ -64,6 +66,7 @@ impl Scripted {
             submitted: Mutex::default(),
             asked: Mutex::default(),
             lead: 0,
+            learns: true,
             handed_over: Mutex::default(),
             counting: Duration::ZERO,
             windows: AtomicUsize::new(0),
@@ -163,6 +166,10 @@ impl Backend for Scripted {
         record.output_digest = Some("counted".into());
     }
 
+    fn learns_from_load(&self) -> bool {
+        self.learns
+    }
+
     fn lead(&self) -> u64 {
         self.lead
     }
@@ -205,14 +212,20 @@ impl Teller {
 /// A plan that can be looked at.
 pub(crate) struct TestPlan {
     pub(crate) workload: Workload,
-    pub(crate) warmups: Vec<Request>,
     pub(crate) requests: Vec<Request>,
+    pub(crate) warmup_max: Duration,
     pub(crate) drain: Duration,
 }
 
 impl TestPlan {
     fn plan(&self) -> Plan {
-        Plan { warmups: self.warmups.clone(), ..Plan::of(self.workload.clone(), self.requests.clone()) }
+        let (requests, mut made) = (self.requests.clone(), 0);
+        let warmups = move |place: u64| {
+            let id = requests.len() as u64 + made;
+            made += 1;
+            Ok(requests.get(usize::try_from(place).unwrap()).map(|like| Request { id, ..like.clone() }))
+        };
+        Plan { warmups: Box::new(warmups), ..Plan::of(self.workload.clone(), self.requests.clone()) }
     }
 }
 
@@ -239,12 +252,12 @@ pub(crate) fn plan(offsets: &[u64], warmups: u32, max_concurrency: Option<u32>) 
             duration_s: None,
             max_concurrency,
             arrival: if immediate { Arrival::Immediate } else { Arrival::Poisson { rate: 1.0 } },
-            num_warmups: warmups,
+            num_warmups: Some(warmups),
             seed: 0,
             goodput: None,
         },
-        warmups: (0..u64::from(warmups)).map(|k| request(count + k, 0)).collect(),
         requests: (0..).zip(offsets).map(|(id, offset)| request(id, *offset)).collect(),
+        warmup_max: Duration::from_secs(30),
         drain: DRAIN,
     }
 }
@@ -286,7 +299,7 @@ impl Observer for Log {
     fn on_begin(&mut self, _workload: &Workload) {
         self.begun += 1;
     }
-    fn on_start(&mut self) {
+    fn on_start(&mut self, _warmup: &Warmup) {
         self.started += 1;
     }
     fn on_event(&mut self, event: &Event, warmup: bool) {
@@ -355,7 +368,11 @@ pub(crate) fn run(plan: &TestPlan, backend: &Scripted, timeout: Duration, stop_a
     assert_eq!(header.schema_version, SCHEMA_VERSION);
     assert_eq!(header.workload, plan.workload);
     assert_ne!(header.clock_started, WallTime { unix_ns: 0 });
-    let mut wanted: Vec<u64> = plan.warmups.iter().chain(&plan.requests).map(|request| request.id).collect();
+    let warmup = header.warmup.as_ref().unwrap();
+    assert!(plan.workload.num_warmups.is_none_or(|warmups| warmup.requests == u64::from(warmups)));
+    let count = plan.requests.len() as u64;
+    let mut wanted: Vec<u64> = plan.requests.iter().map(|request| request.id).collect();
+    wanted.extend(count..count + warmup.requests);
     let mut kept: Vec<u64> = records.iter().map(|record| record.id).collect();
     assert_eq!(kept, log.ended, "the observer is told of what the journal holds");
     wanted.sort_unstable();
@@ -383,7 +400,14 @@ pub(crate) fn execute_into(
     observer: &mut dyn Observer,
 ) -> Result<WorkloadRun, RunError> {
     let journal: PathBuf = journal.into();
-    let options =
-        RunOptions { journal: &journal, timeout, drain: plan.drain, max_error_rate: 0.05, calibration: None, stop };
+    let options = RunOptions {
+        journal: &journal,
+        timeout,
+        warmup_max: plan.warmup_max,
+        drain: plan.drain,
+        max_error_rate: 0.05,
+        calibration: None,
+        stop,
+    };
     execute(plan.plan(), backend, &options, &mut Unwatched, observer)
 }

@@ -221,8 +221,11 @@ impl Connection {
             return Next::Wait;
         }
         let Some((generation, notes)) = &mut self.answer else { return Next::Wait };
-        let due = generation.next_due();
         let now = shared.clock.now();
+        if let Some(cold) = &shared.cold {
+            generation.postpone(cold.hold(shared.running.load(Ordering::Relaxed), now));
+        }
+        let due = generation.next_due();
         if due > now {
             return Next::At(due);
         }

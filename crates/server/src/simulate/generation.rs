@@ -87,6 +87,13 @@ impl Generation {
         self.next_due
     }
 
+    /// Makes what is due before `until` due then, and all that follows as much later.
+    pub(crate) fn postpone(&mut self, until: Nanos) {
+        let later = until.saturating_sub(self.next_due);
+        self.start = self.start.saturating_add(later);
+        self.next_due = self.next_due.max(until);
+    }
+
     /// Whether all has been rendered.
     pub(crate) fn is_done(&self) -> bool {
         self.next >= self.ask.tokens

@@ -6,6 +6,7 @@
 
 mod alarm;
 mod ask;
+mod cold;
 mod connection;
 mod generation;
 mod pages;
@@ -27,6 +28,8 @@ use crate::ServerError;
 use crate::limits::{ConnectionLimits, Quota};
 use crate::running::Running;
 use crate::socket;
+use cold::Cold;
+pub use cold::ColdOptions;
 use queue::Queue;
 pub use queue::QueueOptions;
 use shard::{Hand, Shard};
@@ -55,6 +58,8 @@ pub struct SimulateOptions {
     pub seed: u64,
     /// A queue before the answers; `None` for as many at once as come.
     pub queue: Option<QueueOptions>,
+    /// What is slow the first time; `None` for a server that is warm from the start.
+    pub cold: Option<ColdOptions>,
     /// The key that clients have to send; anyone may ask if `None`.
     pub api_key: Option<String>,
     /// What clients may take up.
@@ -74,6 +79,7 @@ impl Default for SimulateOptions {
             threads: 1,
             seed: 0,
             queue: None,
+            cold: None,
             api_key: None,
             limits: ConnectionLimits::default(),
         }
@@ -107,6 +113,7 @@ pub(crate) struct Shared {
     running: AtomicU64,
     tokens: AtomicU64,
     queue: Option<Queue>,
+    cold: Option<Cold>,
     connections: Quota,
     buffered: Quota,
 }
@@ -127,6 +134,7 @@ impl Simulator {
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
             text: generation::token_text(&options.tokenizer),
+            cold: options.cold.map(Cold::new),
             options,
             clock,
             truth: Log::default(),
