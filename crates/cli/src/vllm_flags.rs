@@ -92,7 +92,9 @@ pub(crate) const FLAGS: [(&str, Fate); 101] = [
     ("--num-prompts", Same("all that a file holds unless given, of sharegpt 1000; vLLM: 1000")),
     (
         "--num-warmups",
-        Same("with prompts of their own, 1 unless given; vLLM repeats the first measured prompt, and 0 unless given"),
+        Same(
+            "with prompts of their own, waves until two agree unless given; vLLM repeats the first measured prompt, and 0 unless given",
+        ),
     ),
     ("--output-len", Same("")),
     ("--percentile-metrics", Refused("percentiles of every latency are always reported")),

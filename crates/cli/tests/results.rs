@@ -49,7 +49,7 @@ fn the_plan_is_what_was_sent() {
     place.succeed(&format!("{TINY} --num-prompts 2 --output out"));
     let plan = place.lines("out/plan.jsonl");
     let requests = |kind: &str| plan.iter().filter(|line| line["line"] == kind).count();
-    assert_eq!((requests("header"), requests("workload"), requests("warmup"), requests("request")), (1, 3, 3, 6));
+    assert_eq!((requests("header"), requests("workload"), requests("request")), (1, 3, 6));
     for (workload, tokens) in [("short_input", 128), ("long_input", 200), ("stress_test", 256)] {
         let records = place.records("out", workload);
         assert_eq!(records.len(), 2, "{workload}");

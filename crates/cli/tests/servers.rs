@@ -106,9 +106,10 @@ fn a_served_model_is_measured_with_its_own_figures() {
     let ran = place.run(&run(&server, "vllm", "synthetic:tiny", "--metrics-interval 0.005 --num-prompts 60"));
     // Random tokens are no text, so that their number cannot be told from it; there is nothing else to say against the run.
     assert_eq!(ran.code, 5, "{}", ran.err);
-    // An answer takes so little time that a busy machine may hand places over late beside it.
+    // An answer takes so little time that the client's own, and what is unknown of the stamps, may count beside it.
     let codes = codes(&place);
-    assert_eq!(codes.trim_start_matches("hand_over "), "token_counts");
+    let beside_time = |code: &&str| !["hand_over", "uncertain_times"].contains(code);
+    assert_eq!(codes.split(' ').filter(beside_time).collect::<Vec<_>>(), ["token_counts"]);
     let figures = place.json("out/short_input_metrics.json");
     assert_eq!((number(&figures, "successful_requests"), number(&figures, "failed_requests")), (60.0, 0.0));
     assert_eq!(number(&figures, "total_output_tokens"), 60.0 * 128.0);

@@ -303,6 +303,10 @@ fn every_figure_is_what_the_hand_finds() {
             vec!["client_stall_ms", "max_client_stall_ms", "journal_wait_ms", "suspended_ms"],
         ),
         (
+            "the program that wrote the journal did not keep it",
+            vec!["warmup_requests", "warmup_waves", "warmup_at_once", "warmup_longest_output", "warmup_s"],
+        ),
+        (
             "the load is not a closed loop, or nothing was sent",
             vec!["avg_slot_refill_ms", "max_slot_refill_ms", "empty_slot_share"],
         ),

@@ -3,6 +3,7 @@
 
 mod support;
 
+use sagellm_core::journal::{Header, Warmup, Wave};
 use sagellm_core::{Arrival, Exit, FinishReason, Measured, OutcomeKind, Record, Source, TokenSource};
 use sagellm_report::{Code, Validity, Verdict, WorkloadSummary};
 use support::*;
@@ -214,6 +215,38 @@ fn lateness_counts_against_an_open_loop_only() {
     );
     records.iter_mut().for_each(|record| record.scheduled_ns += 2 * MS - MS / 2);
     assert_eq!(reasons(&summarize(header, &records, Some(&close()))), [], "0.5 ms are within 5 %");
+}
+
+#[test]
+fn a_warmup_says_what_it_cost_and_whether_it_was_stable() {
+    let wave = |at_once, ttft, tbt| Wave { at_once, p50_ttft_ms: Some(ttft), p50_tbt_ms: Some(tbt) };
+    let warmup = Warmup {
+        requests: 24,
+        succeeded: 24,
+        at_once: 8,
+        longest_output: 23,
+        duration_ns: 2_500 * MS,
+        stable: Some(false),
+        waves: vec![wave(8, 900.0, 30.0), wave(8, 80.0, 12.0), wave(8, 60.0, 10.0)],
+    };
+    let summarized = |warmup| summarize(Header { warmup, ..header("w", 5) }, &sequential(5), Some(&close()));
+    let summary = summarized(Some(warmup.clone()));
+    for (key, value) in [("requests", 24.0), ("waves", 3.0), ("at_once", 8.0), ("longest_output", 23.0), ("s", 2.5)] {
+        assert_eq!(summary.get(&format!("warmup_{key}")), Some(value), "{key}");
+    }
+    assert_eq!(
+        message(&summary.details.validity, Code::WarmupUnstable),
+        "the warm-up was not stable after 3 waves of up to 8 requests and 2.5 s: median TTFT 80.000 ms, then 60.000 ms; \
+         median TBT 12.000 ms, then 10.000 ms"
+    );
+    assert_eq!(summary.details.validity.verdict, Verdict::Valid);
+    let single = Warmup { waves: warmup.waves[..1].to_vec(), ..warmup.clone() };
+    let validity = summarized(Some(single)).details.validity;
+    assert!(message(&validity, Code::WarmupUnstable).contains("after one wave, which took 2.5 s"));
+    for stable in [None, Some(true)] {
+        let validity = summarized(Some(Warmup { stable, ..warmup.clone() })).details.validity;
+        assert!(!validity.has(Code::WarmupUnstable));
+    }
 }
 
 #[test]

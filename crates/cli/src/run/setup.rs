@@ -236,7 +236,7 @@ mod tests {
             };
             kv_tokens_of(&outline, 256)
         };
-        assert_eq!(tokens(10, None), 5120, "everything");
+        assert_eq!(tokens(10, None), 5120 + 512, "everything, and the warm-up");
         assert_eq!(tokens(1_000_000, None), 256 * 512, "what the engine computes at once");
         assert_eq!(tokens(1_000_000, Some(8)), MODEST_KV_TOKENS);
     }

@@ -45,13 +45,14 @@ impl Drop for Serving {
     }
 }
 
-/// An answer of two tokens, one byte each, so that the tokenizer of the synthetic models counts them right. They take as
-/// long as a server's would: what is known of a time to within a millisecond is then known well enough.
+/// An answer of two tokens, one byte each, so that the tokenizer of the synthetic models counts them right. Each event
+/// comes long after the one before, so that none is read together with it and the time of each is known.
 pub(crate) const GOOD: &str = r#"
     wait 30ms
     event {"model":"synthetic:tiny","choices":[{"index":0,"text":"a","finish_reason":null}]}
     wait 30ms
     event {"model":"synthetic:tiny","choices":[{"index":0,"text":"b","finish_reason":"stop"}]}
+    wait 30ms
     event [DONE]
 "#;
 

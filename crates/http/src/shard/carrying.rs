@@ -26,9 +26,6 @@ const LONGEST_PAUSE: Nanos = 5_000_000_000;
 const ROUND_TRIP: Nanos = 1_000_000;
 /// A read that comes later than this after the kernel's stamp is looked into: perhaps a segment was missing before it.
 const LATE: Nanos = 1_000_000;
-/// From the stamp of a segment until a thread that waits for it runs takes this long at most on a free processor, which may have
-/// to leave a state of rest first; only the wait for a busy one is in the thread's account.
-const DELIVERY: Nanos = 500_000;
 /// Stamps of the kernel are placed on the clock of the run as exactly as this.
 const CLOCK_ERROR: Nanos = 20_000;
 
@@ -119,6 +116,8 @@ impl Shard {
                 if uncertain > 0 && (all || !transport.was_one_segment()) {
                     let since = waiting_since(arrival, &mut self.idle_watch);
                     flight.mark_uncertain(chunks, uncertain, arrival.at - since);
+                } else if !all {
+                    self.idle_watch.delivered(arrival.at);
                 }
                 if held_back {
                     flight.mark_held_back(chunks);
@@ -305,7 +304,7 @@ fn readable(
 /// Since when the bytes of a read can have been waiting.
 fn waiting_since(arrival: Arrival, idle: &mut IdleWatch) -> Nanos {
     let empty = idle.empty_since();
-    let stamped_after = empty.saturating_sub(DELIVERY);
+    let stamped_after = empty.saturating_sub(idle.delivery());
     // A stamp from long before is of bytes that this machine delivered late: of others before them nothing more is known.
     let since = if arrival.at < stamped_after { arrival.since } else { arrival.since.max(stamped_after) };
     since.min(arrival.at)
@@ -313,6 +312,7 @@ fn waiting_since(arrival: Arrival, idle: &mut IdleWatch) -> Nanos {
 
 #[cfg(test)]
 mod tests {
+    use super::super::idle::DELIVERY;
     use super::*;
 
     #[test]

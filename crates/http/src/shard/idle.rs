@@ -5,10 +5,22 @@
 //!
 //! While a thread sleeps in its wait for readiness, nothing waits to be read: the first byte that comes makes it runnable.
 //! So whatever it finds on waking came after it became runnable, which is the moment at which it ran again less the time
-//! that it waited for a processor. Linux accounts for that time.
+//! that it waited for a processor. Linux accounts for that time. It does not account for the time from the stamp of a segment
+//! until the thread becomes runnable, in which a processor may have to leave a state of rest: that is learned from segments
+//! that are read alone.
 
 use sagellm_core::Nanos;
 use sagellm_sys::RunDelay;
+
+/// From the stamp of a segment until a thread that waits for it runs takes this long at most on a free processor. It is what
+/// counts while nothing is known of this machine, and never exceeded.
+pub(super) const DELIVERY: Nanos = 500_000;
+/// Segments after which it is known.
+const KNOWN: u32 = 64;
+/// What is allowed for is twice the longest delivery of late, and at least this.
+const LEAST_DELIVERY: Nanos = 50_000;
+/// A long delivery is forgotten by this share with each further one.
+const FORGOTTEN: Nanos = 512;
 
 /// The account is read again after so long, so that the delays of one wait are not charged to another.
 const FRESH: Nanos = 1_000_000;
@@ -25,6 +37,11 @@ pub(super) struct IdleWatch {
     looked: Nanos,
     /// When the last sleep ended, if it has not been looked into.
     woke: Option<Nanos>,
+    /// The same, if nothing has been read since.
+    ended: Option<Nanos>,
+    /// Deliveries that were looked at, and the longest of late.
+    deliveries: u32,
+    longest: Nanos,
 }
 
 impl IdleWatch {
@@ -51,6 +68,7 @@ impl IdleWatch {
     /// The thread slept, after nothing had been ready, and runs again since `at`.
     pub(super) fn woke(&mut self, at: Nanos) {
         self.woke = Some(at);
+        self.ended = Some(at);
     }
 
     /// A moment at which every connection was empty: what is read now came after it.
@@ -65,9 +83,26 @@ impl IdleWatch {
         self.empty_at
     }
 
+    /// A segment with the stamp `at` was read alone. If it ended the sleep, it is known how long that took.
+    pub(super) fn delivered(&mut self, at: Nanos) {
+        let Some(woke) = self.ended.take() else { return };
+        let mut took = woke.saturating_sub(at);
+        if took > self.longest && self.delay.is_some() {
+            took = self.empty_since().saturating_sub(at).min(took);
+        }
+        self.deliveries = self.deliveries.saturating_add(1);
+        self.longest = took.max(self.longest - self.longest / FORGOTTEN);
+    }
+
+    /// How long before it was readable a segment may have been stamped.
+    pub(super) fn delivery(&self) -> Nanos {
+        if self.deliveries < KNOWN { DELIVERY } else { (2 * self.longest).clamp(LEAST_DELIVERY, DELIVERY) }
+    }
+
     /// Everything that was ready has been read. Called before each wait.
     pub(super) fn settle(&mut self, now: Nanos) {
         self.woke = None;
+        self.ended = None;
         if now >= self.read.0 + FRESH
             && let Some(total) = self.delay.as_ref().and_then(RunDelay::nanos)
         {
@@ -102,6 +137,25 @@ mod tests {
         idle.looked(5 * MS, false);
         idle.looked(6 * MS, true);
         assert_eq!(idle.empty_since(), 4 * MS, "a list without room says nothing of what is not on it");
+    }
+
+    #[test]
+    fn deliveries_are_learned_and_forgotten() {
+        const US: Nanos = 1000;
+        let mut idle = IdleWatch::default();
+        let mut deliver = |took: Nanos, times: u32| {
+            for _ in 0..times {
+                idle.woke(9 * MS);
+                idle.delivered(9 * MS - took);
+                idle.delivered(0);
+            }
+            idle.delivery()
+        };
+        assert_eq!(deliver(10 * US, KNOWN - 1), DELIVERY, "not known yet");
+        assert_eq!(deliver(10 * US, 1), LEAST_DELIVERY);
+        assert_eq!(deliver(100 * US, 1), 200 * US, "twice the longest");
+        assert!((100 * US..130 * US).contains(&deliver(10 * US, 300)), "half of it is forgotten");
+        assert_eq!(deliver(MS, 1), DELIVERY, "never more");
     }
 
     #[cfg(target_os = "linux")]

@@ -9,7 +9,7 @@ impl Judge<'_> {
     pub(super) fn warmup(&mut self) {
         if self.sample.warmups == 0 {
             let message = "no warm-up request succeeded: the first figures include the cost of a cold start".into();
-            self.warn(Code::NoWarmup, message, "run the workload with its warm-up".into());
+            self.warn(Code::NoWarmup, message, "leave out `--num-warmups 0`, or see why the warm-up failed".into());
             return;
         }
         let Some(warmup) = self.sample.header.warmup.as_ref().filter(|warmup| warmup.stable == Some(false)) else {
