@@ -7,8 +7,10 @@ use sagellm_model::{ModelError, Tokenizer};
 use super::fit::Fitted;
 use crate::random::Random;
 
-/// Words at most: enough that two rows of a few are never alike, few enough that every pair is tried.
-const WORDS: usize = 512;
+/// Words at most: enough that two rows of a few are never alike, few enough that every pair is tried in no time.
+const WORDS: usize = 256;
+/// Candidates for each of them, because some fall out.
+const CANDIDATES: usize = 4;
 /// Words at least, else letters are tried.
 const FEWEST: usize = 6;
 /// Words that may begin a text at most.
@@ -103,22 +105,23 @@ impl Lexicon {
 
 /// Lower-case words of one token each, spread over the vocabulary.
 fn whole_words(tokenizer: &Tokenizer, anchor: &[u32]) -> Result<Vec<Word>, ModelError> {
+    let lower_case: Vec<Word> = (0..tokenizer.vocab_size() as u32)
+        .filter_map(|id| {
+            let text = tokenizer.decode(&[id]);
+            let letters = text.trim_start();
+            let fits = (2..=10).contains(&letters.len()) && letters.bytes().all(|byte| byte.is_ascii_lowercase());
+            fits.then(|| Word { text: format!(" {letters}"), id })
+        })
+        .collect();
+    let step = (lower_case.len() / (CANDIDATES * WORDS)).max(1);
     let mut words = Vec::new();
-    for id in 0..tokenizer.vocab_size() as u32 {
-        let text = tokenizer.decode(&[id]);
-        let letters = text.trim_start();
-        if !(2..=10).contains(&letters.len()) || !letters.bytes().all(|byte| byte.is_ascii_lowercase()) {
-            continue;
-        }
-        let text = format!(" {letters}");
-        let ids = tokenizer.encode(&format!("{ANCHOR}{text}"), false)?;
-        if ids.len() == anchor.len() + 1 && ids.starts_with(anchor) && ids.last() == Some(&id) {
-            words.push(Word { text, id });
+    for word in lower_case.into_iter().step_by(step) {
+        let ids = tokenizer.encode(&format!("{ANCHOR}{}", word.text), false)?;
+        if ids.len() == anchor.len() + 1 && ids.starts_with(anchor) && ids.last() == Some(&word.id) {
+            words.push(word);
         }
     }
-    // Twice as many as wanted, because some may fall out.
-    let step = (words.len() / (2 * WORDS)).max(1);
-    Ok(words.into_iter().step_by(step).collect())
+    Ok(words)
 }
 
 /// Letters, for a tokenizer that makes a token of each.
