@@ -128,6 +128,9 @@ pub struct HttpFacts {
     pub retransmitted_segments: u32,
     /// Output tokens by the server's usage object.
     pub usage_tokens: Option<u32>,
+    /// Whether the server's usage counted no output token although text came, so that it is not believed.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub usage_of_zero: bool,
     /// Output tokens by the tokenizer, over the text that came.
     pub tokenizer_tokens: Option<u32>,
     /// Output tokens that the server counted and did not send, such as hidden reasoning.
@@ -148,6 +151,10 @@ pub struct HttpFacts {
     pub retries: u32,
     /// Whether one of these followed a connection that the server closed before the request could have reached it.
     pub stale_connection: bool,
+}
+
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// How a request ended. Everything but `Success` is a failure or censored, and is counted by kind.
@@ -206,7 +213,7 @@ impl OutcomeKind {
 }
 
 /// Why generation stopped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FinishReason {
     /// The length asked for was reached.

@@ -384,6 +384,7 @@ impl Tally {
         let mut facts = std::mem::take(&mut self.facts);
         // A count of zero next to text is none.
         let believed = |count: Option<u32>| count.filter(|&count| count > 0 || self.said == 0);
+        facts.usage_of_zero = self.usage.completion == Some(0) && self.said > 0;
         facts.usage_tokens = believed(self.usage.completion).or(self.timings.completion);
         // Reasoning that was counted and not sent.
         let hidden = self.usage.reasoning.filter(|_| !self.reasoned);

@@ -9,6 +9,7 @@ mod catalog;
 pub mod compare;
 mod course;
 mod damage;
+mod endings;
 mod error;
 mod export;
 mod figures;
@@ -37,6 +38,7 @@ mod workload;
 mod write;
 
 pub use course::SteadyMethod;
+pub use endings::FinishSummary;
 pub use error::Error;
 pub use glossary::glossary;
 pub use identity::Identity;

@@ -9,6 +9,7 @@ use sagellm_stats::{Concurrency, Distribution};
 use crate::WorkloadSummary;
 use crate::course::{Course, NotSteady, Steady};
 use crate::damage::Guard;
+use crate::endings::Endings;
 use crate::goodput::Goodput;
 use crate::latency::{Latencies, Times, signed_ms};
 use crate::stimulus::Stimulus;
@@ -36,6 +37,7 @@ pub struct Sample {
     pub(crate) wrong_lengths: u64,
     /// Warm-up requests that succeeded.
     pub(crate) warmups: u64,
+    pub(crate) endings: Endings,
     /// Prompt and output tokens of the successes.
     pub(crate) tokens: (u64, u64),
     pub(crate) latencies: Latencies,
@@ -79,6 +81,7 @@ impl Sample {
             first_failure: None,
             wrong_lengths: 0,
             warmups: 0,
+            endings: Endings::default(),
             tokens: (0, 0),
             latencies: Latencies::default(),
             throughput: Throughput::default(),
@@ -131,6 +134,7 @@ impl Sample {
         if success {
             self.latencies.push(record, sent, times.as_ref());
             self.uncertainty.push(record);
+            self.endings.push(record, sent);
             self.throughput.push_chunks(record, self.header.start_ns);
             self.tokens.0 += u64::from(record.input_tokens);
             self.tokens.1 += u64::from(record.output_tokens);

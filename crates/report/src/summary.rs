@@ -8,6 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::judge::asked::check_asked;
 use crate::judge::client::check_processor;
 use crate::validity::{Code, Finding, Validity};
 use crate::{Error, Manifest, WorkloadSummary};
@@ -64,6 +65,7 @@ impl Summary {
                 check_processor(manifest, &mut workloads);
                 check_manifest(manifest, &workloads, &mut validity);
                 check_settings(manifest, &mut validity);
+                check_asked(manifest, &mut workloads, &mut validity);
             }
             None => validity.warn(Finding::new(
                 Code::NoManifest,

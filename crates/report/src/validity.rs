@@ -114,6 +114,12 @@ pub enum Code {
     MetricsCut,
     /// Warning: another model than the one asked gave the answers.
     AnsweredModel,
+    /// Warning: the server does not accept all fields of the requests. They are left out, or have no effect.
+    FieldsRefused,
+    /// Warning: answers ended before the length asked for, since the server did not do as asked. Note: they ended by themselves.
+    AnswersEndEarly,
+    /// Warning: the server's usage counts no tokens although text came.
+    UsageOfZero,
     /// Warning: the kernel did not stamp all that it was to stamp.
     StampsMissing,
     /// Warning: requests were sent more than once.

@@ -45,6 +45,8 @@ pub(crate) struct Answers {
     pub(crate) usage: Total,
     /// Output tokens by the tokenizer.
     pub(crate) tokenizer: Total,
+    /// Answers with text in which the server's usage counted no token.
+    pub(crate) of_zero: u64,
     /// Answers that both counted.
     pub(crate) checked: u64,
     /// Usage and tokenizer, summed over these.
@@ -106,6 +108,7 @@ impl Wire {
 impl Answers {
     fn push(&mut self, record: &Record, http: &HttpFacts, sent: Nanos) {
         http.first_visible_ns.into_iter().for_each(|at| self.visible.push(signed_ms(sent, at)));
+        self.of_zero += u64::from(http.usage_of_zero);
         self.usage.add(http.usage_tokens);
         self.tokenizer.add(http.tokenizer_tokens);
         if let (Some(usage), Some(tokenizer)) = (http.usage_tokens, http.tokenizer_tokens) {

@@ -16,6 +16,7 @@ use serde_json::{Map, Value, json};
 
 use crate::SteadyMethod;
 use crate::batching::TooFew;
+use crate::endings::FinishSummary;
 use crate::figures::{self, Computed, Figures};
 use crate::judge::judge;
 use crate::registry::{self, Stat};
@@ -52,6 +53,9 @@ pub struct Details {
     pub stamp: Vec<Stamp>,
     /// Who counted the output tokens; more than one where they were mixed.
     pub output_tokens_source: Vec<TokenSource>,
+    /// Successful requests by finish reason.
+    #[serde(default)]
+    pub finish_reasons: Vec<FinishSummary>,
     /// Who told the figures that only the server knows, by key; a server's time series stay in the journal.
     #[serde(default)]
     pub server_source: BTreeMap<String, ServerSource>,
@@ -183,6 +187,7 @@ impl WorkloadSummary {
                 evict_kind: close.and_then(|close| close.backend.evict_kind.clone()),
                 stamp: sample.stamps.clone(),
                 output_tokens_source: sample.token_sources.clone(),
+                finish_reasons: sample.endings.by_reason(),
                 server_source,
                 calibration: sample.header.calibration.clone(),
                 counts: sample.counts(),

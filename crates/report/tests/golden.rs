@@ -179,6 +179,16 @@ fn every_figure_is_what_the_hand_finds() {
         ("p95_e2e_ms", 49.0),
         ("p99_e2e_ms", 49.8),
         ("p99.9_e2e_ms", 49.98),
+        // The second arrivals: 1021 − 1001 and 1071 − 1021. Only request 0 has three arrivals, 10 ms apart.
+        ("avg_ttst_ms", 35.0),
+        ("p50_ttst_ms", 35.0),
+        ("p99_ttst_ms", 20.0 + 0.99 * 30.0),
+        ("avg_handoff_excess_ms", 0.0),
+        ("p50_handoff_excess_ms", 0.0),
+        ("p99_handoff_excess_ms", 0.0),
+        // All successes have the 4 tokens that they asked for.
+        ("output_length_share", 1.0),
+        ("shorter_answers", 0.0),
         // From the schedule requests 0 and 1 were a millisecond late: 11, 21, 30.
         ("avg_ttft_from_schedule_ms", 62.0 / 3.0),
         ("std_ttft_from_schedule_ms", ((3.0 * (121.0 + 441.0 + 900.0) - 62.0 * 62.0) / 6.0_f64).sqrt()),

@@ -1,5 +1,6 @@
 //! The entries of the registry.
 
+mod answers;
 mod host;
 mod http;
 mod objective;
@@ -141,6 +142,7 @@ impl List {
             }
         }
         self.visible();
+        self.answers();
         self.inflated();
     }
 

@@ -1,5 +1,6 @@
 //! The formulas: from a sample to its figures.
 
+mod answers;
 mod host;
 mod http;
 mod objective;
@@ -105,6 +106,7 @@ pub(crate) fn compute(sample: &Sample, close: Option<&Close>) -> Computed {
     memory(&mut figures, close.map(|close| &close.memory), sample.over_http());
     host::compute(&mut figures, sample.tokens.1, close);
     cache(&mut figures, close.map(|close| &close.backend));
+    answers::answers(&mut figures, &sample.endings);
     warmup::warmup(&mut figures, sample.header.warmup.as_ref());
     engine(&mut figures, close.map(|close| &close.backend));
     match close {

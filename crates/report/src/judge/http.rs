@@ -1,6 +1,6 @@
 //! The rules for requests over HTTP.
 
-use sagellm_core::Stamp;
+use sagellm_core::{OutcomeKind, Stamp};
 
 use super::{Judge, MOST_DISTURBANCE, percent};
 use crate::validity::Code;
@@ -28,6 +28,7 @@ impl Judge<'_> {
         self.lossy_path();
         self.buffered();
         self.token_counts();
+        self.usage_of_zero();
         self.server();
         self.retries();
     }
@@ -138,6 +139,20 @@ impl Judge<'_> {
             );
             let remedy = "give the tokenizer of the model that is served with `--tokenizer`";
             self.reject(Code::TokenCounts, message, remedy);
+        }
+    }
+
+    /// A count of zero beside text is no count.
+    fn usage_of_zero(&mut self) {
+        let of_zero = self.sample.wire.answers.of_zero;
+        if of_zero > 0 {
+            let succeeded = self.sample.count(OutcomeKind::Success);
+            let message = format!(
+                "the server counts nothing: its usage says 0 output tokens in {of_zero} of {succeeded} answers that have text; \
+                 their tokens were counted here"
+            );
+            let remedy = "name the model's own tokenizer with `--tokenizer`, on which the counts now depend";
+            self.warn(Code::UsageOfZero, message, remedy.into());
         }
     }
 

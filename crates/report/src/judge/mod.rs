@@ -1,5 +1,6 @@
 //! The rules by which a workload is judged.
 
+pub(crate) mod asked;
 pub(crate) mod client;
 mod clock;
 mod course;

@@ -1,6 +1,7 @@
 //! What is shown: sections of rows and columns.
 
 mod course;
+mod endings;
 mod http;
 mod intervals;
 
@@ -111,11 +112,10 @@ pub(crate) fn sections(summary: &Summary, room: Room, notes: &mut Footnotes) -> 
     }
     sections.extend([throughput(summary, notes)]);
     sections.extend(offered(summary, notes));
-    sections.extend([
-        plain("Requests", &REQUESTS, summary, notes),
-        plain("Memory and concurrency", &MEMORY, summary, notes),
-        plain("KV cache", &CACHE, summary, notes),
-    ]);
+    sections.push(plain("Requests", &REQUESTS, summary, notes));
+    sections.extend(endings::section(summary));
+    sections
+        .extend([plain("Memory and concurrency", &MEMORY, summary, notes), plain("KV cache", &CACHE, summary, notes)]);
     sections.extend(course::sections(summary, notes));
     if summary.workloads.iter().any(WorkloadSummary::over_http) {
         sections.extend(http::sections(summary, notes));
