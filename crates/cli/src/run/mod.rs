@@ -120,7 +120,7 @@ fn measure(args: &RunArgs, interrupt: &Interrupt, printer: &Printer) -> Result<D
     let mut reporter = Reporter::new(&progress, clock, args.verbose);
     reporter.introduce(&backend.info(), args.quiet);
     let orderly = interrupt.orderly();
-    let stop = orderly.stop();
+    let (stop, hurry) = (orderly.stop(), orderly.hurry());
     let mut ending = Exit::Ok;
     for (nth, outline) in plan.outlines().enumerate() {
         if nth > 0 {
@@ -131,7 +131,7 @@ fn measure(args: &RunArgs, interrupt: &Interrupt, printer: &Printer) -> Result<D
         let max_error_rate = args.limits.max_error_rate;
         reporter.expect(outline.output_tokens);
         let calibration = calibrations.get(nth).cloned();
-        let options = RunOptions { journal: &journal, timeout, drain, max_error_rate, calibration, stop };
+        let options = RunOptions { journal: &journal, timeout, drain, max_error_rate, calibration, stop, hurry };
         let mut plan = replay.apply(plan.plan(nth)?, nonce()?)?;
         plan.workload.goodput = slo.clone().or(plan.workload.goodput);
         reporter.keep_journal(&journal);

@@ -34,6 +34,8 @@ pub(crate) enum Script {
     LetGo,
     /// `submit` answers that the backend is gone.
     Gone,
+    /// `submit` answers that a thread of this program has failed.
+    Fault,
 }
 
 /// The scripted backend.
@@ -110,6 +112,9 @@ impl Backend for Scripted {
         if matches!(script, Script::Gone) {
             return Err(Failure::new(Exit::Backend, "the engine stopped"));
         }
+        if matches!(script, Script::Fault) {
+            return Err(Failure::new(Exit::Bug, "a thread has failed"));
+        }
         self.submitted.lock().unwrap().push(request.id);
         self.asked.lock().unwrap().push(request.prompt.text.clone());
         let running = self.running.fetch_add(1, Ordering::SeqCst) + 1;
@@ -141,7 +146,7 @@ impl Backend for Scripted {
                     return;
                 }
                 Script::LetGo => return,
-                Script::Gone => unreachable!("answered above"),
+                Script::Gone | Script::Fault => unreachable!("answered above"),
             };
             running.fetch_sub(1, Ordering::SeqCst);
             let end = End {
@@ -208,6 +213,8 @@ pub(crate) struct TestPlan {
     pub(crate) warmups: Vec<Request>,
     pub(crate) requests: Vec<Request>,
     pub(crate) drain: Duration,
+    /// Whether an interruption cuts off at once what runs.
+    pub(crate) hurried: bool,
 }
 
 impl TestPlan {
@@ -246,6 +253,7 @@ pub(crate) fn plan(offsets: &[u64], warmups: u32, max_concurrency: Option<u32>) 
         warmups: (0..u64::from(warmups)).map(|k| request(count + k, 0)).collect(),
         requests: (0..).zip(offsets).map(|(id, offset)| request(id, *offset)).collect(),
         drain: DRAIN,
+        hurried: false,
     }
 }
 
@@ -383,7 +391,8 @@ pub(crate) fn execute_into(
     observer: &mut dyn Observer,
 ) -> Result<WorkloadRun, RunError> {
     let journal: PathBuf = journal.into();
+    let (drain, hurry) = (plan.drain, &AtomicBool::new(plan.hurried));
     let options =
-        RunOptions { journal: &journal, timeout, drain: plan.drain, max_error_rate: 0.05, calibration: None, stop };
+        RunOptions { journal: &journal, timeout, drain, max_error_rate: 0.05, calibration: None, stop, hurry };
     execute(plan.plan(), backend, &options, &mut Unwatched, observer)
 }
