@@ -43,7 +43,7 @@ KINDS = {
     "repeat": f"run {HTTP} --num-prompts 50 --request-rate 100 --repeat 3",
     "sweep": f"sweep {HTTP} --num-prompts 50 --request-rate 50,100,200",
 }
-FINISHED = re.compile(r"^\S+ #(\d+) .*success")
+FINISHED = re.compile(r"^\[[^]]*\] \S+ #(\d+) success")
 
 
 def environment(place):

@@ -7,7 +7,6 @@ use std::net::TcpListener;
 
 use common::server::{FIRST, GOOD, Serving, scripted};
 use common::{Place, Running, number};
-use sagellm_core::Clock;
 use serde_json::Value;
 
 /// A run that measures whatever is at an address, without finding out this client's own error first.
@@ -80,68 +79,6 @@ fn a_server_that_is_loading_is_waited_for() {
     let ran = place.succeed(&format!("{} --max-concurrency 5", run(&format!("http://{}", server.address()))));
     assert!(ran.out.starts_with("VALID"), "{}", ran.out);
     assert_eq!(number(&place.json("out/short_input_metrics.json"), "successful_requests"), 5.0);
-}
-
-/// What goes wrong with a request, and what its record says.
-const FAULTS: [(&str, &str, &str); 13] = [
-    ("status 401\nbytes 'no key'", "refused", "HTTP 401 Unauthorized: no key"),
-    ("status 404\nbytes 'no such model'", "refused", "HTTP 404 Not Found: no such model"),
-    ("status 429\nheader Retry-After: 7", "refused", "HTTP 429 Too Many Requests, retry after 7: no explanation"),
-    ("status 500\nbytes 'boom'", "server_error", "HTTP 500 Internal Server Error: boom"),
-    ("status 503\nbytes 'loading'", "server_error", "HTTP 503 Service Unavailable: loading"),
-    ("event {\"error\":\"out of memory\"}", "server_error", "in the stream: {\"error\":\"out of memory\"}"),
-    ("hang", "timeout", "no complete answer within 1 s"),
-    ("event {\"choices\":[{\"text\":\"a\"}]}\nhang", "timeout", "no complete answer within 1 s"),
-    ("event {\"choices\":[{\"text\":\"a\"}]}\nreset", "connection", "the connection broke in the middle of the answer"),
-    ("event {\"choices\":[{\"text\":\"a\"}]}", "truncated", "the stream ended without a finish reason"),
-    ("event [DONE]", "empty", "no chunk of the answer holds a token"),
-    ("raw 'SSH-2.0-OpenSSH\\r\\n\\r\\n'", "protocol", "the head of the answer is no HTTP/1"),
-    ("bytes '<h1>502</h1>'", "protocol", "the answer is no event stream: <h1>502</h1>"),
-];
-
-#[test]
-fn every_fault_of_a_request_is_told_by_kind() {
-    let place = Place::new();
-    let mut script = GOOD.to_owned();
-    for ((fault, ..), number) in FAULTS.iter().zip(FIRST..) {
-        script += &format!("\nanswer #{number}\n{fault}\n");
-    }
-    let server = scripted(&script);
-    let requests = FAULTS.len() + 2;
-    let clock = Clock::start();
-    let ran =
-        place.run(&format!("{} --timeout 1 --num-prompts {requests}", run(&format!("http://{}", server.address()))));
-    assert!(clock.now() < 20_000_000_000, "two requests end by a timeout of a second each");
-    assert_eq!(ran.code, 5, "{}", ran.err);
-    let named: Vec<_> = server.truth().into_iter().map(|exchange| exchange.request_id.unwrap_or_default()).collect();
-    // Requests of one client have one prefix, which the probes before them do not share.
-    let (of_the_run, _) = named.last().unwrap().rsplit_once('-').unwrap();
-    let measured = named.iter().position(|name| name.starts_with(of_the_run)).unwrap();
-    assert_eq!(measured as u64 + 1, FIRST, "that many requests come before the measured ones");
-
-    let records = place.records("out", "short_input");
-    assert_eq!(records.len(), requests);
-    for (record, (fault, outcome, reason)) in records.iter().zip(FAULTS) {
-        let told = record["reason"].as_str().unwrap();
-        assert!(record["outcome"] == outcome && told.starts_with(reason), "{fault}: {record:#}");
-        // The token before the fault is kept, and never counted as success.
-        let tokens = u64::from(fault.contains("\"a\""));
-        assert_eq!(record["output_tokens"], tokens, "{fault}");
-    }
-    for record in &records[FAULTS.len()..] {
-        assert_eq!(record["outcome"], "success", "the next request is served: {record:#}");
-    }
-    let figures = place.json("out/short_input_metrics.json");
-    assert_eq!((number(&figures, "successful_requests"), number(&figures, "failed_requests")), (2.0, 13.0));
-    for outcome in ["refused", "server_error", "timeout", "connection", "truncated", "empty", "protocol"] {
-        let count = FAULTS.iter().filter(|(_, kind, _)| *kind == outcome).count();
-        assert_eq!(figures["outcomes"][outcome], count, "{outcome}");
-    }
-    assert_closed(&place);
-    let summary = place.json("out/benchmark_summary.json");
-    assert_eq!(summary["validity"]["verdict"], "INVALID");
-    assert_eq!(summary["validity"]["reasons"][0]["code"], "error_rate");
-    assert!(ran.out.contains("13 of 15 requests failed: "), "{}", ran.out);
 }
 
 /// The journal has its closing line.
