@@ -14,6 +14,17 @@ fn run(url: &str) -> String {
     format!("run --backend openai --base-url {url} --workload short --num-warmups 0 --no-calibrate --output out")
 }
 
+/// A run that is VALID, or INVALID because this machine was too busy to take exact times, which is not what a test here is
+/// about.
+#[track_caller]
+fn assert_judged_by_times_only(place: &Place, code: i32) {
+    const OF_TIMES: [&str; 3] = ["uncertain_times", "client_stalled", "hand_over"];
+    let summary = place.json("out/benchmark_summary.json");
+    let reasons = summary["validity"]["reasons"].as_array().unwrap();
+    assert_eq!(code, if reasons.is_empty() { 0 } else { 5 });
+    assert!(reasons.iter().all(|reason| OF_TIMES.contains(&reason["code"].as_str().unwrap())), "{reasons:#?}");
+}
+
 /// Runs against a server that cannot be measured; the answer, without its address.
 #[track_caller]
 fn refused(place: &Place, address: &str, options: &str) -> String {
@@ -75,9 +86,8 @@ fn servers_that_cannot_be_reached() {
 fn a_server_that_is_loading_is_waited_for() {
     let place = Place::new();
     let server = scripted(&format!("{GOOD}\nanswer #1\nstatus 503\nanswer #2\nstatus 503"));
-    // All at once: how fast a place is filled again is not what this is about.
-    let ran = place.succeed(&format!("{} --max-concurrency 5", run(&format!("http://{}", server.address()))));
-    assert!(ran.out.starts_with("VALID"), "{}", ran.out);
+    let ran = place.run(&format!("{} --max-concurrency 5", run(&format!("http://{}", server.address()))));
+    assert_judged_by_times_only(&place, ran.code);
     assert_eq!(number(&place.json("out/short_input_metrics.json"), "successful_requests"), 5.0);
 }
 
@@ -126,7 +136,7 @@ fn a_request_that_is_refused_for_now_is_sent_again_where_that_is_wanted() {
     let place = Place::new();
     let server = scripted(&format!("{GOOD}\nanswer #{FIRST}\nstatus 429\nheader Retry-After: 1"));
     let ran = place.run(&format!("{} --num-prompts 2 --retries 1", run(&format!("http://{}", server.address()))));
-    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert_judged_by_times_only(&place, ran.code);
     let figures = place.json("out/short_input_metrics.json");
     assert_eq!((number(&figures, "successful_requests"), number(&figures, "retries")), (2.0, 1.0));
     let records = place.records("out", "short_input");
@@ -152,11 +162,10 @@ fn files_that_are_lacking_are_told_before_the_run() {
 fn a_header_for_the_key_wins_over_the_environment_and_is_as_secret() {
     let place = Place::new();
     let server = scripted(&format!("{GOOD}\nanswer #{FIRST}\nstatus 401\nbytes 'no sk-header'"));
-    // So many that one stall of a busy machine does not make the client look slow.
     let line = format!("{} --num-prompts 9 --max-error-rate 1", run(&format!("http://{}", server.address())));
     let mut command = place.program(line.split_whitespace().chain(["--header", "Authorization=Bearer sk-header"]));
     let output = command.env("OPENAI_API_KEY", "sk-environment").output().unwrap();
-    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
+    assert_judged_by_times_only(&place, output.status.code().unwrap());
     assert_eq!(place.records("out", "short_input")[0]["reason"], "HTTP 401 Unauthorized: no …");
     for file in ["out/manifest.json", "out/short_input.records.jsonl", "out/benchmark_summary.json"] {
         assert!(!place.text(file).contains("sk-header"), "{file}");

@@ -79,7 +79,7 @@ fn calibrations_that_cannot_be_made() {
 #[test]
 fn servers_that_cannot_be_measured() {
     let place = Place::new();
-    std::fs::write(place.file("long.key"), "k".repeat((64 << 10) + 1)).unwrap();
+    fs::write(place.file("long.key"), "k".repeat((64 << 10) + 1)).unwrap();
     // Nobody listens on the port of the discard service.
     let nowhere = "--base-url http://127.0.0.1:9 --ready-timeout 0.2";
     let ends = [

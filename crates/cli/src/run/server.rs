@@ -1,6 +1,6 @@
 //! A server, from the command line to a client that is connected to it.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
