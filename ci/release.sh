@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds what a release consists of into a directory: an archive of the program, its bill of materials, and checksums.
-# The same sources, toolchain and target give the same program, wherever they are built.
+# Neither paths of the machine nor the time of the build get into the program.
 #
 #     ci/release.sh DIRECTORY [TARGET]
 set -euo pipefail

@@ -66,7 +66,10 @@ impl Interrupt {
                 listener.receive(signal, &printer, asked);
             }
         };
-        std::thread::Builder::new().name("signals".into()).spawn(watch).map_err(failed)?;
+        std::thread::Builder::new().name("signals".into()).spawn(watch).map_err(|error| {
+            Failure::new(Exit::Input, format!("cannot start a thread: {error}"))
+                .with_hint("raise the limits on memory and processes (`ulimit -v`, `ulimit -u`)")
+        })?;
         Ok(Self(state))
     }
 
@@ -125,6 +128,11 @@ impl Orderly<'_> {
     /// Becomes true when the program is asked to end.
     pub(crate) fn stop(&self) -> &Arc<AtomicBool> {
         &self.0.wanted
+    }
+
+    /// Becomes true when it is asked a second time.
+    pub(crate) fn hurry(&self) -> &AtomicBool {
+        &self.0.hurried
     }
 }
 

@@ -64,8 +64,14 @@ fn act(place: &Place, inputs: &[(&str, &str)]) -> i32 {
 #[test]
 fn the_action_runs_reports_and_compares() {
     let place = Place::new();
-    let tiny = ("arguments", "--workload short --model synthetic:tiny --metadata 'note=two words' --quiet");
+    let tiny = (
+        "arguments",
+        "--workload short --model synthetic:tiny --metadata 'note=two words' code=$(touch${IFS}ran) --quiet",
+    );
     assert_eq!(act(&place, &[tiny, ("output", "baseline")]), 0);
+    let metadata = &place.json("baseline/manifest.json")["metadata"];
+    assert_eq!((&metadata["note"], &metadata["code"]), (&"two words".into(), &"$(touch${IFS}ran)".into()));
+    assert!(!place.file("ran").exists(), "arguments are words, not code");
     assert!(place.text("summary.md").contains("## Benchmark: VALID"));
     assert!(place.text("baseline/report.html").starts_with("<!doctype html>"));
     assert_eq!(act(&place, &[tiny, ("output", "now"), ("baseline", "baseline")]), 0);

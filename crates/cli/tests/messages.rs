@@ -79,6 +79,7 @@ fn calibrations_that_cannot_be_made() {
 #[test]
 fn servers_that_cannot_be_measured() {
     let place = Place::new();
+    fs::write(place.file("long.key"), "k".repeat((64 << 10) + 1)).unwrap();
     // Nobody listens on the port of the discard service.
     let nowhere = "--base-url http://127.0.0.1:9 --ready-timeout 0.2";
     let ends = [
@@ -90,6 +91,8 @@ fn servers_that_cannot_be_measured() {
         format!("vllm {nowhere} --header nonsense"),
         format!("vllm {nowhere} --extra-body [1]"),
         format!("vllm {nowhere} --api-key-file missing"),
+        format!("vllm {nowhere} --api-key-file long.key"),
+        format!("vllm {nowhere} --api-key-file /dev/zero"),
         format!("vllm {nowhere} --ca-cert missing"),
         format!("vllm {nowhere} --launch x"),
         // No system has so many processes.

@@ -216,3 +216,21 @@ fn loads_of_a_sweep_are_gated() {
     assert_eq!(point["passed_gates"].as_array().unwrap().len(), 1, "{point}");
     assert_eq!(point["failed_gates"].as_array().unwrap().len(), 1, "{point}");
 }
+
+#[test]
+fn a_signal_in_a_later_run_keeps_and_shows_the_loads_that_are_done() {
+    let place = Place::new();
+    let server = Serving::start(&place, "--simulate --port 0 --ttft 2ms --itl 1ms");
+    let line = line(&server, "--num-prompts 20 --request-rate 50,100,200 --html sweep.html").replace("--quiet", "");
+    let mut sweep = Running::start(place.shell(&format!("exec sagellm-benchmark {line} >table")));
+    sweep.wait_for(&["rate-200, run 1"]);
+    sweep.signal("-INT");
+    let (code, said) = sweep.end();
+    assert_eq!(code, Some(130), "{said}");
+    let table = place.text("table");
+    for load in [50, 100] {
+        assert!(table.lines().any(|row| row.starts_with(&format!("{load} "))), "{table}");
+        assert!(place.text("sweep.html").contains(&format!("<tr><th>{load}</th>")));
+    }
+    assert_eq!(loads(&place.json("swept/sweep.json"))[..2], [50.0, 100.0]);
+}

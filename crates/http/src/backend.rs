@@ -13,6 +13,7 @@ use sagellm_core::{
 use sagellm_sys::Priority;
 
 use crate::answer::Reading;
+use crate::flight::Flight;
 use crate::limits;
 use crate::request::RequestWriter;
 use crate::shard::{Command, Common, LEAD, Reach, Shard, Stock, Timeouts, WAKE};
@@ -267,7 +268,7 @@ impl Backend for HttpBackend {
         let least = self.shards.iter().min_by_key(|shard| shard.in_flight.load(Ordering::Relaxed));
         let shard = least.ok_or_else(|| Failure::new(Exit::Bug, "the HTTP client has no threads"))?;
         shard.in_flight.fetch_add(1, Ordering::Relaxed);
-        shard.send(Command::Submit { request, due, sink: sink.clone() })
+        shard.send(Command::Submit { flight: Flight::new(request, sink.clone(), self.clock), due })
     }
 
     fn complete(&self, record: &mut Record, text: OutputText) {
@@ -296,5 +297,60 @@ impl Backend for HttpBackend {
 
     fn clock(&self) -> Clock {
         self.clock
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::Receiver;
+
+    use sagellm_core::{EventKind, OutcomeKind, Prompt, Request, Sampling, event_channel};
+
+    use super::*;
+
+    #[test]
+    fn requests_that_a_thread_had_not_taken_when_it_failed_end_as_faults_of_the_client() {
+        let poll = Poll::new().unwrap();
+        let (commands, receiver) = channel();
+        let (fail, failing) = channel::<()>();
+        // It ends as by a panic: what it had is dropped.
+        let thread = std::thread::spawn(move || {
+            let _queue: Receiver<Command> = receiver;
+            let _ = failing.recv();
+        });
+        let handle = Handle {
+            commands,
+            waker: Waker::new(poll.registry(), WAKE).unwrap(),
+            woken: Arc::default(),
+            in_flight: Arc::default(),
+            thread: Some(thread),
+            priority: None,
+        };
+        let (sink, mut events) = event_channel();
+        let request = |id| {
+            let prompt = Prompt::text("Hello");
+            let sampling = Sampling::default();
+            let request = Request {
+                id,
+                offset_ns: 0,
+                session: None,
+                prompt,
+                max_tokens: 1,
+                sampling,
+                ignore_eos: false,
+                keep_answer: false,
+            };
+            Command::Submit { flight: Flight::new(Arc::new(request), sink.clone(), Clock::start()), due: 0 }
+        };
+        handle.send(request(1)).unwrap();
+        handle.send(request(2)).unwrap();
+        assert!(events.try_next().is_none(), "they wait in the queue");
+        drop(fail);
+        for id in [1, 2] {
+            let event = events.next().unwrap();
+            let EventKind::End(end) = event.kind else { panic!("{event:?}") };
+            assert_eq!((event.request, end.outcome), (id, OutcomeKind::ClientFault));
+        }
+        assert_eq!(handle.send(request(3)).unwrap_err().exit, Exit::Bug, "the thread is gone");
     }
 }

@@ -1,6 +1,6 @@
 //! A request on its way.
 
-use sagellm_core::{End, Event, EventKind, EventSink, Nanos, OutcomeKind, Piece, Prepared, TokenSource};
+use sagellm_core::{Clock, End, Event, EventKind, EventSink, Nanos, OutcomeKind, Piece, Prepared, TokenSource};
 
 use crate::transport::{Departure, Losses};
 
@@ -8,6 +8,7 @@ use crate::transport::{Departure, Losses};
 pub(crate) struct Flight {
     pub(crate) request: Prepared,
     pub(crate) sink: EventSink,
+    clock: Clock,
     /// What happened and was not told yet.
     events: Vec<Event>,
     /// When the first byte left, by us.
@@ -34,10 +35,11 @@ pub(crate) struct Flight {
 }
 
 impl Flight {
-    pub(crate) fn new(request: Prepared, sink: EventSink) -> Self {
+    pub(crate) fn new(request: Prepared, sink: EventSink, clock: Clock) -> Self {
         Self {
             request,
             sink,
+            clock,
             events: Vec::new(),
             sent: None,
             stamp_number: None,
@@ -164,7 +166,7 @@ impl Flight {
 impl Drop for Flight {
     fn drop(&mut self) {
         if !self.landed {
-            let at = self.events.last().map(|event| event.at).or(self.sent).unwrap_or(0);
+            let at = self.clock.now();
             let reason = Some("the thread of the client that carried it has failed".into());
             let end = End { reason, ..End::new(OutcomeKind::ClientFault, 0, TokenSource::Chunks) };
             self.push(at, EventKind::End(Box::new(end)));
@@ -196,7 +198,7 @@ mod tests {
             keep_answer: false,
         };
         let (sink, mut events) = event_channel();
-        let mut flight = Flight::new(Arc::new(request), sink);
+        let mut flight = Flight::new(Arc::new(request), sink, Clock::start());
         flight.depart(Departure { at: 10 * MS, number: 3 });
         flight.stamped(3, stamp);
         flight.piece(first_token, Piece { tokens: 1, ..Piece::default() });
@@ -232,7 +234,7 @@ mod tests {
             keep_answer: false,
         };
         let (sink, mut events) = event_channel();
-        let mut flight = Flight::new(Arc::new(request), sink);
+        let mut flight = Flight::new(Arc::new(request), sink, Clock::start());
         flight.depart(Departure { at: 10 * MS, number: 3 });
         drop(flight);
         let sent = events.try_next().unwrap();

@@ -40,6 +40,7 @@ pub(crate) struct Dispatch<'a> {
     pub(crate) stamp: Stamp,
     pub(crate) timeout: Duration,
     pub(crate) stop: &'a AtomicBool,
+    pub(crate) hurry: &'a AtomicBool,
 }
 
 /// A run of requests: the warm-up, or the measured ones.
@@ -292,7 +293,7 @@ impl<'a> Turn<'a> {
         let id = request.id;
         let Err(failure) = self.dispatch.backend.submit_at(request, scheduled, sink) else { return true };
         if let Some(mut record) = self.flights.withdraw(id) {
-            record.close(self.now(), OutcomeKind::Connection, unsent_because(&failure));
+            record.close(self.now(), blamed(&failure, OutcomeKind::Connection), unsent_because(&failure));
             self.over.push_back((record.finish(), None));
         }
         self.lose_backend(failure);
@@ -437,13 +438,17 @@ impl<'a> Turn<'a> {
             let soon = self.now().saturating_add(DRAIN);
             self.cut_at = Some(self.cut_at.map_or(soon, |at| at.min(soon)));
         }
+        let hurried = self.ending.interrupted && self.dispatch.hurry.load(Ordering::Relaxed);
+        if hurried {
+            self.cut_at = self.cut_at.map(|_| 0);
+        }
         if self.cut_at.is_some_and(|at| at <= self.now()) {
             self.cut_at = None;
             let running = self.flights.running();
             match &self.ending.gone {
                 Some(failure) => {
                     let reason = format!("the backend is gone: {failure}");
-                    self.cut(&running, OutcomeKind::ServerError, &reason);
+                    self.cut(&running, blamed(failure, OutcomeKind::ServerError), &reason);
                 }
                 None if self.ending.interrupted => {
                     self.cut(&running, OutcomeKind::Censored, "still running when the run was interrupted");
@@ -452,6 +457,9 @@ impl<'a> Turn<'a> {
                     self.cut(&running, OutcomeKind::Censored, "still running when the drain after the duration ended")
                 }
             }
+        }
+        if hurried {
+            self.flights.forget_cancelled();
         }
     }
 
@@ -469,7 +477,7 @@ impl<'a> Turn<'a> {
 
     /// Nothing more can be sent.
     fn lose_backend(&mut self, failure: Failure) {
-        self.stop_sending(Unsent::Recorded(OutcomeKind::Connection, unsent_because(&failure)));
+        self.stop_sending(Unsent::Recorded(blamed(&failure, OutcomeKind::Connection), unsent_because(&failure)));
         self.cut_at.get_or_insert(self.now().saturating_add(DRAIN));
         self.ending.gone = Some(failure);
     }
@@ -522,6 +530,11 @@ impl<'a> Turn<'a> {
         record.close(now, outcome, reason);
         self.over.push_back((record.finish(), None));
     }
+}
+
+/// What a request is that a failure ended: a fault in this program is not the server's.
+fn blamed(failure: &Failure, otherwise: OutcomeKind) -> OutcomeKind {
+    if failure.exit == Exit::Bug { OutcomeKind::ClientFault } else { otherwise }
 }
 
 fn unsent_because(failure: &Failure) -> String {

@@ -36,6 +36,8 @@ pub struct RunOptions<'a> {
     pub calibration: Option<Calibration>,
     /// Set, by a signal handler for instance, to stop: nothing more is sent, what runs gets a second to finish.
     pub stop: &'a AtomicBool,
+    /// Set to cut off at once what a stop gives a second.
+    pub hurry: &'a AtomicBool,
 }
 
 /// How a workload went. The figures are in the journal.
@@ -78,7 +80,8 @@ pub fn execute(
     let requests = Supply::read(requests);
     let clock = backend.clock();
     let stamp = backend.info().stamp;
-    let dispatch = Dispatch { backend, clock, stamp, timeout: options.timeout, stop: options.stop };
+    let dispatch =
+        Dispatch { backend, clock, stamp, timeout: options.timeout, stop: options.stop, hurry: options.hurry };
 
     let journal = Journal::create(options.journal)?;
     observer.on_begin(&workload);

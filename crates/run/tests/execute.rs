@@ -219,6 +219,25 @@ fn an_interruption_cuts_off_what_does_not_finish_in_a_second() {
 }
 
 #[test]
+fn a_hurried_interruption_cuts_off_at_once_what_would_finish_in_a_second() {
+    for script in [Script::Answer(millis(250)), Script::Deaf] {
+        let backend = Scripted::new(move |_| script.clone());
+        let plan = support::TestPlan { hurried: true, ..plan(&[0; 2], 0, Some(1)) };
+        let outcome = run(&plan, &backend, LONG, Some(millis(50)));
+        assert_eq!(outcome.outcomes(), [OutcomeKind::Censored, OutcomeKind::NotSent]);
+        assert_eq!(outcome.measured()[0].reason.as_deref(), Some("still running when the run was interrupted"));
+    }
+}
+
+#[test]
+fn a_fault_of_this_program_is_not_blamed_on_the_server() {
+    let backend = Scripted::new(|request| if request.id < 1 { Script::Hang } else { Script::Fault });
+    let outcome = run(&plan(&[0, 0, 0], 0, Some(3)), &backend, LONG, None);
+    assert_eq!(outcome.outcomes(), [OutcomeKind::ClientFault; 3]);
+    assert_eq!(outcome.run.gone.unwrap().exit, Exit::Bug);
+}
+
+#[test]
 fn an_interruption_in_the_warmup_sends_no_measured_request() {
     let backend = Scripted::new(|_| Script::Answer(millis(40)));
     let outcome = run(&plan(&[0; 2], 3, Some(1)), &backend, LONG, Some(millis(50)));

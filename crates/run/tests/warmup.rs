@@ -1,4 +1,5 @@
 //! What is sent before the measured requests, and until when.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[expect(dead_code, reason = "other tests use the rest")]
 mod support;

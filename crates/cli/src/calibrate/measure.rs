@@ -161,6 +161,7 @@ pub(crate) fn measure(load: &Load, client: &ClientOptions, interrupt: &Interrupt
         max_error_rate: 0.0,
         calibration: None,
         stop: &stop,
+        hurry: &stop,
     };
     let threads = backend.info().settings.get("client_threads").and_then(|threads| threads.parse().ok()).unwrap_or(1);
     let mut watch = Cost::new(&of_simulator, threads, clock);

@@ -121,7 +121,7 @@ fn measure(args: &RunArgs, interrupt: &Interrupt, printer: &Printer) -> Result<D
     let mut reporter = Reporter::new(&progress, clock, args.verbose);
     reporter.introduce(&backend.info(), args.quiet);
     let orderly = interrupt.orderly();
-    let stop = orderly.stop();
+    let (stop, hurry) = (orderly.stop(), orderly.hurry());
     let mut ending = Exit::Ok;
     for (nth, outline) in plan.outlines().enumerate() {
         if nth > 0 {
@@ -132,7 +132,8 @@ fn measure(args: &RunArgs, interrupt: &Interrupt, printer: &Printer) -> Result<D
         let max_error_rate = args.limits.max_error_rate;
         reporter.expect(outline.output_tokens);
         let calibration = calibrations.get(nth).cloned();
-        let options = RunOptions { journal: &journal, timeout, warmup_max, drain, max_error_rate, calibration, stop };
+        let options =
+            RunOptions { journal: &journal, timeout, warmup_max, drain, max_error_rate, calibration, stop, hurry };
         let mut plan = replay.apply(plan.plan(nth, &tokenizer)?, nonce()?);
         plan.workload.num_warmups = args.workload.load.num_warmups.or(plan.workload.num_warmups);
         plan.workload.goodput = slo.clone().or(plan.workload.goodput);

@@ -1,11 +1,12 @@
 //! A server, from the command line to a client that is connected to it.
 
-use std::fs;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sagellm_core::file::FileError;
 use sagellm_core::journal::Calibration;
 use sagellm_core::{BackendInfo, BackendStats, Clock, Exit, Failure, OutcomeKind};
 use sagellm_http::{
@@ -33,6 +34,8 @@ use crate::terminal::{Progress, Unit};
 
 /// A server that dies breaks its connections this much before its end can be seen, at most.
 const DYING: Duration = Duration::from_millis(100);
+/// Longest file of an API key, in bytes. Servers refuse headers far shorter than this.
+const MAX_KEY_FILE: u64 = 64 << 10;
 /// Output of a server that was launched, in the folder of the run.
 pub(super) const SERVER_LOG: &str = "server.log";
 
@@ -412,9 +415,17 @@ fn api_key(file: Option<&Path>) -> Result<Option<Secret>, Failure> {
         let key = std::env::var_os("OPENAI_API_KEY").unwrap_or_default();
         return key_of(key.as_encoded_bytes(), "`OPENAI_API_KEY`", Exit::Usage);
     };
-    let bytes = fs::read(path).map_err(|error| {
+    let unreadable = |error: io::Error| {
         Failure::new(Exit::Input, format!("cannot read the API key in `{}`: {error}", path.display()))
-    })?;
+    };
+    // It may be a pipe, such as that of a command that prints the key, and a pipe may never end.
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(unreadable)?;
+    file.take(MAX_KEY_FILE + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > MAX_KEY_FILE {
+        let error = FileError::TooLarge { limit: MAX_KEY_FILE };
+        return Err(unreadable(error.clone().into()).with_hint(error.hint()));
+    }
     match key_of(&bytes, &format!("`{}`", path.display()), Exit::Input)? {
         None => Err(Failure::new(Exit::Input, format!("the API key file `{}` is empty", path.display()))),
         key => Ok(key),

@@ -3,7 +3,8 @@
 mod resume;
 
 use std::convert::Infallible;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use sagellm_core::{Exit, Failure, SCHEMA_VERSION};
 use sagellm_report::compare::GateReport;
@@ -41,37 +42,53 @@ pub(crate) fn sweep(args: SweepArgs, printer: &Printer) -> Result<Exit, Failure>
     let format = run.format;
     let sweep = resume(&folder, new)?;
     let identity = check_runs(&folder, &run, &interrupt, printer)?;
+    // A signal that ends a later run at once loses nothing of those that are done.
+    let done: Arc<Mutex<Sweep>> = Arc::new(Mutex::new(sweep.clone()));
+    let (kept, html, out) = (Arc::clone(&done), loads.html.clone(), printer.clone());
+    let hook = interrupt.while_kept(move || {
+        let sweep = kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if !sweep.points.is_empty() {
+            drop(show(&sweep, html.as_deref(), format, &out));
+        }
+    });
     let mut worker = Worker {
         run,
         folder,
         interrupt,
         printer,
         sweep,
+        done,
         identity,
         gates,
         judged: GateReport::default(),
         worst: Exit::Ok,
     };
     let done = worker.work(&loads);
+    drop(hook);
     let Worker { sweep, folder, worst, .. } = worker;
     if done.is_err() && sweep.points.is_empty() {
         return done.map(|()| worst);
     }
     // An error in a later run loses nothing of the earlier ones.
     write_json(&folder.join(SWEEP_FILE), &sweep)?;
-    if let Some(file) = &loads.html {
+    show(&sweep, loads.html.as_deref(), format, printer)?;
+    let failed = sweep.points.iter().any(|point| !point.failed_gates.is_empty());
+    done.map(|()| if worst == Exit::Ok && failed { Exit::Gate } else { worst })
+}
+
+/// Prints a sweep, and writes its page where one is wanted.
+fn show(sweep: &Sweep, html: Option<&Path>, format: Format, printer: &Printer) -> Result<(), Failure> {
+    if let Some(file) = html {
         write_atomic(file, sweep.html()?.as_bytes())?;
     }
     match format {
         Format::Json => {
-            let text = serde_json::to_string_pretty(&sweep)
+            let text = serde_json::to_string_pretty(sweep)
                 .map_err(|error| Failure::new(Exit::Bug, format!("the sweep cannot be written as JSON: {error}")))?;
-            printer.result(&(text + "\n"))?;
+            printer.result(&(text + "\n"))
         }
-        _ => printer.result(&sweep.table())?,
+        _ => printer.result(&sweep.table()),
     }
-    let failed = sweep.points.iter().any(|point| !point.failed_gates.is_empty());
-    done.map(|()| if worst == Exit::Ok && failed { Exit::Gate } else { worst })
 }
 
 /// Refuses what a sweep cannot do.
@@ -114,6 +131,8 @@ struct Worker<'a> {
     interrupt: Interrupt,
     printer: &'a Printer,
     sweep: Sweep,
+    /// The sweep with the loads that are done, for a signal that ends the program at once.
+    done: Arc<Mutex<Sweep>>,
     /// What the runs so far measured; `None` before the first.
     identity: Option<Identity>,
     gates: Gates,
@@ -256,6 +275,7 @@ impl Worker<'_> {
     fn save(&mut self, mut point: Point) -> Result<(), Failure> {
         point.gate(std::mem::take(&mut self.judged));
         self.sweep.put(point);
+        self.done.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&self.sweep);
         Ok(write_json(&self.folder.join(SWEEP_FILE), &self.sweep)?)
     }
 }

@@ -298,7 +298,8 @@ fn readable(
         return (arrival, false);
     }
     let since = arrival.since.max(idle.empty_since());
-    (Arrival::read_at(arrival.read, since), true)
+    // It was read as soon as it was readable, as far as is known: the client added nothing.
+    (Arrival { stamped: true, ..Arrival::read_at(arrival.read, since) }, true)
 }
 
 /// Since when the bytes of a read can have been waiting.

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use mio::event::Event;
 use mio::{Events, Poll, Token};
-use sagellm_core::{Clock, EventSink, Nanos, OutcomeKind, Prepared};
+use sagellm_core::{Clock, EventSink, Nanos, OutcomeKind};
 
 use self::alarm::Alarm;
 use self::connection::{Connection, Use};
@@ -48,11 +48,10 @@ const DRAIN: Nanos = 1_000_000_000;
 
 /// What a thread is told to do.
 pub(crate) enum Command {
-    /// To be sent at `due`, or at once when that has passed.
+    /// To be sent at `due`, or at once when that has passed. A command that no thread takes ends its request.
     Submit {
-        request: Prepared,
+        flight: Flight,
         due: Nanos,
-        sink: EventSink,
     },
     Cancel(u64),
     Stop,
@@ -279,7 +278,7 @@ impl Shard {
         if self.reach.woken.load(Ordering::SeqCst) && self.reach.woken.swap(false, Ordering::SeqCst) {
             loop {
                 match self.reach.commands.try_recv() {
-                    Ok(Command::Submit { request, due, sink }) => self.receive(Flight::new(request, sink), due),
+                    Ok(Command::Submit { flight, due }) => self.receive(flight, due),
                     Ok(Command::Cancel(id)) => self.cancel(id),
                     Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return false,
                     Err(TryRecvError::Empty) => break,

@@ -34,6 +34,8 @@ pub(crate) enum Script {
     LetGo,
     /// `submit` answers that the backend is gone.
     Gone,
+    /// `submit` answers that a thread of this program has failed.
+    Fault,
 }
 
 /// The scripted backend.
@@ -113,6 +115,9 @@ impl Backend for Scripted {
         if matches!(script, Script::Gone) {
             return Err(Failure::new(Exit::Backend, "the engine stopped"));
         }
+        if matches!(script, Script::Fault) {
+            return Err(Failure::new(Exit::Bug, "a thread has failed"));
+        }
         self.submitted.lock().unwrap().push(request.id);
         self.asked.lock().unwrap().push(request.prompt.text.clone());
         let running = self.running.fetch_add(1, Ordering::SeqCst) + 1;
@@ -144,7 +149,7 @@ impl Backend for Scripted {
                     return;
                 }
                 Script::LetGo => return,
-                Script::Gone => unreachable!("answered above"),
+                Script::Gone | Script::Fault => unreachable!("answered above"),
             };
             running.fetch_sub(1, Ordering::SeqCst);
             let end = End {
@@ -215,6 +220,8 @@ pub(crate) struct TestPlan {
     pub(crate) requests: Vec<Request>,
     pub(crate) warmup_max: Duration,
     pub(crate) drain: Duration,
+    /// Whether an interruption cuts off at once what runs.
+    pub(crate) hurried: bool,
 }
 
 impl TestPlan {
@@ -259,6 +266,7 @@ pub(crate) fn plan(offsets: &[u64], warmups: u32, max_concurrency: Option<u32>) 
         requests: (0..).zip(offsets).map(|(id, offset)| request(id, *offset)).collect(),
         warmup_max: Duration::from_secs(30),
         drain: DRAIN,
+        hurried: false,
     }
 }
 
@@ -408,6 +416,7 @@ pub(crate) fn execute_into(
         max_error_rate: 0.05,
         calibration: None,
         stop,
+        hurry: &AtomicBool::new(plan.hurried),
     };
     execute(plan.plan(), backend, &options, &mut Unwatched, observer)
 }
