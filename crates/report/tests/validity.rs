@@ -236,13 +236,13 @@ fn a_warmup_says_what_it_cost_and_whether_it_was_stable() {
     }
     assert_eq!(
         message(&summary.details.validity, Code::WarmupUnstable),
-        "the warm-up was not stable after 3 waves of up to 8 requests and 2.5 s: median TTFT 80.000 ms, then 60.000 ms; \
+        "the warm-up did not become stable in 3 waves (up to 8 concurrent requests, 2.5 s): median TTFT 80.000 ms, then 60.000 ms; \
          median TBT 12.000 ms, then 10.000 ms"
     );
     assert_eq!(summary.details.validity.verdict, Verdict::Valid);
     let single = Warmup { waves: warmup.waves[..1].to_vec(), ..warmup.clone() };
     let validity = summarized(Some(single)).details.validity;
-    assert!(message(&validity, Code::WarmupUnstable).contains("after one wave, which took 2.5 s"));
+    assert!(message(&validity, Code::WarmupUnstable).contains("only one wave (2.5 s)"));
     for stable in [None, Some(true)] {
         let validity = summarized(Some(Warmup { stable, ..warmup.clone() })).details.validity;
         assert!(!validity.has(Code::WarmupUnstable));

@@ -48,8 +48,8 @@ pub(crate) struct LoadArgs {
     /// Requests per second at its end
     #[arg(long, value_name = "RATE", requires = "ramp_up_strategy", allow_negative_numbers = true)]
     pub(crate) ramp_up_end_rps: Option<f64>,
-    /// Requests before the measured ones, with prompts of their own, kept out of every figure [default: waves of them at the
-    /// workload's concurrency until two waves agree; 1 for `--backend cpu`]
+    /// Number of warm-up requests, excluded from all metrics [default: waves of requests at the workload's concurrency until
+    /// two waves agree; 1 for `--backend cpu`]
     #[arg(long, value_name = "N", value_parser = whole::<u32>(0..=MOST_REQUESTS))]
     pub(crate) num_warmups: Option<u32>,
     /// Seed of prompts, arrivals and sampling [default: the workload's own, else 0]
@@ -82,7 +82,7 @@ pub(crate) struct SamplingArgs {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Limits")]
 pub(crate) struct LimitArgs {
-    /// Begin no wave of the warm-up later than this
+    /// Start no warm-up wave after this time
     #[arg(long, default_value_t = 30.0, value_name = "SECONDS")]
     pub(crate) warmup_max: f64,
     /// How long what runs at the end of --duration may go on; what takes longer counts as censored

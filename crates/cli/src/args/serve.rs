@@ -62,11 +62,10 @@ pub(crate) struct SimulationArgs {
     /// How long each request occupies one of --servers
     #[arg(long, value_name = "TIME", requires = "servers")]
     pub(crate) service_time: Option<Time>,
-    /// What the very first request costs: no token leaves the server while it is paid [default: 0ms]
+    /// Delay that the first request causes for all responses [default: 0ms]
     #[arg(long, value_name = "TIME")]
     pub(crate) cold_start: Option<Time>,
-    /// What every number of requests at once costs when it first occurs, as of kernels and graphs made when they are first
-    /// needed [default: 0ms]
+    /// Delay that each batch size causes for all responses when it first occurs, like kernel compilation [default: 0ms]
     #[arg(long, value_name = "TIME")]
     pub(crate) cold_batch: Option<Time>,
     /// Threads that answer [default: 1]

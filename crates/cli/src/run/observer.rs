@@ -175,7 +175,7 @@ impl Observer for Reporter<'_> {
         }
     }
 }
-/// A warm-up in one line.
+/// Describes a warm-up in one line.
 fn described(warmup: &Warmup) -> String {
     let stable = match warmup.stable {
         Some(true) => ", stable",
@@ -183,7 +183,7 @@ fn described(warmup: &Warmup) -> String {
         None => "",
     };
     format!(
-        "warm-up of {} requests in {} waves, up to {} at once, {:.1} s{stable}",
+        "warm-up: {} requests in {} waves, up to {} concurrent, {:.1} s{stable}",
         warmup.requests,
         warmup.waves.len(),
         warmup.at_once,

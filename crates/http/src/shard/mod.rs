@@ -249,9 +249,8 @@ impl Shard {
 
     /// Leaves the connections alone for a moment where that costs nothing. A command ends the rest.
     fn rest(&mut self, now: Nanos) {
-        let Some(rest) = self.pace.rest(now) else { return };
-        let soon = self.early.front().is_some_and(|(due, _)| *due < now + rest + SPIN);
-        if self.unread.is_empty() && !soon {
+        let soon = self.early.front().is_some_and(|(due, _)| *due < now + pace::SPAN + SPIN);
+        if let Some(rest) = self.pace.rest(now, self.unread.is_empty() && !soon) {
             std::thread::park_timeout(Duration::from_nanos(rest));
         }
     }

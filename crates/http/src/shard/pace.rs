@@ -8,7 +8,7 @@
 use sagellm_core::Nanos;
 
 /// Lasts a look and the rest after it, while tokens come densely.
-const SPAN: Nanos = 250_000;
+pub(super) const SPAN: Nanos = 250_000;
 /// Chunks in a span that make a rest worth its cost.
 const DENSE: usize = 5;
 /// A stream whose chunks come nearer together is read as they come.
@@ -42,16 +42,18 @@ impl Pace {
         }
     }
 
-    /// A look ended: how long to rest before the next one.
-    pub(super) fn rest(&mut self, now: Nanos) -> Option<Nanos> {
+    /// Returns how long to rest after a look that ended at `now`, if `may_rest` says that nothing else is to be done.
+    pub(super) fn rest(&mut self, now: Nanos, may_rest: bool) -> Option<Nanos> {
         let end = self.began + SPAN;
         let dense = self.chunks >= DENSE;
         if now < end && !dense {
             return None;
         }
         self.chunks = 0;
-        self.began = now.max(end);
-        (self.stamping && now < end && now >= self.alert_until).then(|| end - now)
+        let rests = may_rest && self.stamping && now < end && now >= self.alert_until;
+        // A span begins in the future only after a rest until then: rests that are not taken must not add up.
+        self.began = if rests { end } else { now };
+        rests.then(|| end - now)
     }
 }
 
@@ -68,7 +70,7 @@ mod tests {
             for _ in 0..DENSE {
                 pace.heard(end, apart, chunks);
             }
-            pace.rest(end)
+            pace.rest(end, true)
         };
         ends.iter().map(&mut rest).collect()
     }
@@ -81,16 +83,30 @@ mod tests {
     }
 
     #[test]
+    fn rests_that_are_not_taken_do_not_add_up() {
+        let mut pace = Pace::new(true);
+        let mut dense_look = |at: Nanos, may_rest: bool| {
+            (0..DENSE).for_each(|_| pace.heard(at, 10 * MS, 1));
+            pace.rest(at, may_rest)
+        };
+        for look in 0..1000 {
+            assert_eq!(dense_look(10 * MS + look * US, false), None, "a request is due soon");
+        }
+        let rest = dense_look(11 * MS, true).unwrap();
+        assert!(rest < SPAN, "{rest}");
+    }
+
+    #[test]
     fn a_few_chunks_are_not_worth_a_rest() {
         let mut pace = Pace::new(true);
-        pace.rest(10 * MS);
+        pace.rest(10 * MS, true);
         for look in 1..DENSE as Nanos {
             pace.heard(10 * MS + look, 10 * MS, 1);
-            assert_eq!(pace.rest(10 * MS + look), None);
+            assert_eq!(pace.rest(10 * MS + look, true), None);
         }
-        assert_eq!(pace.rest(10 * MS + SPAN), None, "another span begins");
+        assert_eq!(pace.rest(10 * MS + SPAN, true), None, "another span begins");
         pace.heard(10 * MS + SPAN, 10 * MS, 1);
-        assert_eq!(pace.rest(10 * MS + SPAN + 1), None);
+        assert_eq!(pace.rest(10 * MS + SPAN + 1, true), None);
     }
 
     #[test]

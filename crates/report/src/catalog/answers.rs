@@ -9,25 +9,25 @@ impl List {
         let shares = [(
             "output_length_share",
             Unit::Share,
-            "output tokens of successful requests / output tokens that they asked for: below 1 where answers end by themselves",
+            "output tokens of successful requests / requested output tokens; below 1 if responses end early",
         )];
         for (key, unit, definition) in shares {
             self.add(Group::Throughput, key, unit, Better::Neither, definition, undefined);
         }
-        let definition = "successful requests with fewer output tokens than they asked for";
+        let definition = "successful requests with fewer output tokens than requested";
         self.add(Group::Throughput, "shorter_answers", Unit::Count, Better::Neither, definition, undefined);
         let times = [
             (
                 "ttst",
                 "successful requests of the time from sent to the second arrival of tokens",
-                "no answer has a second arrival",
+                "no response has a second arrival",
             ),
             (
                 "handoff_excess",
-                "successful requests of the first gap between arrivals less the median of the later gaps; negative where the \
-                 second token came sooner than usual. With disaggregated prefill it is what the hand-off costs, provided that the \
-                 prefill server sends the first token",
-                "no answer has three arrivals",
+                "successful requests of the first gap between arrivals less the median of the later gaps; negative if the \
+                 second token arrived earlier than usual. With disaggregated prefill it is the cost of the hand-off, provided that \
+                 the prefill server sends the first token",
+                "no response has three arrivals",
             ),
         ];
         for (name, formula, undefined) in times {

@@ -1,15 +1,15 @@
-//! What was not done as it was asked for. The manifest knows what the probe found, the workloads know what came of it.
+//! Findings about what the server did not do as requested: the manifest has what the probe found, the workloads the effect.
 
 use crate::validity::{Code, Finding, Validity};
 use crate::{Manifest, WorkloadSummary};
 
-/// Answers that have less than this share of the tokens asked for are another workload.
+/// Responses with a smaller share of the requested tokens are a different workload.
 const LEAST_LENGTH: f64 = 0.95;
-/// Fields of a request that change what a server does.
+/// Request fields that change what a server does.
 const FIELDS: [&str; 8] =
     ["ignore_eos", "min_tokens", "temperature", "top_p", "top_k", "seed", "stream_options", "continuous_usage"];
 
-/// Warns of fields that the server did not accept, and of answers that ended before the length asked for.
+/// Warns about fields that the server did not accept, and about responses that ended early.
 pub(crate) fn check_asked(manifest: &Manifest, workloads: &mut [WorkloadSummary], validity: &mut Validity) {
     let found = |name: &str| manifest.backend.settings.get(&format!("probe.{name}"));
     let given_up: Vec<String> = FIELDS
@@ -20,15 +20,15 @@ pub(crate) fn check_asked(manifest: &Manifest, workloads: &mut [WorkloadSummary]
     if !given_up.is_empty() {
         validity.warn(Finding::new(
             Code::FieldsRefused,
-            format!("the server does not do all that was asked for: {}", given_up.join(", ")),
-            "compare only with runs that did without the same fields",
+            format!("the server rejects or ignores these request fields: {}", given_up.join(", ")),
+            "compare only with runs that omit the same fields",
         ));
     }
     let not_obeyed = found("ignore_eos").filter(|note| is_refusal(note));
     for workload in workloads {
         let Some(share) = workload.get("output_length_share").filter(|share| *share < LEAST_LENGTH) else { continue };
         let message = format!(
-            "answers have {:.0} % of the output tokens asked for: {:.0} of {:.0} ended before",
+            "responses have {:.0}% of the requested output tokens: {:.0} of {:.0} ended early",
             100.0 * share,
             workload.get("shorter_answers").unwrap_or_default(),
             workload.get("successful_requests").unwrap_or_default()
@@ -36,13 +36,13 @@ pub(crate) fn check_asked(manifest: &Manifest, workloads: &mut [WorkloadSummary]
         let mut finding = match not_obeyed {
             Some(_) => Finding::new(
                 Code::AnswersEndEarly,
-                format!("{message}, since the server does not obey `ignore_eos`"),
-                "give the field of this server that makes answers as long as asked for with `--extra-body`, or compare with care",
+                format!("{message}, because the server ignores `ignore_eos`"),
+                "use `--extra-body` to send the field with which this server forces the output length",
             ),
             None => Finding::new(Code::AnswersEndEarly, message, ""),
         };
         finding.workload = Some(workload.name().to_owned());
-        // An answer whose length was left to the model is as it should be.
+        // A response whose length is left to the model is not a fault.
         match not_obeyed {
             Some(_) => workload.details.validity.warn(finding),
             None => workload.details.validity.note(finding),

@@ -142,16 +142,16 @@ impl Judge<'_> {
         }
     }
 
-    /// A count of zero beside text is no count.
+    /// Warns about a usage of zero next to text.
     fn usage_of_zero(&mut self) {
         let of_zero = self.sample.wire.answers.of_zero;
         if of_zero > 0 {
             let succeeded = self.sample.count(OutcomeKind::Success);
             let message = format!(
-                "the server counts nothing: its usage says 0 output tokens in {of_zero} of {succeeded} answers that have text; \
-                 their tokens were counted here"
+                "the server does not count tokens: its usage reports 0 output tokens in {of_zero} of {succeeded} responses that \
+                 contain text; the client's own counts are used"
             );
-            let remedy = "name the model's own tokenizer with `--tokenizer`, on which the counts now depend";
+            let remedy = "pass the tokenizer of the model with `--tokenizer`";
             self.warn(Code::UsageOfZero, message, remedy.into());
         }
     }
