@@ -47,7 +47,7 @@ impl DataFile {
     pub fn try_source(&self, bytes: &[u8], source: impl FnOnce(PathBuf) -> Source) {
         self.check(bytes, |path| {
             let spec = builtin("short")?.remove(0);
-            let spec = Spec { source: source(path), num_prompts: None, num_warmups: 0, ..spec };
+            let spec = Spec { source: source(path), num_prompts: None, num_warmups: Some(0), ..spec };
             let planner = Planner::new(&spec, &TOKENIZER, 1 << 12)?;
             for request in planner.requests().take(4) {
                 assert!(request?.max_tokens > 0);

@@ -12,7 +12,7 @@ static FILE: LazyLock<DataFile> = LazyLock::new(|| DataFile::new("plan.jsonl"));
 fuzz_target!(|bytes: &[u8]| {
     let Some(plan) = FILE.check(bytes, |path| PlanFile::open(&path)) else { return };
     for (nth, outline) in plan.outlines().enumerate() {
-        let requests = plan.plan(nth).expect("it was read before").requests;
+        let requests = plan.requests(nth).expect("it was read before");
         assert_eq!(requests.filter(|request| request.is_ok()).count() as u64, outline.requests);
     }
 });
