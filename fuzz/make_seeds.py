@@ -50,7 +50,7 @@ def streams() -> None:
         "trailers": f"{ok}Transfer-Encoding: chunked\r\n\r\n5;x=y\r\ndata:\r\n0\r\nA: b\r\nC: d\r\n\r\nHTTP/1.1",
         "until-close": f"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n\r\n{chunk}data: [DONE]\n\n",
         "moved": "HTTP/1.1 307 Temporary Redirect\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n",
-        "busy": "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 7\r\nContent-Length: 10\r\n\r\nbad sk-key",
+        "busy": "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 7\r\nContent-Length: 23\r\n\r\nbad sk-0123456789abcdef",
         "coded": f"{ok}Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\n\x1f\x1e",
         "coding": f"{ok}Transfer-Encoding: gzip, chunked\r\n\r\n",
         "kinds": f"{ok}\r\n" + "".join(f"data: {json.dumps(chunk)}\r\n\r\n" for chunk in [

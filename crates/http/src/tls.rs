@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
@@ -138,8 +138,8 @@ pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
     certificates_in(&read(path)?).map_err(|why| certificate(path, why))
 }
 
-pub(crate) fn certificates_in(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
-    let found: Vec<_> = CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|why| why.to_string())?;
+pub(crate) fn certificates_in(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let found: Vec<_> = CertificateDer::pem_slice_iter(text).collect::<Result<_, _>>().map_err(|why| describe(&why))?;
     if found.is_empty() { Err("it holds no certificate".into()) } else { Ok(found) }
 }
 
@@ -147,8 +147,17 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, HttpError> {
     private_key_in(&read(path)?).map_err(|why| certificate(path, why))
 }
 
-pub(crate) fn private_key_in(pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
-    PrivateKeyDer::from_pem_slice(pem).map_err(|why| why.to_string())
+pub(crate) fn private_key_in(text: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
+    PrivateKeyDer::from_pem_slice(text).map_err(|why| describe(&why))
+}
+
+/// Returns what is wrong with a PEM file, without the bytes of it: they may be long, and part of a private key.
+fn describe(error: &pem::Error) -> String {
+    match error {
+        pem::Error::MissingSectionEnd { .. } => "a section has no end marker".into(),
+        pem::Error::IllegalSectionStart { .. } => "the start marker of a section is malformed".into(),
+        other => other.to_string(),
+    }
 }
 
 /// Trusts whoever answers, but still checks that he holds the key of the certificate that he shows.
@@ -187,5 +196,21 @@ impl ServerCertVerifier for TrustAll {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_do_not_quote_the_file() {
+        let open = format!("-----BEGIN CERTIFICATE{}-----\nAAAA\n", "X".repeat(5000));
+        let malformed = format!("-----BEGIN {}\nAAAA\n", "SECRET".repeat(900));
+        for text in [open, malformed] {
+            for why in [certificates_in(text.as_bytes()).unwrap_err(), private_key_in(text.as_bytes()).unwrap_err()] {
+                assert!(why.len() < 100 && !why.contains("69") && !why.contains("SECRET"), "{why}");
+            }
+        }
     }
 }
