@@ -113,7 +113,7 @@ impl Observer for Reporter<'_> {
 
     fn on_start(&mut self, warmup: &Warmup) {
         if warmup.waves.len() > 1 {
-            self.progress.line(&format!("{}: {}", self.workload, described(warmup)));
+            self.progress.line_unless_quiet(&format!("{}: {}", self.workload, described(warmup)));
         }
         self.started = self.clock.now();
     }
