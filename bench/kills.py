@@ -6,7 +6,7 @@
 PROGRAM is `sagellm-benchmark` (default: target/release/sagellm-benchmark). Four kinds of run take turns: the CPU engine, a
 simulated server (`serve --simulate`), `--repeat` and `sweep`. After every kill:
 
-- No finished request is missing: whatever the server wrote to its end, or the run printed as finished (CPU engine), stands
+- No finished request is missing: whatever the server wrote to its end, or the run printed as finished (CPU engine), is
   in the journal, unless that was so short before the kill that the line had not reached the kernel.
 - No file is damaged: every line of a journal but an unfinished last one is JSON, and so is every JSON file. `report` shows
   what there is, or ends with one error.
@@ -140,8 +140,8 @@ def kill(program, kind, url, after, clean):
             return None
         reader.join()
         truth = {}
-        with urllib.request.urlopen(f"{url}/admin/truth") as told:
-            for entry in map(json.loads, told):
+        with urllib.request.urlopen(f"{url}/admin/truth") as answer:
+            for entry in map(json.loads, answer):
                 if entry["whole"] and entry["request"]:
                     truth[entry["request"]] = entry["last_write_ns"]
         lacking, in_time = missing(kind, folder, killed_at, truth, printed, faults)

@@ -49,8 +49,8 @@ fn every_fault_of_a_request_is_told_by_kind() {
     let records = place.records("out", "short_input");
     assert_eq!(records.len(), requests);
     for (record, fault) in records.iter().zip(&faults) {
-        let told = record["reason"].as_str().unwrap();
-        assert!(record["outcome"] == *fault[2] && told.starts_with(&fault[3]), "{fault:?}: {record:#}");
+        let reason = record["reason"].as_str().unwrap();
+        assert!(record["outcome"] == *fault[2] && reason.starts_with(&fault[3]), "{fault:?}: {record:#}");
         // The token before the fault is kept, and never counted as success.
         let tokens = u64::from(fault[1].contains("\"a\""));
         assert_eq!(record["output_tokens"], tokens, "{fault:?}");
@@ -78,7 +78,7 @@ fn every_fault_of_a_request_is_told_by_kind() {
 fn every_fault_of_a_command_has_its_exit_code_and_words() {
     let server = scripted(GOOD);
     let url = format!("http://{}", server.address());
-    // It was free a moment ago, and nobody else takes it: the system gives such ports out in turn.
+    // It was free a moment ago, and no other process takes it: the system assigns such ports in turn.
     let refused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     for row in rows("Command") {
         let place = Place::new();

@@ -107,6 +107,7 @@ impl Summary {
         let mut validity = Validity::default();
         self.validity.reasons.into_iter().filter(concerns).for_each(|finding| validity.reject(finding));
         self.validity.warnings.into_iter().filter(concerns).for_each(|finding| validity.warn(finding));
+        self.validity.notes.into_iter().filter(concerns).for_each(|finding| validity.note(finding));
         self.validity = validity;
         Ok(self)
     }

@@ -307,7 +307,7 @@ fn every_figure_is_what_the_hand_finds() {
         ("arrivals do not fill 10 s with 10 in each", vec!["arrival_dispersion", "planned_arrival_dispersion"]),
         ("the server does not count prompt tokens, or the plan does not", vec!["prompt_tokens_discrepancy"]),
         ("the engine runs in this process", vec!["client_cpu_percent"]),
-        ("the engine runs in this process: nothing lies between it and the client", HTTP_ONLY.to_vec()),
+        ("the engine runs in this process, without a connection", HTTP_ONLY.to_vec()),
         (
             "the program that wrote the journal did not watch for it",
             vec!["client_stall_ms", "max_client_stall_ms", "journal_wait_ms", "suspended_ms"],

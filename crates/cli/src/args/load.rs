@@ -83,7 +83,7 @@ pub(crate) struct SamplingArgs {
 #[command(next_help_heading = "Limits")]
 pub(crate) struct LimitArgs {
     /// Start no warm-up wave after this time
-    #[arg(long, default_value_t = 30.0, value_name = "SECONDS")]
+    #[arg(long, default_value_t = 30.0, value_name = "SECONDS", conflicts_with = "num_warmups")]
     pub(crate) warmup_max: f64,
     /// How long what runs at the end of --duration may go on; what takes longer counts as censored
     #[arg(long, default_value_t = 30.0, value_name = "SECONDS")]

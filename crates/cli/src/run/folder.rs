@@ -105,7 +105,7 @@ impl Cleanup {
     }
 
     fn remove_scratch(&self) {
-        // A thread that is not told to stop may create a file while the others are being removed. What cannot be removed is
+        // Other threads may still create a file while the others are being removed. What cannot be removed is
         // hidden, and the next run tries again.
         let removed = || fs::remove_dir_all(self.folder.join(SCRATCH));
         let _ = (0..REMOVALS)

@@ -48,7 +48,7 @@ fn from_zero(option: &str, seconds: f64) -> Result<Duration, Failure> {
         true => Ok(Duration::from_secs_f64(seconds)),
         false => Err(Failure::new(
             Exit::Usage,
-            format!("`{option} {seconds}` is not possible: it must be a number of seconds from 0 to 1e9"),
+            format!("invalid value `{seconds}` for `{option}`: expected a number of seconds from 0 to 1e9"),
         )),
     }
 }

@@ -13,7 +13,7 @@ use crate::wire::Total;
 use crate::workload::ServerSource;
 
 /// Why a run of the engine has none of this.
-const ENGINE: &str = "the engine runs in this process: nothing lies between it and the client";
+const ENGINE: &str = "the engine runs in this process, without a connection";
 
 /// Sets the figures and says who told those of the server.
 pub(super) fn compute(figures: &mut Figures, sample: &Sample, close: Option<&Close>) -> BTreeMap<String, ServerSource> {
